@@ -1,0 +1,2 @@
+//! One suite of adversarial services that every layer must pass.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Tower middleware that spends budgets: weighted, several at once, corrected by what the server says.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! One file for each way of use, each runnable offline.
+#![forbid(unsafe_code)]

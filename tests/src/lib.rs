@@ -1,0 +1,2 @@
+//! What the tests across crates share.
+#![forbid(unsafe_code)]
