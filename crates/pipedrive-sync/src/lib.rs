@@ -1,2 +1,3 @@
-//! The program pipedrive: copies a whole Pipedrive account into a database.
-#![forbid(unsafe_code)]
+//! The program `pipedrive` as a library.
+pub mod store;
+pub mod wall;

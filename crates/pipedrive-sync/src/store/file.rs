@@ -1,0 +1,157 @@
+//! The file itself: its name, whose it is, its lock, and how a new one is made whole or not at all.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use super::{
+    StoreError,
+    schema::{APPLICATION_ID, VERSION},
+};
+
+/// The name of a database: a path, or `sqlite:` followed by a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database(PathBuf);
+
+impl Database {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.0.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    }
+
+    fn unusable(&self, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        let path = self.0.clone();
+        move |source| StoreError::Unusable { path, doing, source }
+    }
+}
+
+impl From<PathBuf> for Database {
+    fn from(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
+impl FromStr for Database {
+    type Err = StoreError;
+
+    fn from_str(given: &str) -> Result<Self, StoreError> {
+        let path = match given.split_once(':') {
+            Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest).split('?').next().unwrap_or_default(),
+            Some((scheme, rest)) if rest.starts_with("//") && !scheme.is_empty() => "",
+            _ => given,
+        };
+        if path.is_empty() || path == ":memory:" {
+            return Err(StoreError::Name { given: given.to_owned() });
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+/// What lies at the path, read without SQLite so that nothing is touched.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Ours { version: u32 },
+}
+
+pub(crate) fn look(database: &Database) -> Result<Found, StoreError> {
+    let path = database.path();
+    let foreign = |what| Err(StoreError::Foreign { path: path.to_owned(), what });
+    let mut head = Vec::with_capacity(100);
+    match File::open(path) {
+        Ok(file) if file.metadata().is_ok_and(|meta| meta.is_dir()) => return foreign("a directory"),
+        Ok(file) => file.take(100).read_to_end(&mut head).map_err(database.unusable("opened"))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(database.unusable("opened")(error)),
+    };
+    if head.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    if head.len() < 100 || !head.starts_with(b"SQLite format 3\0") {
+        return foreign("not an SQLite file");
+    }
+    let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    match (number(68), number(60)) {
+        (APPLICATION_ID, version) if version > VERSION => {
+            Err(StoreError::Newer { path: path.to_owned(), found: version, known: VERSION })
+        }
+        (APPLICATION_ID, version) => Ok(Found::Ours { version }),
+        _ => foreign("a database of another program"),
+    }
+}
+
+/// Held by the one sync that may write. The system frees it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct RunLock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl RunLock {
+    /// Takes the lock on a file beside the database, which stays there: removing it would be a race.
+    pub(crate) fn take(database: &Database) -> Result<Self, StoreError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(database.beside(".lock"))
+            .map_err(database.unusable("locked"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(StoreError::Locked { path: database.path().to_owned(), pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(database.unusable("locked")(error)),
+        }
+        let note = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note(&mut file).map_err(database.unusable("locked"))?;
+        Ok(Self(file))
+    }
+}
+
+/// A new database under another name, until [`Draft::publish`] puts it in its place.
+pub(crate) struct Draft<'a> {
+    database: &'a Database,
+    path: PathBuf,
+}
+
+impl<'a> Draft<'a> {
+    /// Needs the run lock: two drafts at once would write one file.
+    pub(crate) fn new(database: &'a Database, _lock: &RunLock) -> Result<Self, StoreError> {
+        let path = database.beside(".new");
+        File::create(&path).map_err(database.unusable("created"))?;
+        Ok(Self { database, path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn publish(self) -> Result<(), StoreError> {
+        File::open(&self.path)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&self.path, self.database.path()))
+            .map_err(self.database.unusable("created"))
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // Gone already if it was published.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

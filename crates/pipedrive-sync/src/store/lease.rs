@@ -1,0 +1,60 @@
+//! The day's budget: what may be spent is on the disk before it is spent.
+
+use sqlx::Row as _;
+
+use super::{Store, StoreError};
+use crate::wall;
+
+/// One row of `budget`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct BudgetRow {
+    /// The day, in the budget's own time zone.
+    pub day: String,
+    /// Tokens that may have been spent: never less than what was.
+    pub leased: u64,
+    /// Tokens known to be spent at the last commit of a page.
+    pub settled: u64,
+    /// The day's budget, where known.
+    pub limit: Option<u64>,
+}
+
+impl Store {
+    /// Writes that up to `leased` tokens of the day may be spent. On the disk when it returns.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written; then nothing may be spent.
+    pub async fn lease(&mut self, day: &str, leased: u64, limit: Option<u64>) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO budget (day, leased, day_limit, updated_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (day) DO UPDATE SET leased = ?2, day_limit = coalesce(?3, day_limit), updated_at = ?4",
+        )
+        .bind(day)
+        .bind(i64::try_from(leased).unwrap_or(i64::MAX))
+        .bind(limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)))
+        .bind(wall::now_text())
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// What is known about a day.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn budget(&mut self, day: &str) -> Result<Option<BudgetRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM budget WHERE day = ?").bind(day).fetch_optional(&mut self.conn).await?;
+        row.as_ref().map(read).transpose()
+    }
+}
+
+pub(super) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<BudgetRow, StoreError> {
+    let count = |value: i64| u64::try_from(value).unwrap_or_default();
+    Ok(BudgetRow {
+        day: row.try_get("day")?,
+        leased: count(row.try_get("leased")?),
+        settled: count(row.try_get("settled")?),
+        limit: row.try_get::<Option<i64>, _>("day_limit")?.map(count),
+    })
+}

@@ -1,0 +1,97 @@
+//! The tables, and the marks by which a file is known as ours.
+
+use std::fmt::Write as _;
+
+/// `application_id` of our files: the letters `PDSY`.
+pub const APPLICATION_ID: u32 = 0x5044_5359;
+
+/// `user_version` of the newest schema.
+pub const VERSION: u32 = 1;
+
+/// One table each. The names are those of `pipedrive_service::Entity`.
+pub const ENTITIES: [&str; 21] = [
+    "users",
+    "currencies",
+    "activity_types",
+    "filters",
+    "pipelines",
+    "stages",
+    "deal_fields",
+    "person_fields",
+    "organization_fields",
+    "product_fields",
+    "activity_fields",
+    "goals",
+    "organizations",
+    "persons",
+    "products",
+    "deals",
+    "archived_deals",
+    "leads",
+    "activities",
+    "notes",
+    "files",
+];
+
+const SERVICE_TABLES: &str = "
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+) STRICT;
+CREATE TABLE runs (
+    id         INTEGER PRIMARY KEY,
+    command    TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at   TEXT,
+    exit_code  INTEGER,
+    outcome    TEXT,
+    report     TEXT
+) STRICT;
+CREATE TABLE sync_state (
+    walk       TEXT PRIMARY KEY NOT NULL,
+    entity     TEXT NOT NULL,
+    mode       TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
+    position   TEXT,
+    since      TEXT,
+    started_at TEXT NOT NULL,
+    max_seen   TEXT,
+    high_water TEXT,
+    page_size  INTEGER,
+    pages      INTEGER NOT NULL DEFAULT 0,
+    rows       INTEGER NOT NULL DEFAULT 0,
+    done_at    TEXT,
+    run        INTEGER NOT NULL REFERENCES runs (id)
+) STRICT;
+CREATE TABLE budget (
+    day        TEXT PRIMARY KEY NOT NULL,
+    leased     INTEGER NOT NULL CHECK (leased >= 0),
+    settled    INTEGER NOT NULL DEFAULT 0,
+    day_limit  INTEGER,
+    updated_at TEXT NOT NULL
+) STRICT;
+";
+
+/// What takes a file from version `from` to `from + 1`.
+pub(crate) fn migration(from: u32) -> Option<String> {
+    (from == 0).then(first)
+}
+
+fn first() -> String {
+    let mut sql = SERVICE_TABLES.to_owned();
+    for table in ENTITIES {
+        // `ANY` keeps numbers numbers and texts texts: identifiers are both, and sort numbers first.
+        write!(
+            sql,
+            "CREATE TABLE {table} (
+                id          ANY PRIMARY KEY NOT NULL,
+                update_time TEXT,
+                add_time    ANY GENERATED ALWAYS AS (json_extract(data, '$.add_time')) VIRTUAL,
+                is_deleted  INTEGER NOT NULL DEFAULT 0,
+                data        TEXT NOT NULL,
+                run         INTEGER NOT NULL
+            ) STRICT;\n"
+        )
+        .expect("writing to a String cannot fail");
+    }
+    sql
+}
