@@ -1,0 +1,279 @@
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    CircuitBuilder, Mode, Open, Permit, Reason, State, Status, Transition, Verdict,
+    breaker::{Breaker, Pass, Refusal},
+};
+
+/// A circuit: the state that gates and guards share, and the handle to see and steer it.
+///
+/// Clones are the same circuit.
+///
+/// Time alone opens the way from open to half-open, but nobody watches the clock:
+/// the change is made, and [`watch`](Self::watch) told, by the next call,
+/// [`state`](Self::state) or [`status`](Self::status).
+#[derive(Clone)]
+pub struct Circuit {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: Arc<str>,
+    cancelled: Verdict,
+    keeps_window: bool,
+    /// The generation, shifted by one, and in the lowest bit whether all calls
+    /// go through. Written under the lock, read without it: whoever reads an old
+    /// value came, for all that anybody can tell, just before the change.
+    word: AtomicU64,
+    breaker: Mutex<Breaker>,
+    newest: watch::Sender<Transition>,
+}
+
+const PASSES: u64 = 1;
+
+fn word(breaker: &Breaker) -> u64 {
+    let passes = if breaker.state() == State::Closed { PASSES } else { 0 };
+    breaker.generation() << 1 | passes
+}
+
+impl Circuit {
+    /// Starts from the default configuration; the name appears in errors and events.
+    pub fn builder(name: impl Into<Arc<str>>) -> CircuitBuilder {
+        CircuitBuilder::new(name.into())
+    }
+
+    pub(crate) fn from_breaker(name: Arc<str>, breaker: Breaker, cancelled: Verdict) -> Self {
+        let shared = Shared {
+            name,
+            cancelled,
+            keeps_window: breaker.keeps_window(),
+            word: AtomicU64::new(word(&breaker)),
+            newest: watch::Sender::new(breaker.last().clone()),
+            breaker: Mutex::new(breaker),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The name given to the builder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Where the circuit stands now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.update(|breaker, now| {
+            breaker.tick(now);
+            breaker.state()
+        })
+    }
+
+    /// A consistent picture of the circuit now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.update(|breaker, now| {
+            breaker.tick(now);
+            let (trials_running, trial_successes) = breaker.trials();
+            Status {
+                name: Arc::clone(&self.shared.name),
+                state: breaker.state(),
+                mode: breaker.mode(),
+                consecutive_failures: breaker.streak(),
+                window: breaker.window(now),
+                trials_running,
+                trial_successes,
+                refused: breaker.refused(),
+                transitions: breaker.generation(),
+                last: breaker.last().clone(),
+            }
+        })
+    }
+
+    /// Watches the changes of state. The receiver starts with the newest one seen;
+    /// it may miss one that is quickly followed by another, as the numbers show.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Transition> {
+        self.shared.newest.subscribe()
+    }
+
+    /// Asks for leave to make one call, outside of any service.
+    ///
+    /// # Errors
+    ///
+    /// [`Open`] if the circuit is open, or half-open with all trial places taken.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_circuit::{Circuit, State, Verdict};
+    ///
+    /// let circuit = Circuit::builder("disk").consecutive(1).build()?;
+    /// circuit.admit()?.record(Verdict::Failure);
+    /// assert_eq!(circuit.state(), State::Open);
+    /// assert!(circuit.admit().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn admit(&self) -> Result<Permit, Open> {
+        let word = self.shared.word.load(Ordering::Acquire);
+        let pass = if word & PASSES == PASSES {
+            Pass { generation: word >> 1, trial: false }
+        } else {
+            self.update(|breaker, now| breaker.admit(now).map_err(|refusal| (refusal, now)))
+                .map_err(|(refusal, now)| self.refused(refusal, now))?
+        };
+        Ok(Permit::new(self.clone(), pass))
+    }
+
+    /// Says whether a call would be let through now, and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Open`] if it would be refused. It is counted as a refusal.
+    pub fn look(&self) -> Result<(), Open> {
+        if self.shared.word.load(Ordering::Acquire) & PASSES == PASSES {
+            return Ok(());
+        }
+        self.update(|breaker, now| breaker.look(now).map_err(|refusal| (refusal, now)))
+            .map_err(|(refusal, now)| self.refused(refusal, now))
+    }
+
+    /// Opens the circuit until an instant that somebody else named, as a response may do.
+    /// Then trials begin.
+    ///
+    /// Never shortens: nothing happens if the circuit is open for longer already,
+    /// or if the instant has passed. Nothing happens either while the circuit
+    /// is [forced closed](Self::force_closed) or [disabled](Self::disable).
+    pub fn open_until(&self, until: Instant, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
+        self.update(|breaker, now| breaker.open_until(now, until, reason));
+    }
+
+    /// Opens the circuit by hand, for so long, after which trials begin; or, with
+    /// `None`, until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
+    pub fn force_open(&self, time: Option<Duration>) {
+        self.update(|breaker, now| breaker.force_open(now, time));
+    }
+
+    /// Closes the circuit by hand and keeps it closed, whatever happens, until
+    /// [`reset`](Self::reset) or [`force_open`](Self::force_open). Outcomes are counted all the same.
+    pub fn force_closed(&self) {
+        self.update(|breaker, now| breaker.close(now, Mode::ForcedClosed, Reason::Forced));
+    }
+
+    /// Switches the circuit off until [`reset`](Self::reset): all calls go through and nothing is counted.
+    pub fn disable(&self) {
+        self.update(|breaker, now| breaker.close(now, Mode::Disabled, Reason::Disabled));
+    }
+
+    /// Closes the circuit with a clean slate, and leaves the rest to the outcomes of the calls.
+    pub fn reset(&self) {
+        self.update(|breaker, now| breaker.close(now, Mode::Automatic, Reason::Reset));
+    }
+
+    pub(crate) fn cancelled(&self) -> Verdict {
+        self.shared.cancelled
+    }
+
+    pub(crate) fn record(&self, pass: Pass, verdict: Verdict) {
+        match verdict {
+            Verdict::Ignore if !pass.trial => {}
+            Verdict::Success if !pass.trial && !self.shared.keeps_window => {
+                self.lock().end_streak(pass);
+            }
+            Verdict::Success | Verdict::Failure | Verdict::Ignore => {
+                self.update(|breaker, now| breaker.record(pass, verdict, now));
+            }
+        }
+    }
+
+    #[cold]
+    fn refused(&self, refusal: Refusal, now: Instant) -> Open {
+        let Refusal { state, reason, retry_at } = refusal;
+        tracing::debug!(
+            name: "circuit.refused",
+            target: "tower_circuit",
+            circuit = %self.shared.name,
+            state = state.as_str(),
+            reason = %reason,
+            "call refused"
+        );
+        Open { name: Arc::clone(&self.shared.name), state, reason, refused_at: now, retry_at }
+    }
+
+    /// The only way to change the breaker: what `change` did is told outside the lock.
+    fn update<T>(&self, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut breaker = self.lock();
+        let before = breaker.generation();
+        let result = change(&mut breaker, now);
+        if breaker.generation() == before {
+            return result;
+        }
+        self.shared.word.store(word(&breaker), Ordering::Release);
+        let newest = breaker.last().clone();
+        drop(breaker);
+        self.publish(newest);
+        result
+    }
+
+    #[cold]
+    fn publish(&self, transition: Transition) {
+        let circuit = &*self.shared.name;
+        let Transition { number, from, to, reason, until, .. } = &transition;
+        let (from, open_for) =
+            (from.as_str(), until.map(|until| until.duration_since(transition.at)));
+        match to {
+            State::Open => tracing::warn!(
+                name: "circuit.transition",
+                target: "tower_circuit",
+                circuit, number, from, to = to.as_str(), reason = %reason, open_for = ?open_for,
+                "circuit opened"
+            ),
+            State::HalfOpen | State::Closed => tracing::info!(
+                name: "circuit.transition",
+                target: "tower_circuit",
+                circuit, number, from, to = to.as_str(), reason = %reason,
+                "circuit changed its state"
+            ),
+        }
+        // Two threads may come here in the wrong order.
+        self.shared.newest.send_if_modified(|seen| {
+            let newer = transition.number > seen.number;
+            if newer {
+                *seen = transition;
+            }
+            newer
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Breaker> {
+        // No user code runs under the lock, so a poisoned breaker is still whole.
+        self.shared.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (state, mode) = {
+            let breaker = self.lock();
+            (breaker.state(), breaker.mode())
+        };
+        f.debug_struct("Circuit")
+            .field("name", &self.name())
+            .field("state", &state)
+            .field("mode", &mode)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+/// Where a circuit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum State {
+    /// Calls go through.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// A few calls go through to see whether the service is back.
+    HalfOpen,
+}
+
+impl State {
+    /// `closed`, `open` or `half_open`: the word that events and metrics use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who decides about the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Mode {
+    /// The outcomes of the calls do.
+    Automatic,
+    /// Held open by [`Circuit::force_open`](crate::Circuit::force_open).
+    ForcedOpen,
+    /// Held closed by [`Circuit::force_closed`](crate::Circuit::force_closed). Outcomes are counted.
+    ForcedClosed,
+    /// Switched off by [`Circuit::disable`](crate::Circuit::disable). Nothing is counted.
+    Disabled,
+}
+
+/// Why a circuit changed its state. The sentence is made by `Display`, when somebody asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The circuit was just built.
+    Started,
+    /// So many failures came in a row.
+    Consecutive {
+        /// The length of the row.
+        failures: u32,
+    },
+    /// Too large a part of the calls failed.
+    Ratio {
+        /// Failures in the window.
+        failures: u64,
+        /// Calls in the window.
+        calls: u64,
+        /// The length of the window.
+        window: Duration,
+    },
+    /// A trial failed, or was dropped before its answer.
+    TrialFailed,
+    /// [`Circuit::open_until`](crate::Circuit::open_until) was called with these words.
+    Told(Cow<'static, str>),
+    /// The open time is over.
+    OpenTimeOver,
+    /// Enough trials succeeded.
+    TrialsSucceeded {
+        /// How many.
+        successes: u32,
+    },
+    /// An operator forced the state.
+    Forced,
+    /// An operator switched the circuit off.
+    Disabled,
+    /// An operator reset the circuit.
+    Reset,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("just built"),
+            Self::Consecutive { failures: 1 } => f.write_str("1 failure"),
+            Self::Consecutive { failures } => write!(f, "{failures} failures in a row"),
+            Self::Ratio { failures, calls, window } => {
+                write!(f, "{failures} failures in {calls} calls within {window:?}")
+            }
+            Self::TrialFailed => f.write_str("a trial failed"),
+            Self::Told(words) => f.write_str(words),
+            Self::OpenTimeOver => f.write_str("the open time is over"),
+            Self::TrialsSucceeded { successes: 1 } => f.write_str("1 trial succeeded"),
+            Self::TrialsSucceeded { successes } => write!(f, "{successes} trials succeeded"),
+            Self::Forced => f.write_str("forced by an operator"),
+            Self::Disabled => f.write_str("switched off by an operator"),
+            Self::Reset => f.write_str("reset by an operator"),
+        }
+    }
+}
+
+/// One change of state. [`Circuit::watch`](crate::Circuit::watch) shows the newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transition {
+    /// The running number; 0 is the state in which the circuit was built.
+    pub number: u64,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// Who decides from here on.
+    pub mode: Mode,
+    /// Why it changed, with the figures that led to it.
+    pub reason: Reason,
+    /// When it changed.
+    pub at: Instant,
+    /// When the first trial is let through, if the circuit is open and not held open without end.
+    pub until: Option<Instant>,
+}
+
+/// What the window of a ratio trip holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct WindowCounts {
+    /// Calls judged a success or a failure.
+    pub calls: u64,
+    /// Those judged a failure.
+    pub failures: u64,
+}
+
+/// A consistent picture of one circuit; see [`Circuit::status`](crate::Circuit::status).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The name given to the builder.
+    pub name: Arc<str>,
+    /// Where the circuit stands.
+    pub state: State,
+    /// Who decides about it.
+    pub mode: Mode,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// The window, if a ratio is configured. While the circuit is open it still
+    /// shows what is left of the calls before; closing empties it.
+    pub window: Option<WindowCounts>,
+    /// Trials on their way; 0 unless half-open.
+    pub trials_running: u32,
+    /// Trials that succeeded in this half-open time; 0 unless half-open.
+    pub trial_successes: u32,
+    /// Calls refused since the circuit was built, by gates and guards.
+    pub refused: u64,
+    /// Changes of state since the circuit was built.
+    pub transitions: u64,
+    /// The newest change, with its reason, figures and instant.
+    pub last: Transition,
+}
