@@ -1,0 +1,345 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use http::HeaderName;
+use tokio::time::Instant;
+
+use crate::{
+    AttachRefusal, Backoff, BoxError, Chain, Class, Classify, ConfigError, HttpStatus, Jitter,
+    NotRetried, Problem, Repeatable, RetryBudget, RetryPolicy, Strategy, Transport,
+    policy::{Limits, Shared},
+    stats::Counters,
+};
+
+/// A number of retries and their delays under one name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Profile {
+    /// Retries after the first attempt.
+    pub max_retries: u32,
+    /// The delays before them.
+    pub backoff: Backoff,
+}
+
+impl Profile {
+    /// 3 retries, 1 s doubled up to 30 s, 10 % jitter.
+    pub const GENERIC: Self = Self::doubling(3, 30);
+    /// The Laravel client's: 3 retries, 1 s doubled up to 16 s.
+    pub const LARAVEL: Self = Self::doubling(3, 16);
+    /// Autotask's: 5 retries, 1 s doubled up to 60 s.
+    pub const AUTOTASK: Self = Self::doubling(5, 60);
+    /// Pigeon's for HTTP: 3 retries, 1 s doubled up to 10 s.
+    pub const PIGEON_HTTP: Self = Self::doubling(3, 10);
+    /// AWS's: 5 retries, 1 s doubled up to 60 s.
+    pub const AWS: Self = Self::doubling(5, 60);
+
+    const fn doubling(max_retries: u32, cap: u64) -> Self {
+        let backoff = Backoff::exponential(Duration::from_secs(1), 2.0);
+        Self { max_retries, backoff: backoff.cap(Duration::from_secs(cap)) }
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::GENERIC
+    }
+}
+
+/// What is different for one class. What is not set is as in the policy.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub struct ClassPolicy {
+    backoff: Option<Backoff>,
+    max_retries: Option<u32>,
+    untouched: Option<bool>,
+}
+
+impl ClassPolicy {
+    /// No difference.
+    pub const fn new() -> Self {
+        Self { backoff: None, max_retries: None, untouched: None }
+    }
+
+    /// Never retried.
+    pub const fn never() -> Self {
+        Self::new().max_retries(0)
+    }
+
+    /// Delays of its own. [`Backoff::none`] means never.
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
+        self
+    }
+
+    /// A failure of this class is retried while the request has had fewer
+    /// retries than this, of whatever class.
+    pub const fn max_retries(mut self, max_retries: u32) -> Self {
+        self.max_retries = Some(max_retries);
+        self
+    }
+
+    /// The server is known not to have acted, so that even a request that is not
+    /// idempotent may be repeated. Default: [`Class::is_untouched`].
+    pub const fn untouched(mut self) -> Self {
+        self.untouched = Some(true);
+        self
+    }
+
+    /// The server may have acted. See [`untouched`](Self::untouched).
+    pub const fn touched(mut self) -> Self {
+        self.untouched = Some(false);
+        self
+    }
+}
+
+/// Configures a [`RetryPolicy`].
+#[must_use]
+pub struct RetryBuilder<Req, Res> {
+    shared: Shared<Req, Res>,
+    links: usize,
+    classes: Vec<(Class, ClassPolicy)>,
+}
+
+impl<Req: Repeatable + 'static, Res: AttachRefusal> RetryPolicy<Req, Res> {
+    /// Configures a policy without any classifier.
+    ///
+    /// Every default is in the docs of its setter.
+    pub fn builder() -> RetryBuilder<Req, Res> {
+        Self::builder_with(Req::try_clone).attach(Res::attach).idempotent(Req::is_idempotent)
+    }
+}
+
+impl<B: Clone + 'static, ResB> RetryPolicy<http::Request<B>, http::Response<ResB>> {
+    /// Configures a policy for HTTP: [`HttpStatus`], [`Transport`] and
+    /// [`Profile::GENERIC`]. More classifiers may follow.
+    pub fn http() -> RetryBuilder<http::Request<B>, http::Response<ResB>> {
+        Self::builder().classify(HttpStatus::new()).classify(Transport::new())
+    }
+}
+
+impl<Req, Res> RetryPolicy<Req, Res> {
+    /// Configures a policy for requests that are not [`Repeatable`]; `copy` gives
+    /// one that can be sent in a request's place, or `None`.
+    ///
+    /// No request counts as idempotent before
+    /// [`idempotent`](RetryBuilder::idempotent) says so.
+    pub fn builder_with(
+        copy: impl Fn(&Req) -> Option<Req> + Send + Sync + 'static,
+    ) -> RetryBuilder<Req, Res> {
+        let Profile { max_retries, backoff } = Profile::GENERIC;
+        RetryBuilder {
+            shared: Shared {
+                chain: Chain::new(),
+                copy: Box::new(copy),
+                idempotent: Vec::new(),
+                local: Vec::new(),
+                deadline: None,
+                attach: None,
+                keep_responses: false,
+                limits: Limits { backoff, max_retries, untouched: None },
+                classes: Vec::new(),
+                max_wait: Duration::from_secs(300),
+                budget: RetryBudget::default(),
+                seed: AtomicU64::new(fastrand::u64(..)),
+                counters: Arc::new(Counters::default()),
+            },
+            links: 0,
+            classes: Vec::new(),
+        }
+    }
+}
+
+impl<Req, Res> RetryBuilder<Req, Res> {
+    /// Adds a classifier behind those already there; it may overrule them. At
+    /// least one is needed. Default: none.
+    pub fn classify(mut self, classifier: impl Classify<Req, Res> + Send + Sync + 'static) -> Self {
+        self.shared.chain = self.shared.chain.then(classifier);
+        self.links += 1;
+        self
+    }
+
+    /// Number of retries and delays at once. Default: [`Profile::GENERIC`].
+    pub const fn profile(self, profile: Profile) -> Self {
+        self.max_retries(profile.max_retries).backoff(profile.backoff)
+    }
+
+    /// Retries after the first attempt. Default: 3. Zero: none, and requests are not copied.
+    pub const fn max_retries(mut self, max_retries: u32) -> Self {
+        self.shared.limits.max_retries = max_retries;
+        self
+    }
+
+    /// The delays. Default: from 1 s, doubled, to 30 s, 10 % jitter.
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.shared.limits.backoff = backoff;
+        self
+    }
+
+    /// What is different for one class. Default: nothing.
+    pub fn class(mut self, class: Class, policy: ClassPolicy) -> Self {
+        self.classes.push((class, policy));
+        self
+    }
+
+    /// Where retries are paid from. Default: a purse of this policy's own by the
+    /// rules of [`Quota::AWS`](crate::Quota::AWS).
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.shared.budget = budget;
+        self
+    }
+
+    /// Which errors are refusals by our own layers. They are never retried and
+    /// never classified. Several closures add up. Default: none.
+    pub fn local(mut self, local: impl Fn(&BoxError) -> bool + Send + Sync + 'static) -> Self {
+        self.shared.local.push(Box::new(local));
+        self
+    }
+
+    /// Until when the caller waits for an answer. No wait begins that does not
+    /// end before. Default: for ever.
+    pub fn deadline(
+        mut self,
+        deadline: impl Fn(&Req) -> Option<Instant> + Send + Sync + 'static,
+    ) -> Self {
+        self.shared.deadline = Some(Box::new(deadline));
+        self
+    }
+
+    /// The longest wait before one retry of a call that has no deadline: it keeps
+    /// it from sleeping through a `Retry-After` of a day. A wait is never shortened
+    /// to it; the outcome is final instead. Default: 300 s.
+    pub const fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.shared.max_wait = max_wait;
+        self
+    }
+
+    /// Marks further requests as safe to send twice. Several closures add up, and
+    /// add to what [`Repeatable`] says. To forbid retries of a request, use a
+    /// classifier that says [`Never`](crate::Verdict::Never).
+    pub fn idempotent(mut self, idempotent: impl Fn(&Req) -> bool + Send + Sync + 'static) -> Self {
+        self.shared.idempotent.push(Box::new(idempotent));
+        self
+    }
+
+    /// How a response carries why it was not retried, and that it is to be kept
+    /// between attempts. Default: as [`AttachRefusal`] does; nothing with
+    /// [`builder_with`](RetryPolicy::builder_with).
+    pub const fn attach(mut self, attach: fn(&mut Res, NotRetried)) -> Self {
+        self.shared.attach = Some(attach);
+        self.shared.keep_responses = true;
+        self
+    }
+
+    /// Drops a failed response before the wait, and with it its body and
+    /// connection. When the retry is then refused locally, the caller gets the
+    /// refusal. Errors are kept nevertheless. Default: responses are kept.
+    pub const fn forget_responses(mut self) -> Self {
+        self.shared.keep_responses = false;
+        self
+    }
+
+    /// What chance starts from. Each session draws a stream of its own from it.
+    /// Default: random.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.shared.seed = AtomicU64::new(seed);
+        self
+    }
+
+    /// Builds the policy.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn build(mut self) -> Result<RetryPolicy<Req, Res>, ConfigError> {
+        let mut problems = Vec::new();
+        if self.links == 0 {
+            problems.push(Problem::NoClassifier);
+        }
+        check(&self.shared.limits.backoff, None, &mut problems);
+        let mut seen = HashSet::new();
+        for (class, policy) in &self.classes {
+            if !seen.insert(*class) {
+                problems.push(Problem::Twice { class: *class });
+            }
+            if let Some(backoff) = &policy.backoff {
+                check(backoff, Some(*class), &mut problems);
+            }
+        }
+        let quota = self.shared.budget.quota();
+        let cost = quota.cost.max(quota.timeout_cost);
+        if cost > quota.capacity {
+            problems.push(Problem::Cost { cost, capacity: quota.capacity });
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        let base = self.shared.limits.settled();
+        self.shared.limits = base;
+        self.shared.classes = self
+            .classes
+            .into_iter()
+            .map(|(class, policy)| {
+                let backoff = policy.backoff.unwrap_or(base.backoff);
+                let max_retries = policy.max_retries.unwrap_or(base.max_retries);
+                let untouched = policy.untouched;
+                (class, Limits { backoff, max_retries, untouched }.settled())
+            })
+            .collect();
+        Ok(RetryPolicy::new(self.shared))
+    }
+}
+
+impl<B, Res> RetryBuilder<http::Request<B>, Res> {
+    /// Marks requests that carry this header (say `Idempotency-Key`) as safe to
+    /// send twice. Default: no header is trusted.
+    pub fn key_header(self, name: HeaderName) -> Self {
+        self.idempotent(move |request| request.headers().contains_key(&name))
+    }
+}
+
+impl Limits {
+    /// A strategy of none is the same as no retries.
+    fn settled(mut self) -> Self {
+        if self.backoff.strategy == Strategy::None {
+            self.max_retries = 0;
+        }
+        self
+    }
+}
+
+fn check(backoff: &Backoff, class: Option<Class>, problems: &mut Vec<Problem>) {
+    let cap = backoff.cap;
+    let first = match backoff.strategy {
+        Strategy::Exponential { base, factor } => {
+            if !(factor >= 1.0 && factor.is_finite()) {
+                problems.push(Problem::Factor { class, factor });
+            }
+            base
+        }
+        Strategy::Linear { base } => base,
+        Strategy::Constant { delay } => delay,
+        Strategy::None => Duration::ZERO,
+    };
+    if cap < first {
+        problems.push(Problem::Cap { class, cap, first });
+    }
+    if let Jitter::Fraction(fraction) = backoff.jitter {
+        if !(0.0..=1.0).contains(&fraction) {
+            problems.push(Problem::Jitter { class, fraction });
+        }
+    }
+}
+
+impl<Req, Res> fmt::Debug for RetryBuilder<Req, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryBuilder")
+            .field("limits", &self.shared.limits)
+            .field("classes", &self.classes)
+            .field("classifiers", &self.links)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+
+use crate::{BoxError, Class};
+
+/// Why a failure that may go better the next time was not tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Reason {
+    /// All retries that the policy allows were used.
+    Exhausted,
+    /// The server may have acted on it, and it must not act twice.
+    NotIdempotent,
+    /// The wait could not have ended before the caller's deadline.
+    Deadline,
+    /// There is no deadline, and the wait would have been longer than the policy's longest.
+    WaitTooLong,
+    /// The retry budget is spent.
+    Budget,
+    /// The retry was refused locally: it was never sent.
+    Refused,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Exhausted,
+        Self::NotIdempotent,
+        Self::Deadline,
+        Self::WaitTooLong,
+        Self::Budget,
+        Self::Refused,
+    ];
+
+    /// A short stable name for logs and metrics: `exhausted`, `deadline`, ...
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::NotIdempotent => "not_idempotent",
+            Self::Deadline => "deadline",
+            Self::WaitTooLong => "wait_too_long",
+            Self::Budget => "budget",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exhausted => "all retries were used",
+            Self::NotIdempotent => "it must not be done twice",
+            Self::Deadline => "the wait could not have ended before the deadline",
+            Self::WaitTooLong => "the wait would have been too long",
+            Self::Budget => "the retry budget is spent",
+            Self::Refused => "the retry was refused locally",
+        })
+    }
+}
+
+/// Why nothing more was tried, beside the outcome that the caller got.
+///
+/// A response carries it in its extensions ([`NotRetried::of`]), an error as
+/// [`GaveUp`].
+#[derive(Clone, Debug)]
+pub struct NotRetried {
+    pub(crate) reason: Reason,
+    pub(crate) class: Class,
+    pub(crate) retries: u32,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) refusal: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl NotRetried {
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The class of the outcome that the caller got.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// How many retries were sent before. One that was refused locally was not sent.
+    #[must_use]
+    pub const fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// How long to wait before it makes sense to try again, if that is known:
+    /// what the server asked for, else our own delay that did not fit.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// The local refusal that the last retry met ([`Reason::Refused`]).
+    #[must_use]
+    pub fn refusal(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.refusal.as_deref()
+    }
+}
+
+/// A failure that was final although it could have gone better the next time.
+///
+/// Its source is the error itself, so whoever walks the causes finds what
+/// really happened. A local refusal is not among the causes; it stands beside
+/// them, in [`NotRetried::refusal`].
+#[derive(Debug, thiserror::Error)]
+#[error("gave up after {} retries: {}", why.retries, why.reason)]
+pub struct GaveUp {
+    why: NotRetried,
+    source: BoxError,
+}
+
+impl GaveUp {
+    pub(crate) fn new(why: NotRetried, source: BoxError) -> Self {
+        Self { why, source }
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn why(&self) -> &NotRetried {
+        &self.why
+    }
+
+    /// The error that the caller would have got without this policy.
+    #[must_use]
+    pub fn into_inner(self) -> BoxError {
+        self.source
+    }
+
+    /// Looks for one in an error and its causes.
+    ///
+    /// ```
+    /// use tower_retry_classify::{BoxError, GaveUp};
+    ///
+    /// let error: BoxError = "plain".into();
+    /// assert!(GaveUp::find(&*error).is_none());
+    /// ```
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = cause(error);
+        }
+        None
+    }
+}
+
+/// The next error inwards. An `io::Error` that wraps another names that one's
+/// cause as its own source, and so would hide the wrapped one itself.
+pub(crate) fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+/// A policy was configured with values that cannot work. Names all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigError {
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// Everything that is wrong.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the retry policy cannot work")?;
+        for (n, problem) in self.problems.iter().enumerate() {
+            write!(f, "{} {problem}", if n == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ConfigError {}
+
+/// One thing that is wrong with a configuration. `class` is `None` where the
+/// policy's own back-off is meant.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The factor of an exponential back-off is below 1 or not a number.
+    #[error("the factor {factor} of {} must be a number of at least 1", whose(*class))]
+    Factor {
+        /// Whose back-off.
+        class: Option<Class>,
+        /// What was given.
+        factor: f64,
+    },
+    /// A jitter fraction is not between 0 and 1.
+    #[error("the jitter {fraction} of {} must lie from 0 to 1", whose(*class))]
+    Jitter {
+        /// Whose back-off.
+        class: Option<Class>,
+        /// What was given.
+        fraction: f64,
+    },
+    /// The cap of a back-off is shorter than its first delay.
+    #[error("the cap {cap:?} of {} is shorter than its first delay {first:?}", whose(*class))]
+    Cap {
+        /// Whose back-off.
+        class: Option<Class>,
+        /// What was given.
+        cap: Duration,
+        /// The first delay.
+        first: Duration,
+    },
+    /// A class was given two policies.
+    #[error("class {class} has two policies")]
+    Twice {
+        /// Which.
+        class: Class,
+    },
+    /// A retry costs more than the budget can ever hold.
+    #[error("a retry costs {cost}, more than the {capacity} the budget can hold")]
+    Cost {
+        /// What one costs.
+        cost: u32,
+        /// What fits in.
+        capacity: u32,
+    },
+    /// No classifier was given, so nothing would ever be retried.
+    #[error("no classifier is given")]
+    NoClassifier,
+}
+
+fn whose(class: Option<Class>) -> &'static str {
+    class.map_or("the policy", Class::name)
+}
