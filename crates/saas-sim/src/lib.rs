@@ -1,2 +1,10 @@
-//! A faithful simulator of rate-limited SaaS APIs, with real limits and injected faults.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+pub mod pipedrive;
+mod server;
+
+pub use self::server::{Listen, ServeError, Server, serve};
+
+/// Any error that can cross threads.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

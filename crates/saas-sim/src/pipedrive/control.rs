@@ -1,0 +1,85 @@
+//! The simulator's own paths, below `/__sim/`. They are neither limited nor counted.
+
+use http::request::Parts;
+use http::{Method, Response};
+use serde::Deserialize;
+
+use super::answer;
+use super::body::SimBody;
+use super::data::Entity;
+use super::faults::Faults;
+use super::sim::Sim;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spent {
+    tokens: u64,
+}
+
+pub(super) fn respond(sim: &Sim, parts: &Parts, path: &str, body: &[u8]) -> Response<SimBody> {
+    match (&parts.method, path) {
+        (&Method::GET, "truth") => json(&sim.truth()),
+        (&Method::GET, "digest") => digest(sim, parts.uri.query().unwrap_or("")),
+        (&Method::GET, "faults") => json(&sim.faults()),
+        (&Method::POST, "faults") => set_faults(sim, body),
+        (&Method::POST, "token") => parsed(body, |NewToken { token }| sim.set_api_token(token)),
+        (&Method::POST, "spend") => parsed(body, |Spent { tokens }| sim.spend_elsewhere(tokens)),
+        _ => answer::error(404, "the simulator has no such path"),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Response<SimBody> {
+    match serde_json::to_vec(value) {
+        Ok(body) => answer::json(200, body),
+        Err(error) => answer::error(500, &error.to_string()),
+    }
+}
+
+fn digest(sim: &Sim, query: &str) -> Response<SimBody> {
+    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "entity");
+    match asked {
+        None => json(&sim.digests()),
+        Some((_, name)) => match Entity::by_name(&name) {
+            Some(entity) => json(&sim.digest(entity)),
+            None => answer::error(400, "no such entity"),
+        },
+    }
+}
+
+/// Faults as TOML or JSON, or the name of a preset.
+fn set_faults(sim: &Sim, body: &[u8]) -> Response<SimBody> {
+    let text = String::from_utf8_lossy(body);
+    let faults = match text.trim() {
+        "none" => Ok(Faults::none()),
+        "default" => Ok(Faults::default_mix()),
+        "storm" => Ok(Faults::storm()),
+        text if text.starts_with('{') => {
+            serde_json::from_str(text).map_err(|error| error.to_string())
+        }
+        text => Faults::from_toml(text).map_err(|error| error.to_string()),
+    };
+    match faults.and_then(|faults| sim.set_faults(faults).map_err(|error| error.to_string())) {
+        Ok(()) => done(),
+        Err(error) => answer::error(400, &error),
+    }
+}
+
+fn parsed<T: for<'a> Deserialize<'a>>(body: &[u8], then: impl FnOnce(T)) -> Response<SimBody> {
+    match serde_json::from_slice(body) {
+        Ok(value) => {
+            then(value);
+            done()
+        }
+        Err(error) => answer::error(400, &error.to_string()),
+    }
+}
+
+fn done() -> Response<SimBody> {
+    answer::json(200, r#"{"success":true}"#)
+}

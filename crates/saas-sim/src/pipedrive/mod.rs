@@ -1,0 +1,31 @@
+//! Pipedrive: its entities, limits and faults. Begin with [`Sim`].
+
+mod answer;
+mod body;
+mod clock;
+mod config;
+mod control;
+#[path = "standin.rs"]
+mod data;
+#[path = "standin_digest.rs"]
+mod digest;
+mod faults;
+mod faults_state;
+mod limits;
+pub mod ops;
+mod service;
+mod sim;
+mod truth;
+
+pub use self::body::SimBody;
+pub use self::clock::real_now;
+pub use self::config::{
+    AuthKind, ConfigError, DEFAULT_API_TOKEN, DEFAULT_OAUTH_TOKEN, Edge, IdleHeaders, Plan,
+    SimConfig,
+};
+pub use self::data::{Entity, Sizes};
+pub use self::digest::Digest;
+pub use self::faults::{Drip, Expire, FaultKind, Faults, Rule};
+pub use self::service::{SimError, SimFuture, SimService};
+pub use self::sim::Sim;
+pub use self::truth::{Answered, DayTruth, LogEntry, OperationTruth, Refusals, Truth, WindowTruth};
