@@ -46,13 +46,16 @@ struct Session {
     random: Option<fastrand::Rng>,
 }
 
+/// A question of the user's about a request or an error.
+type Ask<T, Answer> = Box<dyn Fn(&T) -> Answer + Send + Sync>;
+
 /// What all clones share.
 pub(crate) struct Shared<Req, Res> {
     pub(crate) chain: Chain<Req, Res>,
-    pub(crate) copy: Box<dyn Fn(&Req) -> Option<Req> + Send + Sync>,
-    pub(crate) idempotent: Vec<Box<dyn Fn(&Req) -> bool + Send + Sync>>,
-    pub(crate) local: Vec<Box<dyn Fn(&BoxError) -> bool + Send + Sync>>,
-    pub(crate) deadline: Option<Box<dyn Fn(&Req) -> Option<Instant> + Send + Sync>>,
+    pub(crate) copy: Ask<Req, Option<Req>>,
+    pub(crate) idempotent: Vec<Ask<Req, bool>>,
+    pub(crate) local: Vec<Ask<BoxError, bool>>,
+    pub(crate) deadline: Option<Ask<Req, Option<Instant>>>,
     pub(crate) attach: Option<fn(&mut Res, NotRetried)>,
     pub(crate) keep_responses: bool,
     pub(crate) limits: Limits,

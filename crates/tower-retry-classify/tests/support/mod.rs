@@ -11,63 +11,67 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt, retry::Retry};
 use tower_retry_classify::{BoxError, RetryPolicy};
 
-pub type Request = http::Request<&'static str>;
-pub type Response = http::Response<&'static str>;
-pub type Outcome = Result<Response, BoxError>;
+pub(crate) type Request = http::Request<&'static str>;
+pub(crate) type Response = http::Response<&'static str>;
+pub(crate) type Outcome = Result<Response, BoxError>;
 
 /// A refusal by a layer of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("the circuit is open")]
-pub struct Local;
+pub(crate) struct Local;
 
-pub fn is_local(error: &BoxError) -> bool {
+pub(crate) fn is_local(error: &BoxError) -> bool {
     error.is::<Local>()
 }
 
-pub fn status(status: u16) -> Outcome {
+pub(crate) fn status(status: u16) -> Outcome {
     Ok(http::Response::builder().status(status).body("body").unwrap())
 }
 
-pub fn told(code: u16, after: &str) -> Outcome {
+pub(crate) fn told(code: u16, after: &str) -> Outcome {
     let response = http::Response::builder().status(code).header("retry-after", after);
     Ok(response.body("body").unwrap())
 }
 
-pub fn io(kind: std::io::ErrorKind) -> Outcome {
+pub(crate) fn io(kind: std::io::ErrorKind) -> Outcome {
     Err(std::io::Error::from(kind).into())
 }
 
-pub fn request(method: http::Method) -> Request {
+pub(crate) fn request(method: http::Method) -> Request {
     http::Request::builder().method(method).uri("/deals").body("payload").unwrap()
 }
 
-pub fn get() -> Request {
+pub(crate) fn get() -> Request {
     request(http::Method::GET)
 }
 
 /// Answers by the script, at once; panics when it is at its end.
 #[derive(Clone)]
-pub struct Script {
+pub(crate) struct Script {
     state: Arc<Mutex<(VecDeque<Outcome>, Vec<Instant>)>>,
 }
 
 impl Script {
-    pub fn new(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+    pub(crate) fn new(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
         let state = (outcomes.into_iter().collect(), Vec::new());
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.state.lock().unwrap().1.len()
     }
 
     /// The waits between the calls, in whole milliseconds.
-    pub fn waits(&self) -> Vec<u128> {
+    pub(crate) fn waits(&self) -> Vec<u128> {
         let state = self.state.lock().unwrap();
         state.1.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
     }
 
-    pub async fn run(&self, policy: &RetryPolicy<Request, Response>, request: Request) -> Outcome {
+    pub(crate) async fn run(
+        &self,
+        policy: &RetryPolicy<Request, Response>,
+        request: Request,
+    ) -> Outcome {
         Retry::new(policy.clone(), self.clone()).oneshot(request).await
     }
 }
@@ -88,6 +92,6 @@ impl Service<Request> for Script {
     }
 }
 
-pub const fn seconds(seconds: u64) -> Duration {
+pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
