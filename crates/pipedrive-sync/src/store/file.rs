@@ -103,7 +103,7 @@ impl RunLock {
             .create(true)
             .truncate(false)
             .open(database.beside(".lock"))
-            .map_err(database.unusable("locked"))?;
+            .map_err(database.unusable("created or locked"))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

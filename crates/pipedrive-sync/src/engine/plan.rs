@@ -1,0 +1,225 @@
+//! Which walks a sync makes, from where, and what that costs. Pure.
+
+use std::{collections::BTreeMap, str::FromStr as _};
+
+use jiff::{SignedDuration, Timestamp};
+use pipedrive_service::{Entity, Paging};
+
+use crate::{
+    store::{Counts, Mode, WalkState},
+    wall,
+};
+
+/// Deleted deals are shown for 30 days; a database older than this is read in full.
+const DELETED_SHOWN_FOR: SignedDuration = SignedDuration::from_hours(29 * 24);
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Go on where the last sync stopped; else what has changed where that can be asked, else all.
+    #[default]
+    Auto,
+    /// All of every entity.
+    Full,
+    /// What has changed. Entities that cannot be asked so, or were never complete, are read in full.
+    Incremental,
+}
+
+/// One walk to make.
+#[derive(Clone, Debug)]
+pub struct WalkPlan {
+    /// What is read.
+    pub entity: Entity,
+    /// Deleted rows, by `status=deleted`.
+    pub deleted: bool,
+    /// Where it stands.
+    pub state: WalkState,
+    /// It was under way already.
+    pub resumed: bool,
+    /// Rows that it will probably read.
+    pub rows_expected: Option<u64>,
+    /// Tokens that it will cost at least.
+    pub tokens: u64,
+}
+
+/// What a sync will do.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The walks.
+    pub walks: Vec<WalkPlan>,
+    /// Tokens that it will cost, or at least cost where a walk's length is unknown.
+    pub tokens: u64,
+    /// Whether the length of every walk is known, so that `tokens` is the price and not its least.
+    pub exact: bool,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// Entities to sync.
+    pub entities: &'a [Entity],
+    /// What the user asked for.
+    pub wanted: Wanted,
+    /// What `sync_state` holds.
+    pub known: &'a [WalkState],
+    /// Rows in the database.
+    pub counts: &'a Counts,
+    /// Rows in the account, where somebody knows (the demo does).
+    pub totals: Option<&'a BTreeMap<&'static str, u64>>,
+    /// The largest page.
+    pub page: u32,
+    /// Number of this run.
+    pub run: i64,
+    /// Tokens of the start-up requests.
+    pub start_up: u64,
+    /// By how much an incremental walk reaches back behind the high water.
+    pub overlap: SignedDuration,
+    /// The time.
+    pub now: Timestamp,
+    /// Rows after which each entity stops.
+    pub limit: Option<u64>,
+}
+
+impl Plan {
+    /// Decides what to do.
+    #[must_use]
+    pub fn new(basis: &Basis<'_>) -> Self {
+        let mut plan = Self { walks: Vec::new(), tokens: basis.start_up, exact: true };
+        for &entity in basis.entities {
+            let main = basis.walk(entity, false);
+            // Rows that were deleted since are asked for only beside an incremental walk: a full one
+            // removes what it does not see.
+            let with_deleted = entity == Entity::Deals && main.state.mode == Mode::Incremental;
+            plan.add(main);
+            if with_deleted {
+                plan.add(basis.walk(entity, true));
+            }
+        }
+        plan
+    }
+
+    fn add(&mut self, walk: WalkPlan) {
+        self.tokens += walk.tokens;
+        self.exact &= walk.rows_expected.is_some();
+        self.walks.push(walk);
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |test: fn(&WalkPlan) -> bool| self.walks.iter().filter(|walk| test(walk)).count();
+        format!(
+            "{} walks ({} full, {} incremental, {} of them go on where they stopped), {} {} tokens",
+            self.walks.len(),
+            count(|walk| walk.state.mode == Mode::Full),
+            count(|walk| walk.state.mode == Mode::Incremental),
+            count(|walk| walk.resumed),
+            if self.exact { "about" } else { "at least" },
+            self.tokens
+        )
+    }
+}
+
+impl Basis<'_> {
+    fn walk(&self, entity: Entity, deleted: bool) -> WalkPlan {
+        let name = if deleted { format!("{}:deleted", entity.name()) } else { entity.name().to_owned() };
+        let known = self.known.iter().find(|state| state.walk == name);
+        let resumed = known.filter(|state| state.done_at.is_none() && self.may_go_on(state));
+        let state = match resumed {
+            Some(state) => state.clone(),
+            None => self.begin(entity, deleted, name, known),
+        };
+        let rows_expected = self.expected(entity, &state).map(|rows| self.limit.map_or(rows, |limit| rows.min(limit)));
+        let page = u64::from(if entity.paging() == Paging::Whole { u32::MAX } else { self.page.min(entity.max_limit()) });
+        let pages = rows_expected.unwrap_or(0).div_ceil(page.max(1)).max(1);
+        let tokens = pages * u64::from(entity.list_cost());
+        WalkPlan { entity, deleted, resumed: resumed.is_some(), rows_expected, tokens, state }
+    }
+
+    fn may_go_on(&self, state: &WalkState) -> bool {
+        match self.wanted {
+            Wanted::Auto | Wanted::Incremental => true,
+            Wanted::Full => state.mode == Mode::Full,
+        }
+    }
+
+    fn begin(&self, entity: Entity, deleted: bool, walk: String, known: Option<&WalkState>) -> WalkState {
+        let main = self.known.iter().find(|state| state.walk == entity.name());
+        // The first look for deleted rows goes as far back as the rows themselves.
+        let high_water = known.or(main).and_then(|state| state.high_water.clone());
+        let recent = main.and_then(|state| state.done_at.as_deref()).and_then(wall::parse).is_some_and(|done| {
+            entity != Entity::Deals || self.now.duration_since(done) < DELETED_SHOWN_FOR
+        });
+        let since = high_water.as_deref().and_then(wall::parse).map(|time| wall::text(time - self.overlap));
+        let complete = deleted || (main.is_some_and(|state| state.done_at.is_some()) && recent);
+        let mode = if self.wanted != Wanted::Full && entity.incremental() && complete && since.is_some() {
+            Mode::Incremental
+        } else {
+            Mode::Full
+        };
+        WalkState {
+            walk,
+            entity: entity.name().to_owned(),
+            mode,
+            position: None,
+            since: since.filter(|_| mode == Mode::Incremental),
+            started_at: wall::text(self.now),
+            max_seen: None,
+            high_water,
+            page_size: known.and_then(|state| state.page_size),
+            pages: 0,
+            rows: 0,
+            done_at: None,
+            run: self.run,
+        }
+    }
+
+    /// Rows still to come, if that can be known.
+    fn expected(&self, entity: Entity, state: &WalkState) -> Option<u64> {
+        if state.mode == Mode::Incremental {
+            return Some(0);
+        }
+        if let Some(totals) = self.totals {
+            return totals.get(entity.name()).map(|all| all.saturating_sub(state.rows));
+        }
+        let complete_once = state.high_water.is_some()
+            || self.known.iter().any(|known| known.walk == entity.name() && known.done_at.is_some());
+        let held = self.counts.get(entity.name()).map_or(0, |(rows, _)| *rows);
+        (complete_once || (state.rows == 0 && held > 0)).then(|| held.saturating_sub(state.rows))
+    }
+}
+
+/// Up to where every change has been seen once a walk is complete: the newest change that it showed,
+/// but not later than its start, for what changed behind its back comes next time.
+#[must_use]
+pub fn high_water(state: &WalkState, max_seen: Option<&str>) -> Option<String> {
+    let before = state.high_water.as_deref().and_then(wall::parse);
+    let started = wall::parse(&state.started_at);
+    let seen = max_seen.and_then(wall::parse);
+    let now = match (seen, started) {
+        (Some(seen), Some(started)) => Some(seen.min(started)),
+        (seen, _) => seen,
+    };
+    now.max(before).map(wall::text)
+}
+
+/// The entities that names stand for, each once, in the best order for reading.
+///
+/// # Errors
+///
+/// The sentence that says which name is unknown.
+pub fn entities(names: &[String]) -> Result<Vec<Entity>, String> {
+    let mut chosen = Vec::new();
+    let mut wrong = Vec::new();
+    for name in names.iter().flat_map(|names| names.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
+        match Entity::named(name) {
+            Some(some) => chosen.extend(some),
+            None => wrong.extend(Entity::from_str(name).err().map(|error| error.to_string())),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n"));
+    }
+    let all = chosen.is_empty();
+    Ok(Entity::ALL.into_iter().filter(|entity| all || chosen.contains(entity)).collect())
+}

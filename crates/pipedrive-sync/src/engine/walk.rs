@@ -1,0 +1,179 @@
+//! One walk: pages from the API to the writer, asked again when they fail.
+
+use std::pin::pin;
+
+use futures_util::StreamExt as _;
+use pipedrive_service::{Client, Error, ListQuery, Position, RowsPage, WalkOptions};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{Settings, plan::WalkPlan};
+use crate::{
+    exit::{Code, Failure},
+    progress::{Event, Progress},
+    wall,
+};
+
+/// A page on its way to the writer.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) walk: usize,
+    pub(crate) page: RowsPage,
+    /// The list ends with this page.
+    pub(crate) last: bool,
+}
+
+/// How a walk ended.
+#[derive(Debug)]
+pub(crate) enum WalkEnd {
+    /// All pages were handed over.
+    Done,
+    /// `--limit` was reached.
+    Limited,
+    /// Told to stop.
+    Stopped,
+    /// The writer has gone away; it knows why.
+    Closed,
+    /// It cannot go on.
+    Failed(Error),
+}
+
+/// Pages that failed finally, to be asked again later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Finals {
+    /// Pages asked for, each once, however many attempts it took.
+    pub asked: u64,
+    /// Of these, the ones that failed after all attempts.
+    pub failed: u64,
+    /// Of these, the ones that were not sent: refused by our own circuit or limiter.
+    pub refused: u64,
+}
+
+pub(crate) struct Walk<'a> {
+    pub(crate) index: usize,
+    pub(crate) plan: &'a WalkPlan,
+    pub(crate) client: &'a Client,
+    pub(crate) settings: &'a Settings,
+    pub(crate) pages: mpsc::Sender<Delivery>,
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Walk<'_> {
+    pub(crate) async fn run(mut self) -> (WalkEnd, Finals) {
+        let mut finals = Finals::default();
+        let mut stop = self.stop.clone();
+        let end = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => WalkEnd::Stopped,
+            end = self.rounds(&mut finals) => end,
+        };
+        (end, finals)
+    }
+
+    async fn rounds(&mut self, finals: &mut Finals) -> WalkEnd {
+        let mut position: Option<Position> = match &self.plan.state.position {
+            None => None,
+            Some(json) => match serde_json::from_str(json) {
+                Ok(position) => Some(position),
+                Err(error) => {
+                    tracing::warn!(target: "pipedrive_sync::walk", walk = self.plan.state.walk, %error, "position unreadable, from the start");
+                    None
+                }
+            },
+        };
+        let mut left = self.settings.limit;
+        let mut rounds = 0;
+        let mut patience = Instant::now() + self.settings.patience;
+        loop {
+            let before = finals.asked;
+            let error = match self.once(&mut position, &mut left, finals).await {
+                Ok(end) => return end,
+                Err(error) => error,
+            };
+            if finals.asked > before + 1 {
+                rounds = 0;
+                patience = Instant::now() + self.settings.patience;
+            }
+            finals.failed += 1;
+            finals.refused += u64::from(error.is_local());
+            let failure = Failure::from(&error);
+            if !error.is_retryable() || failure.code == Code::Budget {
+                return WalkEnd::Failed(error);
+            }
+            // A refusal of our own says nothing about the page: only time bounds it.
+            rounds += u32::from(!error.is_local());
+            let pause = self.settings.pause(rounds).max(error.retry_after().unwrap_or_default());
+            let until = Instant::now() + pause;
+            if rounds > self.settings.rounds || until > patience {
+                return WalkEnd::Failed(error);
+            }
+            self.progress.event(&Event::Paused { walk: &self.plan.state.walk, reason: &failure.line, pause });
+            sleep_until(until).await;
+        }
+    }
+
+    /// Walks until the end or the first page that fails finally.
+    async fn once(
+        &self,
+        position: &mut Option<Position>,
+        left: &mut Option<u64>,
+        finals: &mut Finals,
+    ) -> Result<WalkEnd, Error> {
+        if let Some(left) = left {
+            return self.limited(position, left, finals).await;
+        }
+        let mut options = WalkOptions::new().from(position.clone()).prefetch(self.settings.prefetch).updated_since(self.since());
+        if self.plan.deleted {
+            options = options.parameter("status", "deleted");
+        }
+        let mut pages = pin!(self.client.walk(self.plan.entity, options));
+        loop {
+            finals.asked += 1;
+            let Some(page) = pages.next().await.transpose()? else { return Ok(WalkEnd::Done) };
+            if let Some(end) = self.hand_over(page, position).await {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Page by page, none larger than what is still wanted.
+    async fn limited(
+        &self,
+        position: &mut Option<Position>,
+        left: &mut u64,
+        finals: &mut Finals,
+    ) -> Result<WalkEnd, Error> {
+        while *left > 0 {
+            let most = u32::try_from(*left).unwrap_or(u32::MAX).min(self.plan.entity.max_limit());
+            let mut query = ListQuery::new().from(position.clone()).limit(most).updated_since(self.since());
+            if self.plan.deleted {
+                query = query.parameter("status", "deleted");
+            }
+            finals.asked += 1;
+            let page = self.client.list(self.plan.entity, query).await?;
+            *left = left.saturating_sub(page.rows.len() as u64);
+            if let Some(end) = self.hand_over(page, position).await {
+                return Ok(end);
+            }
+        }
+        Ok(WalkEnd::Limited)
+    }
+
+    fn since(&self) -> Option<jiff::Timestamp> {
+        self.plan.state.since.as_deref().and_then(wall::parse)
+    }
+
+    async fn hand_over(&self, page: RowsPage, position: &mut Option<Position>) -> Option<WalkEnd> {
+        let next = page.next.clone();
+        let delivery = Delivery { walk: self.index, page, last: next.is_none() };
+        if self.pages.send(delivery).await.is_err() {
+            return Some(WalkEnd::Closed);
+        }
+        let last = next.is_none();
+        *position = next;
+        last.then_some(WalkEnd::Done)
+    }
+}

@@ -1,0 +1,111 @@
+//! How the program ends: a code for scripts and one line for people.
+
+use std::fmt;
+
+use pipedrive_service::{Error, ErrorKind};
+
+use crate::{store::StoreError, wall};
+
+/// What a script can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// 0: all was done.
+    Done = 0,
+    /// 1: anything that none of the others describes; also an end by Ctrl-C or SIGTERM.
+    Other = 1,
+    /// 2: usage or configuration, a database that cannot be used among them.
+    Usage = 2,
+    /// 3: the API does not accept the token.
+    Auth = 3,
+    /// 4: the day's budget is spent, or too small.
+    Budget = 4,
+    /// 5: the API cannot be reached, or does not answer as it should.
+    Unavailable = 5,
+}
+
+impl Code {
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    /// One line, or one line for each thing that is wrong.
+    pub line: String,
+}
+
+impl Failure {
+    /// A failure with its line.
+    #[must_use]
+    pub fn new(code: Code, line: impl Into<String>) -> Self {
+        Self { code, line: line.into() }
+    }
+
+    /// An end by a signal.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::new(Code::Other, "interrupted; what was committed stays, and the same command goes on from there")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Sql(_) | StoreError::Content { .. } | StoreError::Locked { .. } => Code::Other,
+            _ => Code::Usage,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Auth { .. } | ErrorKind::Quota => Code::Auth,
+            ErrorKind::RateLimit { daily: true } => Code::Budget,
+            ErrorKind::BudgetExhausted { budget } if budget == "day" => Code::Budget,
+            ErrorKind::WrongHost | ErrorKind::Invalid => Code::Usage,
+            ErrorKind::RateLimit { .. }
+            | ErrorKind::Banned
+            | ErrorKind::Server { .. }
+            | ErrorKind::Garbled
+            | ErrorKind::Timeout
+            | ErrorKind::Connection(_)
+            | ErrorKind::CircuitOpen => Code::Unavailable,
+            _ => Code::Other,
+        };
+        let mut line = error.to_string();
+        if code == Code::Budget
+            && let Some(after) = error.retry_after()
+            && let Ok(after) = jiff::SignedDuration::try_from(after)
+        {
+            line.push_str(&format!("; it can go on at {}", wall::text(wall::now() + after)));
+        }
+        Self::new(code, one_line(&format!("{line}. {}", error.advice())))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// Line breaks and runs of blanks become one blank.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
