@@ -1,0 +1,352 @@
+//! What can be set, from where, and what came of it.
+//!
+//! A value comes from the weakest to the strongest of: its default, a profile, a TOML file, a generic variable
+//! (`PIGEON_*`), a variable of this crate (`PIPEDRIVE_*`), the program itself. Everything that is wrong is reported
+//! at once, by name; nothing is silently ignored.
+
+mod checks;
+mod error;
+mod load;
+mod table;
+mod value;
+mod view;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use http::Uri;
+use jiff::{civil::Time, tz::TimeZone};
+use secrecy::SecretString;
+
+pub use self::{
+    error::{ConfigError, Problem},
+    load::{EnvName, Resolved, Setting, Source, Sources},
+    table::SETTINGS,
+    value::{Kind, Unit, Value},
+    view::Effective,
+};
+use crate::{
+    Entity,
+    auth::Origin,
+    plan::{AuthKind, Plan},
+    transport::{ProxySettings, ProxyUri, TransportConfig},
+};
+
+/// The variable that chooses a profile.
+pub const PROFILE_VARIABLE: &str = "PIPEDRIVE_PROFILE";
+/// The variable that names a TOML file.
+pub const FILE_VARIABLE: &str = "PIPEDRIVE_CONFIG";
+
+/// Everything that this crate can be told; see [`SETTINGS`] for the meaning and default of each.
+///
+/// Its `Debug` shows no secret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The profile in use: `production` unless another was chosen.
+    pub profile: String,
+    /// The token, if one was given.
+    pub api_token: Option<SecretString>,
+    /// How the token is sent.
+    pub auth: AuthKind,
+    /// Scheme, host and port of the API.
+    pub base_url: Uri,
+    /// How connections are made and kept.
+    pub transport: TransportConfig,
+    /// The longest answer that is held, in bytes.
+    pub max_body: u64,
+    /// What the account may spend.
+    pub account: Account,
+    /// `robustness.rate_limiting`.
+    pub rate_limiting: RateLimiting,
+    /// `robustness.error_handling`.
+    pub error_handling: ErrorHandling,
+    /// `robustness.memory_management`.
+    pub memory_management: MemoryManagement,
+    /// `robustness.health_monitoring`.
+    pub health_monitoring: HealthMonitoring,
+    /// `robustness.monitoring`.
+    pub monitoring: Monitoring,
+    /// Which entities a program copies unless it is told.
+    pub enabled_entities: Vec<Entity>,
+    resolved: Resolved,
+    unknown: Vec<String>,
+}
+
+/// What the account may spend.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Account {
+    /// The plan, if known.
+    pub plan: Option<Plan>,
+    /// The seats, if known.
+    pub seats: Option<u64>,
+    /// Where it is midnight when the day's tokens come back.
+    pub reset_time_zone: TimeZone,
+    /// When they come back.
+    pub reset_time: Time,
+}
+
+/// `robustness.rate_limiting`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct RateLimiting {
+    pub enabled: bool,
+    pub daily_budget: u64,
+    pub max_delay: Duration,
+    pub jitter_enabled: bool,
+    /// By entity; the five field lists may be given as `custom_fields`.
+    pub token_costs: BTreeMap<String, u64>,
+    pub max_queue_size: usize,
+    pub queue_timeout: Duration,
+    /// Whether requests are spread evenly over the window.
+    pub even: bool,
+    pub burst_limit: Option<u64>,
+    pub burst_margin: Duration,
+}
+
+/// How back-off grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backoff {
+    /// 1, 2, 4, 8 … times the base.
+    Exponential,
+    /// 1, 2, 3, 4 … times the base.
+    Linear,
+    /// Always the base.
+    Constant,
+}
+
+/// `robustness.error_handling`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct ErrorHandling {
+    pub max_retry_attempts: u32,
+    pub base_delay: Duration,
+    pub backoff: Backoff,
+    pub jitter_factor: f64,
+    pub circuit_breaker_enabled: bool,
+    pub circuit_breaker_threshold: u32,
+    pub circuit_breaker_timeout: Duration,
+    pub half_open_max_requests: u32,
+    pub request_timeout: Duration,
+}
+
+/// `robustness.memory_management`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct MemoryManagement {
+    pub adaptive_pagination: bool,
+    pub memory_threshold_percent: u8,
+    pub alert_threshold_percent: u8,
+    pub critical_threshold_percent: u8,
+    pub min_batch_size: u32,
+    pub max_batch_size: u32,
+    pub force_gc: bool,
+    pub memory_limit: Option<u64>,
+}
+
+/// `robustness.health_monitoring`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct HealthMonitoring {
+    pub enabled: bool,
+    pub check_interval: Duration,
+    pub health_endpoint: Entity,
+    pub check_timeout: Duration,
+    pub failure_threshold: u32,
+    pub degradation_threshold: Duration,
+    pub cache_ttl: Duration,
+}
+
+/// `robustness.monitoring`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct Monitoring {
+    pub enabled: bool,
+    pub performance_logging: bool,
+    /// From 0 to 1.
+    pub failure_rate_threshold: f64,
+}
+
+impl Config {
+    /// Lays the sources over one another.
+    ///
+    /// A token is not asked for here, so that a configuration can be shown without one;
+    /// [`Client::new`](crate::Client::new) does ask.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once. A file that cannot be read or is not TOML is reported alone.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let file = load::read_file(sources, sources.variable(FILE_VARIABLE))?;
+        let mut problems = Vec::new();
+        let in_file = file.as_ref().and_then(|(_, root)| root.get("profile")).and_then(toml::Value::as_str);
+        let profile = sources.profile.as_deref().or_else(|| sources.variable(PROFILE_VARIABLE)).or(in_file);
+        let profile = match profile.unwrap_or("production") {
+            "prod" => "production",
+            "dev" => "development",
+            other => other,
+        };
+        let sections = file.as_ref().and_then(|(_, root)| root.get("profiles")).and_then(toml::Value::as_table);
+        let known = table::PROFILES.iter().any(|(name, _)| *name == profile)
+            || sections.is_some_and(|sections| sections.contains_key(profile));
+        if !known {
+            problems.push(Problem::said(format!(
+                "profile {profile:?} is neither development nor production, nor defined in a file"
+            )));
+        }
+        let file = file.as_ref().map(|(name, root)| (name.as_str(), root));
+        let resolved = Resolved::new(SETTINGS, table::PROFILES, profile, file, sources, &mut problems);
+        let unknown = view::unknown_variables(sources);
+        // Values that fit alone may not fit together; values that do not fit fall back to their defaults, which do.
+        let config = Self::assemble(profile.to_owned(), resolved, unknown, &mut problems);
+        ConfigError::check(problems)?;
+        Ok(config)
+    }
+
+    fn assemble(profile: String, r: Resolved, unknown: Vec<String>, problems: &mut Vec<Problem>) -> Self {
+        let base_url = base_url(&r, problems);
+        let percent = |key| u8::try_from(r.number(key)).unwrap_or(100);
+        let small = |key| u32::try_from(r.number(key)).unwrap_or(u32::MAX);
+        let text = |key| r.text(key).unwrap_or_default();
+        let proxy = {
+            use secrecy::ExposeSecret as _;
+            r.secret("connection.proxy").and_then(|text| ProxyUri::parse(text.expose_secret()).ok())
+        };
+        let config = Self {
+            profile,
+            api_token: r.secret("connection.api_token").cloned(),
+            auth: if text("connection.auth") == "oauth" { AuthKind::OAuth } else { AuthKind::ApiToken },
+            base_url,
+            transport: TransportConfig {
+                ca_file: r.text("connection.ca_file").map(PathBuf::from),
+                proxy: ProxySettings { uri: proxy, except: text("connection.no_proxy").to_owned() },
+                connect_timeout: r.time("connection.connect_timeout"),
+                pool_idle_timeout: r.time("connection.pool_idle_timeout"),
+                pool_max_idle: small("connection.pool_max_idle") as usize,
+                http2: r.flag("connection.http2"),
+                ..TransportConfig::default()
+            },
+            max_body: r.number("connection.max_body"),
+            account: Account {
+                plan: r.text("account.plan").and_then(Plan::named),
+                seats: r.maybe_number("account.seats"),
+                reset_time_zone: TimeZone::get(text("account.reset_time_zone")).unwrap_or(TimeZone::UTC),
+                reset_time: text("account.reset_time").parse().unwrap_or(Time::midnight()),
+            },
+            rate_limiting: RateLimiting {
+                enabled: r.flag("robustness.rate_limiting.enabled"),
+                daily_budget: r.number("robustness.rate_limiting.daily_budget"),
+                max_delay: r.time("robustness.rate_limiting.max_delay"),
+                jitter_enabled: r.flag("robustness.rate_limiting.jitter_enabled"),
+                token_costs: r.numbers("robustness.rate_limiting.token_costs"),
+                max_queue_size: small("robustness.rate_limiting.max_queue_size") as usize,
+                queue_timeout: r.time("robustness.rate_limiting.queue_timeout"),
+                even: text("robustness.rate_limiting.pacing") == "even",
+                burst_limit: r.maybe_number("robustness.rate_limiting.burst_limit"),
+                burst_margin: r.time("robustness.rate_limiting.burst_margin_ms"),
+            },
+            error_handling: ErrorHandling {
+                max_retry_attempts: small("robustness.error_handling.max_retry_attempts"),
+                base_delay: r.time("robustness.error_handling.base_delay_ms"),
+                backoff: match text("robustness.error_handling.backoff_strategy") {
+                    "linear" => Backoff::Linear,
+                    "constant" => Backoff::Constant,
+                    _ => Backoff::Exponential,
+                },
+                jitter_factor: r.fraction("robustness.error_handling.jitter_factor"),
+                circuit_breaker_enabled: r.flag("robustness.error_handling.circuit_breaker_enabled"),
+                circuit_breaker_threshold: small("robustness.error_handling.circuit_breaker_threshold"),
+                circuit_breaker_timeout: r.time("robustness.error_handling.circuit_breaker_timeout"),
+                half_open_max_requests: small("robustness.error_handling.half_open_max_requests"),
+                request_timeout: r.time("robustness.error_handling.request_timeout"),
+            },
+            memory_management: MemoryManagement {
+                adaptive_pagination: r.flag("robustness.memory_management.adaptive_pagination"),
+                memory_threshold_percent: percent("robustness.memory_management.memory_threshold_percent"),
+                alert_threshold_percent: percent("robustness.memory_management.alert_threshold_percent"),
+                critical_threshold_percent: percent("robustness.memory_management.critical_threshold_percent"),
+                min_batch_size: small("robustness.memory_management.min_batch_size"),
+                max_batch_size: small("robustness.memory_management.max_batch_size"),
+                force_gc: r.flag("robustness.memory_management.force_gc"),
+                memory_limit: r.maybe_number("robustness.memory_management.memory_limit"),
+            },
+            health_monitoring: HealthMonitoring {
+                enabled: r.flag("robustness.health_monitoring.enabled"),
+                check_interval: r.time("robustness.health_monitoring.check_interval"),
+                health_endpoint: text("robustness.health_monitoring.health_endpoint")
+                    .parse()
+                    .unwrap_or(Entity::Currencies),
+                check_timeout: r.time("robustness.health_monitoring.check_timeout"),
+                failure_threshold: small("robustness.health_monitoring.failure_threshold"),
+                degradation_threshold: r.time("robustness.health_monitoring.degradation_threshold_ms"),
+                cache_ttl: r.time("robustness.health_monitoring.cache_ttl"),
+            },
+            monitoring: Monitoring {
+                enabled: r.flag("robustness.monitoring.enabled"),
+                performance_logging: r.flag("robustness.monitoring.performance_logging"),
+                failure_rate_threshold: r.number("robustness.monitoring.failure_rate_threshold") as f64 / 100.0,
+            },
+            enabled_entities: entities(&r.names("sync.enabled_entities")),
+            resolved: r,
+            unknown,
+        };
+        config.check(problems);
+        config
+    }
+
+    /// What fits alone but not together.
+    fn check(&self, problems: &mut Vec<Problem>) {
+        let memory = &self.memory_management;
+        let mut ordered = |low: &str, low_value: u128, high: &str, high_value: u128| {
+            if low_value > high_value {
+                problems.push(Problem::said(format!(
+                    "{low} ({low_value}) must not be greater than {high} ({high_value})"
+                )));
+            }
+        };
+        let (shrink, alert, pause) = (
+            memory.memory_threshold_percent.into(),
+            memory.alert_threshold_percent.into(),
+            memory.critical_threshold_percent.into(),
+        );
+        ordered("PIPEDRIVE_MEMORY_THRESHOLD", shrink, "PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert);
+        ordered("PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert, "PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD", pause);
+        let (least, most) = (memory.min_batch_size.into(), memory.max_batch_size.into());
+        ordered("PIPEDRIVE_MIN_BATCH_SIZE", least, "PIPEDRIVE_MAX_BATCH_SIZE", most);
+        let base = self.error_handling.base_delay.as_millis();
+        let cap = self.rate_limiting.max_delay.as_millis();
+        ordered("the first back-off in milliseconds", base, "the longest back-off", cap);
+    }
+}
+
+fn entities(names: &[String]) -> Vec<Entity> {
+    let mut wanted: Vec<Entity> = names.iter().filter_map(|name| Entity::named(name)).flatten().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    Entity::ALL.into_iter().filter(|entity| wanted.contains(entity)).collect()
+}
+
+fn base_url(r: &Resolved, problems: &mut Vec<Problem>) -> Uri {
+    let text = match (r.text("connection.base_url"), r.text("connection.company_domain")) {
+        (Some(url), _) => url.trim_end_matches('/').to_owned(),
+        (None, Some(company)) => {
+            format!("https://{}.pipedrive.com", company.strip_suffix(".pipedrive.com").unwrap_or(company))
+        }
+        (None, None) => "https://api.pipedrive.com".to_owned(),
+    };
+    let uri: Uri = text.parse().unwrap_or_else(|_| Uri::from_static("https://api.pipedrive.com"));
+    let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with("127.");
+    if uri.scheme_str() == Some("http") && !uri.host().is_some_and(local) && !r.flag("connection.allow_http") {
+        let origin = Origin::of(&uri).map_or_else(String::new, |origin| origin.to_string());
+        problems.push(Problem::said(format!(
+            "{origin} would get the token without TLS; use https, or set PIPEDRIVE_ALLOW_HTTP"
+        )));
+    }
+    uri
+}
