@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::faults::Drip;
@@ -18,25 +17,27 @@ use crate::server::Connection;
 /// Between the first part of a body and the end of its connection, so that the part is sent.
 const BEFORE_RESET: Duration = Duration::from_millis(5);
 
-pin_project! {
-    /// The body of a simulated answer.
-    #[derive(Debug)]
-    pub struct SimBody { #[pin] state: State }
+/// The body of a simulated answer.
+#[derive(Debug)]
+pub struct SimBody {
+    state: State,
 }
 
-pin_project! {
-    #[project = Proj]
-    #[derive(Debug)]
-    enum State {
-        // All at once.
-        Whole { bytes: Option<Bytes> },
-        // The first part, a pause, then an error.
-        Cut { first: Option<Bytes>, claimed: u64, #[pin] pause: Sleep, connection: Option<Connection> },
-        // Piece by piece, a pause before each.
-        Drip { rest: Bytes, piece: usize, every: Duration, #[pin] pause: Sleep },
-        // Over, by an error.
-        Failed,
-    }
+#[derive(Debug)]
+enum State {
+    // All at once.
+    Whole { bytes: Option<Bytes> },
+    // The first part, a pause, then an error.
+    Cut {
+        first: Option<Bytes>,
+        claimed: u64,
+        pause: Pin<Box<Sleep>>,
+        connection: Option<Connection>,
+    },
+    // Piece by piece, a pause before each.
+    Drip { rest: Bytes, piece: usize, every: Duration, pause: Pin<Box<Sleep>> },
+    // Over, by an error.
+    Failed,
 }
 
 impl SimBody {
@@ -50,14 +51,14 @@ impl SimBody {
         let keep = keep.min(bytes.len().saturating_sub(1));
         let first = (keep > 0).then(|| bytes.slice(..keep));
         let claimed = bytes.len() as u64;
-        Self { state: State::Cut { first, claimed, pause: sleep(BEFORE_RESET), connection } }
+        Self { state: State::Cut { first, claimed, pause: Box::pin(sleep(BEFORE_RESET)), connection } }
     }
 
     /// A body that comes slowly.
     pub(super) fn drip(bytes: Bytes, drip: Drip) -> Self {
         let piece = bytes.len().div_ceil(drip.pieces.max(1) as usize).max(1);
         let every = Duration::from_millis(drip.pause_ms);
-        Self { state: State::Drip { rest: bytes, piece, every, pause: sleep(every) } }
+        Self { state: State::Drip { rest: bytes, piece, every, pause: Box::pin(sleep(every)) } }
     }
 }
 
@@ -66,40 +67,39 @@ impl Body for SimBody {
     type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut state = self.project().state;
-        match state.as_mut().project() {
-            Proj::Whole { bytes } => {
+        match &mut self.state {
+            State::Whole { bytes } => {
                 Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data).map(Ok))
             }
-            Proj::Cut { first, pause, connection, .. } => {
+            State::Cut { first, pause, connection, .. } => {
                 if let Some(first) = first.take() {
                     return Poll::Ready(Some(Ok(Frame::data(first))));
                 }
-                ready!(pause.poll(cx));
+                ready!(pause.as_mut().poll(cx));
                 if let Some(connection) = connection {
                     connection.reset();
                 }
-                state.set(State::Failed);
+                self.state = State::Failed;
                 let error = io::Error::new(
                     io::ErrorKind::ConnectionReset,
                     "the simulator reset the connection inside the body",
                 );
                 Poll::Ready(Some(Err(error.into())))
             }
-            Proj::Drip { rest, piece, every, mut pause } => {
+            State::Drip { rest, piece, every, pause } => {
                 if rest.is_empty() {
                     return Poll::Ready(None);
                 }
                 ready!(pause.as_mut().poll(cx));
                 let next = pause.deadline() + *every;
-                pause.reset(next);
+                pause.as_mut().reset(next);
                 let piece = (*piece).min(rest.len());
                 Poll::Ready(Some(Ok(Frame::data(rest.split_to(piece)))))
             }
-            Proj::Failed => Poll::Ready(None),
+            State::Failed => Poll::Ready(None),
         }
     }
 

@@ -304,7 +304,7 @@ impl Faults {
                 wrong.push(format!("faults.rates.{}: {rate} is not within 0 and 1", kind.name()));
             }
         }
-        if self.rates.values().sum::<f64>() > 1.0 {
+        if self.rates.values().filter(|&&rate| rate > 0.0).sum::<f64>() > 1.0 {
             wrong.push("faults.rates: together more than 1".to_owned());
         }
         if !(0.0..=1.0).contains(&self.reset_before_count) {

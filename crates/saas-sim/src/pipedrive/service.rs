@@ -193,9 +193,9 @@ impl Exchange<'_> {
             self.note_some(fault);
             return Ok(self.finish(response, Some(op), fault));
         }
-        let query = self.parts.uri.query().unwrap_or("");
+        let query = self.parts.uri.query();
         let wall = self.shared.clock.wall(Instant::now());
-        let reply = self.shared.account().handle(&matched, query, body, wall);
+        let reply = self.shared.account.handle(&matched, query, body, wall);
         pause(decision.after).await;
         match fault {
             Some(FaultKind::Reset) => return Err(self.reset(&decision)),

@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub(super) config: SimConfig,
     pub(super) clock: Clock,
     state: Mutex<State>,
-    account: Mutex<Account>,
+    pub(super) account: Account,
     hooks: RwLock<Vec<Hook>>,
 }
 
@@ -97,7 +97,7 @@ impl Sim {
         };
         let shared = Shared {
             clock: Clock::new(origin, config.start),
-            account: Mutex::new(Account::new(config.seed, sizes)),
+            account: Account::new(config.seed, sizes),
             state: Mutex::new(state),
             hooks: RwLock::new(Vec::new()),
             config,
@@ -198,7 +198,7 @@ impl Sim {
     /// What the lists of an entity show now, as one figure.
     #[must_use]
     pub fn digest(&self, entity: Entity) -> Digest {
-        self.shared.account().digest(entity)
+        self.shared.account.digest(entity)
     }
 
     /// The digests of all entities, by name.
@@ -220,10 +220,6 @@ impl fmt::Debug for Sim {
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tell(&self, answered: &Answered) {

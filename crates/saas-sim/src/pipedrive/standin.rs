@@ -17,7 +17,7 @@ impl Account {
     pub fn new(_: u64, _: Sizes) -> Self {
         Self
     }
-    pub fn handle(&mut self, matched: &Matched, query: &str, body: &Bytes, _: Timestamp) -> Reply {
+    pub fn handle(&self, matched: &Matched, query: Option<&str>, body: &[u8], _: Timestamp) -> Reply {
         let next = if matched.op.search { serde_json::Value::Null } else { "next".into() };
         let json = serde_json::json!({"success": true, "data": [{"id": 1, "op": matched.op.label(), "query": query, "body": body.len()}], "additional_data": {"next_cursor": next}});
         Reply { status: 200, body: json.to_string().into() }
