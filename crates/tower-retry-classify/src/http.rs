@@ -25,9 +25,11 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// | other 5xx | server | no |
 /// | the rest | no opinion | no |
 ///
-/// `Retry-After` is read, in both its forms, for those that are retried. To
-/// change a line of the table, put a classifier behind this one; `Never` cannot
-/// be overruled, so use [`HttpStatus::also`] to have a status retried that is not.
+/// `Retry-After` is read, in both its forms, for those that are retried.
+///
+/// To change a line of the table: a classifier behind this one overrules what is
+/// retried; one before it that says `Never` gives another class to what is final; and
+/// [`also`](Self::also) has a status retried that is not.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct HttpStatus {

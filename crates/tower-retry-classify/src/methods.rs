@@ -10,7 +10,8 @@ use http::Method;
 /// its own, or [`RetryPolicy::builder_with`](crate::RetryPolicy::builder_with).
 pub trait Repeatable: Sized {
     /// A copy that can be sent in its place; `None` if there can be none. Then
-    /// the request is sent once and never again.
+    /// this sending is the last, and its outcome goes to the caller unseen by the
+    /// policy.
     fn try_clone(&self) -> Option<Self>;
 
     /// Whether it may be sent again although the server may have acted on it.

@@ -87,17 +87,12 @@ async fn every_transient_status_is_tried_again() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_wait_of_nothing_sets_no_timer() {
+/// Not in a runtime, so a timer would panic.
+#[test]
+fn a_wait_of_nothing_sets_no_timer() {
     let policy = plain().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
-    let (mut retry, mut inner) = mock::spawn_layer::<Request, Response, _>(RetryLayer::new(policy));
-    assert_ready_ok!(retry.poll_ready());
-    let mut call = task::spawn(retry.call(get()));
-    let (_, reply) = inner.next_request().await.unwrap();
-    reply.send_response(status(500).unwrap());
-    assert_pending!(call.poll());
-    let (_, reply) = inner.next_request().await.unwrap();
-    reply.send_response(status(200).unwrap());
+    let script = Script::new([status(500), status(500), status(200)]);
+    let mut call = task::spawn(script.run(&policy, get()));
     assert_eq!(assert_ready_ok!(call.poll()).status(), 200);
 }
 
@@ -191,6 +186,18 @@ async fn a_later_classifier_overrules_an_earlier_one() {
     let stats = policy.stats().snapshot();
     assert_eq!(stats.failed_with(Class::Quota), 1);
     assert_eq!(stats.failed_with(Class::Custom("pending")), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_ends_the_row() {
+    let policy = plain()
+        .classify(|_: &Request, _: Result<&Response, &BoxError>| Verdict::never(Class::NotFound))
+        .classify(|_: &Request, _: Result<&Response, &BoxError>| panic!("asked after a never"))
+        .build()
+        .unwrap();
+    let script = Script::new([status(500)]);
+    assert_eq!(script.run(&policy, get()).await.unwrap().status(), 500);
+    assert_eq!(policy.stats().snapshot().failed_with(Class::NotFound), 1);
 }
 
 // ===== what may be sent twice =====
