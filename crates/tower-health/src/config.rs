@@ -1,0 +1,168 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    ConfigError, Health, Verdict,
+    error::Faults,
+    score::{Limits, Rules, Score},
+};
+
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Configures a [`Health`]; see [`Health::builder`].
+///
+/// | setting | default | where the figure is from |
+/// | --- | --- | --- |
+/// | [`window`](Self::window) | 60 s | |
+/// | [`min_calls`](Self::min_calls) | 10 | |
+/// | [`degraded_at`](Self::degraded_at) | 10 % errors or 1,000 ms on average | the threshold of the health checks this replaces |
+/// | [`failure_threshold`](Self::failure_threshold) | 3 in a row | the same |
+/// | [`critical_at`](Self::critical_at) | 50 % errors or 10 s on average | their time-out of a check |
+/// | [`unavailable_at`](Self::unavailable_at) | 90 % errors | |
+/// | [`hysteresis`](Self::hysteresis) | 5 calls and 5 s | |
+/// | [`idle_after`](Self::idle_after) | 60 s | their cache life time |
+/// | [`cancelled`](Self::cancelled) | [`Verdict::Bad`] | a time-out further out drops the call |
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct HealthBuilder {
+    name: Arc<str>,
+    rules: Rules,
+    cancelled: Verdict,
+}
+
+impl HealthBuilder {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        let limits = |error_rate, seconds: Option<u64>| Limits {
+            error_rate,
+            latency: seconds.map(Duration::from_secs),
+        };
+        let rules = Rules {
+            window: Duration::from_secs(60),
+            min_calls: 10,
+            failure_threshold: 3,
+            degraded: limits(0.1, Some(1)),
+            critical: limits(0.5, Some(10)),
+            unavailable: limits(0.9, None),
+            better_calls: 5,
+            better_for: Duration::from_secs(5),
+            idle_after: Duration::from_secs(60),
+        };
+        Self { name, rules, cancelled: Verdict::Bad }
+    }
+
+    /// How far back outcomes are looked at. Default: 60 s; between 10 ms and a day.
+    ///
+    /// The window slides in ten steps: at any time it covers the running tenth and
+    /// the nine before it.
+    pub const fn window(mut self, window: Duration) -> Self {
+        self.rules.window = window;
+        self
+    }
+
+    /// So many calls must be in the window before error rate and latency are
+    /// believed. Default: 10; at least 1.
+    pub const fn min_calls(mut self, calls: u64) -> Self {
+        self.rules.min_calls = calls;
+        self
+    }
+
+    /// Degraded from this error rate (above 0, at most 1), or above this average
+    /// latency (`None`: whatever the latency). Default: 0.1 and 1,000 ms.
+    pub fn degraded_at(mut self, error_rate: f64, latency: impl Into<Option<Duration>>) -> Self {
+        self.rules.degraded = Limits { error_rate, latency: latency.into() };
+        self
+    }
+
+    /// Critical from this error rate or above this average latency. Not below
+    /// those of [`degraded_at`](Self::degraded_at). Default: 0.5 and 10 s.
+    pub fn critical_at(mut self, error_rate: f64, latency: impl Into<Option<Duration>>) -> Self {
+        self.rules.critical = Limits { error_rate, latency: latency.into() };
+        self
+    }
+
+    /// Unavailable from this error rate. Not below that of
+    /// [`critical_at`](Self::critical_at). Default: 0.9.
+    pub const fn unavailable_at(mut self, error_rate: f64) -> Self {
+        self.rules.unavailable = Limits { error_rate, latency: None };
+        self
+    }
+
+    /// At least degraded after so many bad calls in a row, however few calls
+    /// there were. Default: 3; at least 1.
+    pub const fn failure_threshold(mut self, bad: u32) -> Self {
+        self.rules.failure_threshold = bad;
+        self
+    }
+
+    /// A better state is entered only after `calls` calls in a row and at least
+    /// `time` that all spoke for it. A worse one is entered at once. Default: 5 calls and 5 s.
+    ///
+    /// It then enters the worst state that those calls spoke for. Zero switches either half off.
+    pub const fn hysteresis(mut self, calls: u32, time: Duration) -> Self {
+        self.rules.better_calls = calls;
+        self.rules.better_for = time;
+        self
+    }
+
+    /// Unknown again after so long without an outcome. Default: 60 s; above zero and at most a day.
+    pub const fn idle_after(mut self, time: Duration) -> Self {
+        self.rules.idle_after = time;
+        self
+    }
+
+    /// What a call counts for that was dropped before its answer, with the time it
+    /// had run. Default: [`Verdict::Bad`], since a time-out further out shows itself in no other way.
+    pub const fn cancelled(mut self, verdict: Verdict) -> Self {
+        self.cancelled = verdict;
+        self
+    }
+
+    /// Builds the handle. Clones of it, and all layers made with it, share one score.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] lists every value that cannot work.
+    pub fn build(self) -> Result<Health, ConfigError> {
+        let Self { name, rules, cancelled } = self;
+        let mut faults = Faults::default();
+        faults.unless(!name.is_empty(), || "name is empty".into());
+        faults.unless((Duration::from_millis(10)..=DAY).contains(&rules.window), || {
+            format!("window must lie between 10 ms and a day, not {:?}", rules.window)
+        });
+        faults.unless(rules.min_calls > 0, || "minimum calls must be at least 1".into());
+        faults
+            .unless(rules.failure_threshold > 0, || "failure threshold must be at least 1".into());
+        faults.unless(!rules.idle_after.is_zero() && rules.idle_after <= DAY, || {
+            format!("idle time must lie above zero and within a day, not {:?}", rules.idle_after)
+        });
+        for (state, limits) in [
+            ("degraded", rules.degraded),
+            ("critical", rules.critical),
+            ("unavailable", rules.unavailable),
+        ] {
+            let Limits { error_rate, latency } = limits;
+            faults.unless(error_rate > 0.0 && error_rate <= 1.0, || {
+                format!("error rate of {state} must lie above 0 and be at most 1, not {error_rate}")
+            });
+            faults.unless(latency.is_none_or(|limit| !limit.is_zero() && limit <= HOUR), || {
+                format!(
+                    "latency of {state} must lie above zero and within an hour, not {latency:?}"
+                )
+            });
+        }
+        let Rules { degraded, critical, unavailable, .. } = rules;
+        let rising = !(degraded.error_rate > critical.error_rate
+            || critical.error_rate > unavailable.error_rate);
+        faults.unless(rising, || "error rates must rise from degraded to unavailable".into());
+        let slower = match (degraded.latency, critical.latency) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(degraded), Some(critical)) => degraded <= critical,
+        };
+        faults.unless(slower, || "latency of critical must not be below that of degraded".into());
+        faults.into_result("health")?;
+        Ok(Health::from_score(name, Score::new(rules, Instant::now()), cancelled))
+    }
+}
