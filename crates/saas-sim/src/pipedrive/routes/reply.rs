@@ -1,0 +1,89 @@
+//! Answers and their envelopes.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::super::data::{object, value};
+use super::super::ops::Version;
+
+/// An answer: status and JSON body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, always JSON.
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub(super) fn raw(body: Vec<u8>) -> Self {
+        Self { status: 200, body: body.into() }
+    }
+
+    pub(super) fn json(status: u16, body: &Value) -> Self {
+        let mut out = Vec::with_capacity(512);
+        value(body, &mut out);
+        Self { status, body: out.into() }
+    }
+
+    /// `{"success":true,"data":...}`.
+    pub(super) fn data(status: u16, data: &Value) -> Self {
+        Self::json(status, &json!({ "success": true, "data": data }))
+    }
+
+    pub(super) fn row(status: u16, row: &super::super::data::Json) -> Self {
+        let mut out = Vec::with_capacity(2_048);
+        out.extend_from_slice(b"{\"success\":true,\"data\":");
+        object(row, &mut out);
+        out.push(b'}');
+        Self { status, body: out.into() }
+    }
+}
+
+/// Why a request is not answered with data.
+#[derive(Debug)]
+pub(super) struct Fail {
+    status: u16,
+    error: String,
+}
+
+impl Fail {
+    pub(super) fn new(status: u16, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+
+    pub(super) fn bad(error: impl Into<String>) -> Self {
+        Self::new(400, error)
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(404, format!("{what} not found"))
+    }
+
+    pub(super) fn not_simulated() -> Self {
+        Self::new(501, "This operation is not simulated")
+    }
+
+    pub(super) fn reply(&self, version: Version) -> Reply {
+        let body = match version {
+            Version::V1 => json!({
+                "success": false,
+                "error": self.error,
+                "error_info": "Please check developers.pipedrive.com for more information about Pipedrive API.",
+                "data": null,
+                "additional_data": null,
+            }),
+            Version::V2 => json!({
+                "success": false,
+                "error": self.error,
+                "code": match self.status {
+                    400 => "ERR_BAD_REQUEST",
+                    404 => "ERR_NOT_FOUND",
+                    410 => "ERR_GONE",
+                    _ => "ERR_NOT_IMPLEMENTED",
+                },
+            }),
+        };
+        Reply::json(self.status, &body)
+    }
+}
