@@ -8,7 +8,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::data::Sizes;
+use super::data::{AccountOptions, Sizes};
 use super::faults::Faults;
 
 /// The token that is accepted unless another is set.
@@ -124,9 +124,17 @@ pub struct SimConfig {
     pub seed: u64,
     /// Records in the account, all entities together. Default: 50,000.
     pub records: u64,
-    /// Records of each entity; takes the place of `records`. Default: none.
-    #[serde(skip_serializing)]
+    /// Records of each entity, in place of `records`; not in TOML. Default: none.
+    #[serde(skip)]
     pub sizes: Option<Sizes>,
+    /// First label of the company's host name, as `users/me` tells it. Default: `acme`.
+    pub company_domain: String,
+    /// Whether the version 1 operations that left the official description (deals, persons and
+    /// others) still answer; else 410. Unconfirmed. Default: true.
+    pub legacy_v1: bool,
+    /// Whether version 1 cuts a page size above its maximum down to it; else 400. Unconfirmed.
+    /// Default: true.
+    pub clamp_v1_limit: bool,
     /// The company's plan. Default: premium.
     pub plan: Plan,
     /// Paid seats; the daily tokens grow with them. Default: 1.
@@ -190,6 +198,9 @@ impl Default for SimConfig {
             seed: 1,
             records: 50_000,
             sizes: None,
+            company_domain: "acme".to_owned(),
+            legacy_v1: true,
+            clamp_v1_limit: true,
             plan: Plan::default(),
             seats: 1,
             top_up: 0,
@@ -256,6 +267,14 @@ impl SimConfig {
     #[must_use]
     pub fn burst_limit(&self, auth: AuthKind) -> u32 {
         self.burst.unwrap_or_else(|| self.plan.burst(auth))
+    }
+
+    pub(super) fn account_options(&self) -> AccountOptions {
+        let mut options = AccountOptions::default();
+        options.company_domain.clone_from(&self.company_domain);
+        options.legacy_v1 = self.legacy_v1;
+        options.clamp_v1_limit = self.clamp_v1_limit;
+        options
     }
 
     /// Checks all values and finds the time zone.

@@ -5,14 +5,13 @@ mod body;
 mod clock;
 mod config;
 mod control;
-#[path = "standin.rs"]
 mod data;
-#[path = "standin_digest.rs"]
 mod digest;
 mod faults;
 mod faults_state;
 mod limits;
 pub mod ops;
+mod routes;
 mod service;
 mod sim;
 mod truth;
@@ -23,7 +22,7 @@ pub use self::config::{
     AuthKind, ConfigError, DEFAULT_API_TOKEN, DEFAULT_OAUTH_TOKEN, Edge, IdleHeaders, Plan,
     SimConfig,
 };
-pub use self::data::{Entity, Sizes};
+pub use self::data::{Account, AccountOptions, EPOCH, Entity, Reply, Sizes, Unknown};
 pub use self::digest::Digest;
 pub use self::faults::{Drip, Expire, FaultKind, Faults, Rule};
 pub use self::service::{SimError, SimFuture, SimService};

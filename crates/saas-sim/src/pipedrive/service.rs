@@ -193,7 +193,7 @@ impl Exchange<'_> {
             self.note_some(fault);
             return Ok(self.finish(response, Some(op), fault));
         }
-        let query = self.parts.uri.query();
+        let query = self.parts.uri.query().unwrap_or_default();
         let wall = self.shared.clock.wall(Instant::now());
         let reply = self.shared.account.handle(&matched, query, body, wall);
         pause(decision.after).await;

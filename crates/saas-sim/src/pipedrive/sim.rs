@@ -97,7 +97,7 @@ impl Sim {
         };
         let shared = Shared {
             clock: Clock::new(origin, config.start),
-            account: Account::new(config.seed, sizes),
+            account: Account::with_options(config.seed, sizes, config.account_options()),
             state: Mutex::new(state),
             hooks: RwLock::new(Vec::new()),
             config,
@@ -193,6 +193,12 @@ impl Sim {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared.clock.wall(Instant::now())
+    }
+
+    /// The account's data, to read and to change behind the API's back: nothing of it is counted.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.shared.account
     }
 
     /// What the lists of an entity show now, as one figure.
