@@ -1,4 +1,147 @@
 //! How much to ask for at a time: page size from memory and server limits, and resumable page walkers.
+//!
+//! Whoever copies whole lists out of an API wants the largest page the server
+//! gives, for a page often costs the same whatever it holds, and must not run
+//! out of memory on the way. Three parts, each of use alone:
+//!
+//! - [`PageController`] turns memory figures into a page size.
+//! - [`AdaptivePageLayer`] rewrites the page-size parameter of list requests,
+//!   and nothing else.
+//! - [`walk`] turns any service into a stream of pages.
+//!
+//! ```text
+//!  walk(service, Walk)         AdaptivePage<S>                       S
+//!  ┌──────────────────┐  call ┌────────────────────────────┐  call ┌───────────┐
+//!  │ position ─ ask   │ ────▶ │ a list?  no ───────────────│─────▶ │           │
+//!  │    ▲        │    │       │   │yes                     │       │   inner   │
+//!  │    │        ▼    │       │   ├─ memory > 95 %: wait,  │       │  service  │
+//!  │  next ◀── parse  │ ◀──── │   │  30 s at most          │       │           │
+//!  └──────────────────┘       │   └─ limit=min(asked,size)─│─────▶ │           │
+//!                             │ learn rows, bytes, time ◀──│────── │           │
+//!                             └────────────────────────────┘       └───────────┘
+//!                       PageController ◀── MemoryProbe: own limit, cgroup v2, host
+//! ```
+//!
+//! # The rule
+//!
+//! Pages start at the server's maximum. Memory is looked at by whoever calls
+//! next, at most every 250 ms.
+//!
+//! | memory in use | what happens |
+//! | --- | --- |
+//! | below 60 % | pages grow by a tenth, 5 s after the last time they shrank, back to the maximum |
+//! | 60 to 80 % | pages stay as they are, so that the size does not swing |
+//! | above 80 % | pages shrink at once: by a tenth, rising to one half at 95 % |
+//! | above 85 % | the same, and the event `memory_alert` |
+//! | above 95 % | no page is asked for; a call waits, and fails with [`MemoryError`] after 30 s |
+//!
+//! Besides, a page is never larger than what a quarter of the memory left holds,
+//! once the weight of a row is known, and an answer that was too large to be held
+//! ([`AdaptivePageLayer::too_large`]) halves the page. Every figure can be set;
+//! see [`PageControllerBuilder`].
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_adaptive_page::{AdaptivePageLayer, BoxError, LearnBody, PageController, detect};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! // A limit of our own: 4 GiB for this process.
+//! let pages = PageController::builder().server_max(500).probe(detect(Some(4 << 30))).build()?;
+//! let mut client = ServiceBuilder::new()
+//!     .layer(AdaptivePageLayer::new(pages.clone()).learn(LearnBody))
+//!     .service(service_fn(|request: Request<()>| async move {
+//!         Ok::<_, BoxError>(Response::new(request.uri().to_string()))
+//!     }));
+//!
+//! let list = Request::get("/deals?status=won&limit=1000").body(())?;
+//! let answer = client.ready().await?.call(list).await?;
+//! assert_eq!(answer.body(), "/deals?status=won&limit=500");
+//!
+//! // What is no list passes untouched.
+//! let one = Request::get("/deals/7").body(())?;
+//! assert_eq!(client.ready().await?.call(one).await?.body(), "/deals/7");
+//!
+//! assert_eq!(pages.status().sizes_used, [(500, 1)]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Walks
+//!
+//! [`Walk::new`] takes two closures: one that builds the request for the page at
+//! a [`Position`], one that reads an answer. [`Walk::get`] builds the requests by
+//! itself. Each [`Page`] says where it was and where the walk goes on: keep its
+//! `next` together with its rows, and a later walk that begins [`from`] there
+//! has every row once. A failed call ends the walk; [`WalkError::position`] says
+//! where to begin again. The walk does not retry: put a retry layer into the
+//! service.
+//!
+//! [`Pages`] works while it is polled. [`Pages::into_driver`] gives a driver to
+//! spawn, which fetches while the consumer is at work; with
+//! [`prefetch(n)`](Walk::prefetch) at most `n` pages beyond the one in the
+//! consumer's hands have been asked for. Pages of one walk are asked for one
+//! after the other, as each names the next.
+//!
+//! Servers that lead in circles are detected: a next position that this walk has
+//! had is not believed. The page that named it is asked for once more, then the
+//! walk ends with [`WalkError::RepeatedCursor`]. The last 4,096 positions are
+//! known, so a circle of at most so many pages is detected before a row comes
+//! twice; a longer one after at most three rounds; a list that grows without end
+//! at [`Walk::max_pages`]. A walk that was resumed does not know the positions of
+//! the walks before it. An offset must go forward. A next URL must stay within
+//! the origin of the walk, by scheme, host and port, and without a user name;
+//! else it is not asked, so no credential goes there.
+//!
+//! # What is shared
+//!
+//! A [`PageController`] is a handle; its clones share one state, and so do all
+//! services of a layer and all walks that are given one. There is one page size,
+//! not one for each list: the memory is one, too. A walk shares nothing but what
+//! the service shares.
+//!
+//! # Readiness
+//!
+//! `poll_ready` is that of the inner service. A call that need not wait for memory
+//! calls the readied service itself. One that must wait lets that readiness go,
+//! so that a concurrency permit or a buffer slot serves others, and readies a
+//! clone afterwards. A walk readies its service right before each request.
+//!
+//! # Cancellation
+//!
+//! Dropping a response future that waits means that nothing was sent. Dropping
+//! [`Pages`] or [`PageReceiver`] drops the request that is under way and the pages
+//! that nobody took; a new walk asks for them again. Dropping [`PageDriver`]
+//! before the end gives the receiver [`WalkError::DriverDropped`] behind the
+//! pages that had come.
+//!
+//! # What it does not do
+//!
+//! It frees no memory, it only asks for less. It does not retry, and it knows no
+//! rate limits. It does not watch its own process by the allocator's figures: the
+//! probe is a trait, give it your own.
+//!
+//! # Events
+//!
+//! | target | name | level | fields |
+//! | --- | --- | --- | --- |
+//! | `tower_adaptive_page::memory` | `memory_ok` | info | `used`, `limit` (bytes), `size` (rows), `before` |
+//! | `tower_adaptive_page::memory` | `memory_high` | info | the same |
+//! | `tower_adaptive_page::memory` | `memory_alert` | warn | the same |
+//! | `tower_adaptive_page::memory` | `memory_pause` | warn | the same |
+//! | `tower_adaptive_page::walk` | `page_leads_back` | warn | `position` (no query of a URL), `again` |
+//!
+//! One is sent when what memory asks for changes, not at every reading.
+//!
+//! # Features
+//!
+//! `serde`: [`Position`], [`Memory`] and [`Action`] can be written and read,
+//! [`PageStatus`] can be written.
+//!
+//! [`from`]: Walk::from
 #![forbid(unsafe_code)]
 
 mod config;
