@@ -129,10 +129,25 @@ impl Args {
         println!("url    {}", server.url());
         println!("token  {}", sim.api_token());
         println!("truth  {}/__sim/truth", server.url());
-        tokio::signal::ctrl_c().await?;
+        end().await?;
         server.shutdown().await;
         Ok(())
     }
+}
+
+/// Waits for Ctrl-C, or for SIGTERM where there is one.
+async fn end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = tokio::signal::ctrl_c() => ended,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 #[tokio::main]

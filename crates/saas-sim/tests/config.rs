@@ -29,8 +29,17 @@ async fn everything_that_is_wrong_is_listed_at_once() {
     let error = Sim::new(config).expect_err("it is all wrong");
     let text = error.to_string();
     for part in [
-        "seats:", "burst:", "api_token:", "Mars/Olympus", "edge.refusals:", "latency_before_ms:",
-        "each_within:", "rates.hang:", "rates: together", "drip.pieces:", "neither a fault",
+        "seats:",
+        "burst:",
+        "api_token:",
+        "Mars/Olympus",
+        "edge.refusals:",
+        "latency_before_ms:",
+        "each_within:",
+        "rates.hang:",
+        "rates: together",
+        "drip.pieces:",
+        "neither a fault",
         "counted from 1",
     ] {
         assert!(text.contains(part), "{part} not in {text}");
@@ -51,7 +60,10 @@ fn settings_survive_toml() {
     let config = SimConfig { faults: Faults::storm(), ..SimConfig::default() };
     let text = toml::to_string(&config).expect("can be written");
     assert_eq!(SimConfig::from_toml(&text).expect("can be read"), config);
-    assert_eq!(SimConfig::from_toml("plan = \"power\"").expect("an older name").plan, Plan::Premium);
+    assert_eq!(
+        SimConfig::from_toml("plan = \"power\"").expect("an older name").plan,
+        Plan::Premium
+    );
 }
 
 #[test]

@@ -52,7 +52,10 @@ async fn a_429_without_cause_looks_like_one_with_and_is_not_counted() {
     assert_eq!(answer.json()["error"], "request over limit");
     assert_eq!(answer.number("x-ratelimit-reset"), 2);
     let truth = sim.truth();
-    assert_eq!((truth.charged, truth.refusals.caused(), truth.fault(FaultKind::RateLimited)), (2, 0, 1));
+    assert_eq!(
+        (truth.charged, truth.refusals.caused(), truth.fault(FaultKind::RateLimited)),
+        (2, 0, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +138,9 @@ async fn a_slow_body_takes_its_time_and_is_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_stays_so_until_it_is_replaced() {
-    for expiry in ["expire = { after_requests = 2 }", "rules = [{ fault = \"expired_token\", nth = 3 }]"] {
+    for expiry in
+        ["expire = { after_requests = 2 }", "rules = [{ fault = \"expired_token\", nth = 3 }]"]
+    {
         let sim = with_faults(expiry);
         assert_eq!(burst(&sim, DEALS, 5).await, [200, 200, 401, 401, 401]);
         let old = request(&sim, "GET", DEALS);
@@ -198,7 +203,8 @@ async fn a_rule_sets_a_latency_of_its_own() {
 
 /// What 400 requests met: the status, or 0 for a reset; with the length of the body.
 async fn met(seed: u64) -> (Vec<(u16, usize)>, u128) {
-    let sim = sim(SimConfig { faults: Faults { seed, ..Faults::storm() }, limits: false, ..small() });
+    let sim =
+        sim(SimConfig { faults: Faults { seed, ..Faults::storm() }, limits: false, ..small() });
     let start = Instant::now();
     let mut met = Vec::new();
     for _ in 0..400 {

@@ -65,11 +65,7 @@ async fn searches_have_a_window_of_their_own() {
 
 #[tokio::test(start_paused = true)]
 async fn each_token_has_its_window_and_all_share_the_day() {
-    let config = SimConfig {
-        plan: Plan::Lite,
-        other_tokens: vec!["second".to_owned()],
-        ..small()
-    };
+    let config = SimConfig { plan: Plan::Lite, other_tokens: vec!["second".to_owned()], ..small() };
     let sim = sim(config);
     assert_eq!(burst(&sim, ONE, 21).await[19..], [200, 429]);
     let with = |name: &'static str, value: String| {
@@ -196,10 +192,8 @@ async fn refusals_that_are_far_apart_bring_no_ban() {
 
 #[tokio::test(start_paused = true)]
 async fn the_token_headers_may_be_missing_after_idling() {
-    let config = SimConfig {
-        token_headers_idle: Some(IdleHeaders { after_s: 600, answers: 2 }),
-        ..small()
-    };
+    let config =
+        SimConfig { token_headers_idle: Some(IdleHeaders { after_s: 600, answers: 2 }), ..small() };
     let sim = sim(config);
     let shown = async || get(&sim, DEALS).await.header("x-daily-ratelimit-token-limit").is_some();
     assert!(shown().await);

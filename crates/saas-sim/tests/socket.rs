@@ -38,7 +38,8 @@ fn request(sim: &Sim, server: &Server, target: &str) -> Request<Full<Bytes>> {
 /// Sends one request on a connection of its own and reads until its end.
 async fn raw(sim: &Sim, server: &Server) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut stream = TcpStream::connect(server.addr()).await.expect("it listens");
-    let head = format!("GET {DEALS} HTTP/1.1\r\nhost: x\r\nx-api-token: {}\r\n\r\n", sim.api_token());
+    let head =
+        format!("GET {DEALS} HTTP/1.1\r\nhost: x\r\nx-api-token: {}\r\n\r\n", sim.api_token());
     stream.write_all(head.as_bytes()).await.expect("written");
     let mut got = Vec::new();
     let end = timeout(LIMIT, stream.read_to_end(&mut got)).await.expect("it ends");
@@ -50,7 +51,8 @@ async fn many_requests_share_one_connection() {
     let sim = sim(small());
     let server = http(&sim).await;
     let mut stream = TcpStream::connect(server.addr()).await.expect("it listens");
-    let head = format!("GET /v1/users/me HTTP/1.1\r\nhost: x\r\nx-api-token: {}\r\n\r\n", sim.api_token());
+    let head =
+        format!("GET /v1/users/me HTTP/1.1\r\nhost: x\r\nx-api-token: {}\r\n\r\n", sim.api_token());
     let mut got = vec![0; 64 * 1024];
     for remaining in (97..100).rev() {
         stream.write_all(head.as_bytes()).await.expect("written");

@@ -26,7 +26,9 @@ pub struct SimBody {
 #[derive(Debug)]
 enum State {
     // All at once.
-    Whole { bytes: Option<Bytes> },
+    Whole {
+        bytes: Option<Bytes>,
+    },
     // The first part, a pause, then an error.
     Cut {
         first: Option<Bytes>,
@@ -35,7 +37,12 @@ enum State {
         connection: Option<Connection>,
     },
     // Piece by piece, a pause before each.
-    Drip { rest: Bytes, piece: usize, every: Duration, pause: Pin<Box<Sleep>> },
+    Drip {
+        rest: Bytes,
+        piece: usize,
+        every: Duration,
+        pause: Pin<Box<Sleep>>,
+    },
     // Over, by an error.
     Failed,
 }
@@ -51,7 +58,9 @@ impl SimBody {
         let keep = keep.min(bytes.len().saturating_sub(1));
         let first = (keep > 0).then(|| bytes.slice(..keep));
         let claimed = bytes.len() as u64;
-        Self { state: State::Cut { first, claimed, pause: Box::pin(sleep(BEFORE_RESET)), connection } }
+        Self {
+            state: State::Cut { first, claimed, pause: Box::pin(sleep(BEFORE_RESET)), connection },
+        }
     }
 
     /// A body that comes slowly.

@@ -1,124 +1,18 @@
-//! The limits: burst windows, the day's tokens, the ban at the edge. Pure; `now` is given.
+//! The limits together: burst windows, the day's tokens, the ban at the edge. Pure; `now` is
+//! given.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::config::{AuthKind, SimConfig};
+use super::limits_day::Day;
+use super::limits_window::Window;
 
 /// POST and PUT that a user has in a UTC day by the rule of 2019. Shown, never enforced.
 const WRITES_A_DAY: u64 = 10_000;
-
-/// A rolling window that counts exactly: it holds the instant of every request in it.
-///
-/// A request counted at `t` is in the window until just before `t + length`.
-#[derive(Debug)]
-pub(super) struct Window {
-    length: Duration,
-    times: VecDeque<Instant>,
-    peak: usize,
-}
-
-impl Window {
-    pub(super) fn new(length: Duration) -> Self {
-        Self { length, times: VecDeque::new(), peak: 0 }
-    }
-
-    /// How many requests are in the window.
-    pub(super) fn used(&mut self, now: Instant) -> usize {
-        while self.times.front().is_some_and(|&oldest| oldest + self.length <= now) {
-            self.times.pop_front();
-        }
-        self.times.len()
-    }
-
-    pub(super) fn count(&mut self, now: Instant) {
-        let used = self.used(now) + 1;
-        self.times.push_back(now);
-        self.peak = self.peak.max(used);
-    }
-
-    /// Time until the oldest request leaves; zero when there is none.
-    pub(super) fn until_oldest_leaves(&self, now: Instant) -> Duration {
-        self.times
-            .front()
-            .map_or(Duration::ZERO, |&oldest| (oldest + self.length).saturating_duration_since(now))
-    }
-
-    /// The most requests that were ever in the window at once.
-    pub(super) fn peak(&self) -> usize {
-        self.peak
-    }
-}
-
-/// The day's tokens of the company.
-#[derive(Debug)]
-pub(super) struct Day {
-    zone: TimeZone,
-    reset: Time,
-    ends: Timestamp,
-    used: u64,
-    past: u64,
-    resets: u64,
-}
-
-impl Day {
-    pub(super) fn new(zone: TimeZone, reset: Time, now: Timestamp) -> Self {
-        let ends = next_reset(&zone, reset, now);
-        Self { zone, reset, ends, used: 0, past: 0, resets: 0 }
-    }
-
-    /// Begins a new day if the old one is over.
-    pub(super) fn roll(&mut self, now: Timestamp) {
-        if now >= self.ends {
-            self.past += self.used;
-            self.used = 0;
-            self.resets += 1;
-            self.ends = next_reset(&self.zone, self.reset, now);
-        }
-    }
-
-    pub(super) fn used(&self) -> u64 {
-        self.used
-    }
-
-    /// Tokens used since the start, all days together.
-    pub(super) fn used_ever(&self) -> u64 {
-        self.past + self.used
-    }
-
-    pub(super) fn resets(&self) -> u64 {
-        self.resets
-    }
-
-    pub(super) fn ends(&self) -> Timestamp {
-        self.ends
-    }
-
-    pub(super) fn charge(&mut self, tokens: u64) {
-        self.used += tokens;
-    }
-}
-
-/// The first moment after `now` at which the zone's clocks show `reset`.
-///
-/// Where that time is skipped or comes twice on a day, the zone's usual rule holds: the later
-/// reading for a gap, the earlier for a fold.
-fn next_reset(zone: &TimeZone, reset: Time, now: Timestamp) -> Timestamp {
-    let today = zone.to_datetime(now).date();
-    let mut date = today;
-    for _ in 0..3 {
-        match zone.to_timestamp(date.to_datetime(reset)) {
-            Ok(at) if at > now => return at,
-            Ok(_) | Err(_) => date = date.saturating_add(1.day()),
-        }
-    }
-    Timestamp::MAX
-}
 
 /// What the limits know of one token.
 #[derive(Debug)]
@@ -319,10 +213,10 @@ impl Limits {
     }
 
     fn note_idle(&mut self, now: Instant) {
-        if let (Some(idle), Some(last)) = (self.config.token_headers_idle, self.last_call) {
-            if now.saturating_duration_since(last) >= Duration::from_secs(idle.after_s) {
-                self.answers_without = idle.answers;
-            }
+        if let (Some(idle), Some(last)) = (self.config.token_headers_idle, self.last_call)
+            && now.saturating_duration_since(last) >= Duration::from_secs(idle.after_s)
+        {
+            self.answers_without = idle.answers;
         }
         self.last_call = Some(now);
     }

@@ -15,7 +15,8 @@ use super::data::{Account, Entity, Sizes};
 use super::digest::Digest;
 use super::faults::Faults;
 use super::faults_state::FaultState;
-use super::limits::{Day, Limits};
+use super::limits::Limits;
+use super::limits_day::Day;
 use super::service::SimService;
 use super::truth::{Answered, DayTruth, Ledger, Truth, WindowTruth};
 
@@ -27,7 +28,7 @@ type Hook = Arc<dyn Fn(&Answered) + Send + Sync>;
 ///
 /// ```
 /// use saas_sim::pipedrive::{Sim, SimConfig};
-/// use tower::{Service, ServiceExt};
+/// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
