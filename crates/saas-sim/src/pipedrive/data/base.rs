@@ -21,6 +21,8 @@ pub(crate) struct Meta {
     pub(crate) person: u64,
     pub(crate) org: u64,
     pub(crate) deal: u64,
+    /// The number of the lead; none of the seed's rows refers to one.
+    pub(crate) lead: u64,
     pub(crate) pipeline: u64,
     pub(crate) stage: u64,
     pub(crate) status: Status,

@@ -106,7 +106,7 @@ impl Account {
             Table::Persons => &[("emails", json!([])), ("phones", json!([]))],
             Table::Organizations => &[("address", Value::Null)],
             Table::Products => &[("prices", json!([])), ("code", Value::Null)],
-            Table::Activities => &[("note", Value::Null)],
+            Table::Activities => &[("note", Value::Null), ("subject", json!("Call"))],
             Table::Leads => &[("value", Value::Null)],
             _ => &[],
         };
@@ -230,6 +230,11 @@ impl Account {
             person: number("person_id"),
             org: number(organization),
             deal: number("deal_id"),
+            lead: json
+                .get("lead_id")
+                .and_then(Value::as_str)
+                .and_then(|lead| self.base.id_of(Table::Leads, lead))
+                .unwrap_or_default(),
             pipeline: number("pipeline_id"),
             stage: number("stage_id"),
             status: json

@@ -23,7 +23,7 @@ pub(super) struct Filter {
     until: Option<i64>,
     pub(super) added: (Option<i64>, Option<i64>),
     pub(super) ids: Option<Vec<u64>>,
-    nothing: bool,
+    lead: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -48,8 +48,10 @@ impl Filter {
             since: query.time("updated_since")?,
             until: query.time("updated_until")?,
             ids: ids(query)?,
-            // Only activities and notes refer to a lead, and none of the seed does.
-            nothing: query.has("lead_id"),
+            lead: query.text("lead_id").map(|lead| {
+                // A lead that does not exist is referred to by no row.
+                ask.account.base.id_of(Table::Leads, lead).unwrap_or(u64::MAX)
+            }),
             ..Self::default()
         };
         if table == Table::Deals {
@@ -66,14 +68,25 @@ impl Filter {
 
     /// Notes whether anything narrows the list.
     pub(super) fn settle(mut self) -> Self {
-        let Self { status, owner, person, org, deal, pipeline, stage, done, since, until, .. } =
-            &self;
-        let numbers = [owner, person, org, deal, pipeline, stage];
+        let Self {
+            status,
+            owner,
+            person,
+            org,
+            deal,
+            lead,
+            pipeline,
+            stage,
+            done,
+            since,
+            until,
+            ..
+        } = &self;
+        let numbers = [owner, person, org, deal, lead, pipeline, stage];
         let times = [since, until, &self.added.0, &self.added.1];
         self.plain = !self.archived
             && status.is_none()
             && done.is_none()
-            && !self.nothing
             && self.ids.is_none()
             && numbers.iter().all(|number| number.is_none())
             && times.iter().all(|time| time.is_none());
@@ -83,12 +96,12 @@ impl Filter {
     pub(super) fn shows(&self, meta: &Meta, now: i64) -> bool {
         let same = |wanted: Option<u64>, is: u64| wanted.is_none_or(|wanted| wanted == is);
         self.status_fits(meta, now)
-            && !self.nothing
             && meta.archived == self.archived
             && same(self.owner, meta.owner)
             && same(self.person, meta.person)
             && same(self.org, meta.org)
             && same(self.deal, meta.deal)
+            && same(self.lead, meta.lead)
             && same(self.pipeline, meta.pipeline)
             && same(self.stage, meta.stage)
             && self.done.is_none_or(|done| done == meta.done)

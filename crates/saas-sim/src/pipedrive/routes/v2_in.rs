@@ -167,7 +167,8 @@ pub(super) fn required(table: Table) -> &'static [&'static str] {
         Table::Stages => &["name", "pipeline_id"],
         Table::Notes => &["content"],
         Table::Users => &["email"],
-        Table::Activities | Table::Files => &[],
+        Table::Files => &["file_name"],
+        Table::Activities => &[],
     }
 }
 
