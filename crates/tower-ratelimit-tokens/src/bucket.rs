@@ -1,0 +1,98 @@
+//! Pure: a token bucket. Credit is counted in units times the refill period,
+//! so that no rate is ever rounded.
+
+use std::time::Duration;
+
+use crate::{
+    budget::Fit,
+    moment::{Nanos, nanos},
+};
+
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    capacity: u64,
+    /// Units that come in each `period`.
+    refill: u64,
+    period: Nanos,
+    /// Units times `period`.
+    credit: u128,
+    /// The moment up to which the refill has been credited.
+    credited: Nanos,
+}
+
+impl Bucket {
+    pub(crate) fn new(capacity: u64, refill: u64, period: Duration) -> Self {
+        let period = nanos(period).max(1);
+        let credit = u128::from(capacity) * u128::from(period);
+        Self { capacity, refill: refill.max(1), period, credit, credited: 0 }
+    }
+
+    fn full(&self) -> u128 {
+        u128::from(self.capacity) * u128::from(self.period)
+    }
+
+    fn price(&self, n: u64) -> u128 {
+        u128::from(n) * u128::from(self.period)
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Nanos) {
+        let passed = now.saturating_sub(self.credited);
+        self.credit = (self.credit + u128::from(passed) * u128::from(self.refill)).min(self.full());
+        self.credited = now;
+    }
+
+    #[inline]
+    pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+        self.advance(now);
+        self.price(n) <= self.credit
+    }
+
+    #[inline]
+    pub(crate) fn reserve(&mut self, n: u64) {
+        self.credit = self.credit.saturating_sub(self.price(n));
+    }
+
+    pub(crate) fn unreserve(&mut self, n: u64) {
+        self.credit = (self.credit + self.price(n)).min(self.full());
+    }
+
+    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64) -> Fit {
+        if n > self.capacity {
+            return Fit::Never;
+        }
+        self.advance(now);
+        let missing = self.price(ahead + n).saturating_sub(self.credit);
+        if missing == 0 {
+            return Fit::Now;
+        }
+        let wait = missing.div_ceil(u128::from(self.refill));
+        Fit::At(now.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
+    }
+
+    pub(crate) fn level(&mut self, now: Nanos, remaining: u64) {
+        self.advance(now);
+        self.credit = self.price(remaining).min(self.full());
+    }
+
+    pub(crate) fn used(&mut self, now: Nanos) -> u64 {
+        self.advance(now);
+        let left = self.credit / u128::from(self.period);
+        self.capacity - u64::try_from(left).unwrap_or(u64::MAX).min(self.capacity)
+    }
+
+    pub(crate) const fn limit(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(crate) fn set_limit(&mut self, capacity: u64) {
+        self.capacity = capacity;
+        self.credit = self.credit.min(self.full());
+    }
+
+    /// How long an empty bucket takes to fill.
+    pub(crate) fn window(&self) -> Nanos {
+        let time = self.full() / u128::from(self.refill);
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
+}

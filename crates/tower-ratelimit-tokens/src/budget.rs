@@ -1,0 +1,328 @@
+//! The kinds of budget behind one face.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    bucket::Bucket,
+    concurrency::Concurrency,
+    day::Day,
+    fixed::Fixed,
+    moment::{Nanos, nanos},
+    rolling::Rolling,
+};
+
+/// Whether, or when, an amount can be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Now,
+    At(Nanos),
+    /// When a request is answered, sent or dropped; no time is known.
+    Event,
+    /// When a lease is granted, or else at the reset.
+    Leased(Nanos),
+    /// The period's budget is gone until then.
+    Exhausted(Nanos),
+    /// The amount is greater than the limit.
+    Never,
+}
+
+/// What one request holds of one budget, from its sending on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) n: u64,
+    pub(crate) sent_at: Nanos,
+    /// The order of sending; the first is 1.
+    pub(crate) seq: u64,
+    /// What the budget returned when the request was sent.
+    pub(crate) mark: u64,
+    /// Whether its answer will be reported.
+    pub(crate) tracked: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    Rolling(Rolling),
+    Fixed(Box<Fixed>),
+    Bucket(Bucket),
+    Day(Box<Day>),
+    Concurrency(Concurrency),
+}
+
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) name: Arc<str>,
+    pub(crate) state: State,
+    /// The server's limit replaces ours.
+    pub(crate) learns_limit: bool,
+    /// How near the grant may come before more is asked for; leased days only.
+    pub(crate) low_water: Option<u64>,
+}
+
+impl Account {
+    #[inline]
+    pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.room(now, n),
+            State::Fixed(fixed) => fixed.room(now, n),
+            State::Bucket(bucket) => bucket.room(now, n),
+            State::Day(day) => day.room(now, n),
+            State::Concurrency(places) => places.room(n),
+        }
+    }
+
+    /// When `n` more fit after `ahead` others. With `floor`, not later than it
+    /// could be at best.
+    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, floor: bool) -> Fit {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.when(now, n, ahead, floor),
+            State::Fixed(fixed) => fixed.when(now, n, ahead),
+            State::Bucket(bucket) => bucket.when(now, n, ahead),
+            State::Day(day) => day.when(now, n, ahead),
+            State::Concurrency(places) => places.when(n, ahead),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn reserve(&mut self, now: Nanos, n: u64) {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.reserve(now, n),
+            State::Fixed(fixed) => fixed.tally.reserve(n),
+            State::Bucket(bucket) => bucket.reserve(n),
+            State::Day(day) => day.tally.reserve(n),
+            State::Concurrency(places) => places.take(n),
+        }
+    }
+
+    /// Gives back what was reserved and never sent.
+    pub(crate) fn unreserve(&mut self, n: u64) {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.unreserve(n),
+            State::Fixed(fixed) => fixed.tally.unreserve(n),
+            State::Bucket(bucket) => bucket.unreserve(n),
+            State::Day(day) => day.tally.unreserve(n),
+            State::Concurrency(places) => places.give_back(n),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> u64 {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.sent(now, n),
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                fixed.tally.sent(now, n, seq, tracked)
+            }
+            State::Day(day) => day.tally.sent(now, n, seq, tracked),
+            State::Bucket(_) | State::Concurrency(_) => 0,
+        }
+    }
+
+    /// The request was answered and cost `actual`. `observed`: the server's own
+    /// count, just taken over, has settled it already.
+    pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64, observed: bool) {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.answered(now, slot, actual),
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                fixed.tally.answered(slot, actual, observed);
+            }
+            State::Day(day) => day.tally.answered(slot, actual, observed),
+            State::Bucket(bucket) => {
+                if actual < slot.n {
+                    bucket.unreserve(slot.n - actual);
+                } else {
+                    bucket.reserve(actual - slot.n);
+                }
+            }
+            State::Concurrency(places) => places.give_back(slot.n),
+        }
+    }
+
+    /// The request was dropped after sending: it keeps its charge.
+    pub(crate) fn lost(&mut self, now: Nanos, slot: &Slot) {
+        match &mut self.state {
+            State::Rolling(_) | State::Bucket(_) => {}
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                fixed.tally.lose(now, slot);
+            }
+            State::Day(day) => day.tally.lose(now, slot),
+            State::Concurrency(places) => places.give_back(slot.n),
+        }
+    }
+
+    /// Takes over what the server says is left. Returns whether that settles
+    /// what the request cost.
+    pub(crate) fn level(
+        &mut self,
+        now: Nanos,
+        slot: Option<&Slot>,
+        limit: Option<u64>,
+        remaining: u64,
+        reset: Option<Duration>,
+    ) -> bool {
+        let actual = slot.map_or(0, |slot| slot.n);
+        if let (true, Some(limit)) = (self.learns_limit, limit) {
+            self.set_limit(limit);
+        }
+        match &mut self.state {
+            State::Rolling(rolling) => {
+                rolling.level(now, slot, limit, remaining);
+                false
+            }
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                let settled = fixed.tally.level(slot, limit, remaining, actual);
+                if let Some(reset) = reset {
+                    fixed.align(now, reset);
+                }
+                settled
+            }
+            State::Day(day) => day.tally.level(slot, limit, remaining, actual),
+            State::Bucket(bucket) => {
+                bucket.level(now, remaining);
+                false
+            }
+            State::Concurrency(_) => false,
+        }
+    }
+
+    /// The server says that nothing is left. Returns until when.
+    pub(crate) fn exhausted(&mut self, now: Nanos, until: Option<Nanos>) -> Nanos {
+        let window = self.window().unwrap_or(0);
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.fill(now, until),
+            State::Fixed(fixed) => {
+                fixed.fill(now, until);
+                return fixed.ends();
+            }
+            State::Bucket(bucket) => bucket.level(now, 0),
+            State::Day(day) => return day.exhausted(now, until),
+            State::Concurrency(_) => {}
+        }
+        until.unwrap_or_else(|| now.saturating_add(window))
+    }
+
+    /// The time in which the whole limit comes back; days have none here.
+    pub(crate) fn window(&self) -> Option<Nanos> {
+        match &self.state {
+            State::Rolling(rolling) => Some(rolling.window()),
+            State::Fixed(fixed) => Some(fixed.window()),
+            State::Bucket(bucket) => Some(bucket.window()),
+            State::Day(_) | State::Concurrency(_) => None,
+        }
+    }
+
+    pub(crate) fn needs_answer(&self) -> bool {
+        match &self.state {
+            State::Rolling(rolling) => rolling.needs_answer(),
+            State::Concurrency(_) => true,
+            State::Fixed(_) | State::Bucket(_) | State::Day(_) => false,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        match &self.state {
+            State::Rolling(rolling) => rolling.limit(),
+            State::Fixed(fixed) => fixed.tally.limit(),
+            State::Bucket(bucket) => bucket.limit(),
+            State::Day(day) => day.tally.limit(),
+            State::Concurrency(places) => places.limit(),
+        }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.set_limit(limit),
+            State::Fixed(fixed) => fixed.tally.set_limit(limit),
+            State::Bucket(bucket) => bucket.set_limit(limit),
+            State::Day(day) => day.tally.set_limit(limit),
+            State::Concurrency(places) => places.set_limit(limit),
+        }
+    }
+
+    /// Spent, spoken for, or held.
+    pub(crate) fn used(&mut self, now: Nanos) -> u64 {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.seen(now),
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                fixed.tally.committed()
+            }
+            State::Bucket(bucket) => bucket.used(now),
+            State::Day(day) => day.tally.committed(),
+            State::Concurrency(places) => places.held(),
+        }
+    }
+
+    pub(crate) fn set_used(&mut self, now: Nanos, used: u64) {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.set_used(now, used),
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                fixed.tally.set_used(used);
+            }
+            State::Bucket(bucket) => {
+                let left = bucket.limit().saturating_sub(used);
+                bucket.level(now, left);
+            }
+            State::Day(day) => day.tally.set_used(used),
+            State::Concurrency(_) => {}
+        }
+    }
+
+    /// What others have spent, as far as the server's counts show it.
+    pub(crate) fn foreign(&self) -> u64 {
+        match &self.state {
+            State::Rolling(rolling) => rolling.foreign(),
+            State::Fixed(fixed) => fixed.tally.foreign(),
+            State::Day(day) => day.tally.foreign(),
+            State::Bucket(_) | State::Concurrency(_) => 0,
+        }
+    }
+
+    /// By how much the server's newest count changed ours.
+    pub(crate) fn drift(&self) -> i64 {
+        match &self.state {
+            State::Fixed(fixed) => fixed.tally.drift(),
+            State::Day(day) => day.tally.drift(),
+            State::Rolling(_) | State::Bucket(_) | State::Concurrency(_) => 0,
+        }
+    }
+
+    pub(crate) fn day(&self) -> Option<&Day> {
+        match &self.state {
+            State::Day(day) => Some(day),
+            _ => None,
+        }
+    }
+
+    /// How many units must be granted in all before the next call for more, if
+    /// the grant is short now. `waiting`: what queued calls need.
+    pub(crate) fn wanted(&self, waiting: u64) -> Option<u64> {
+        let (day, low_water) = (self.day()?, self.low_water?);
+        let granted = day.granted()?;
+        let limit = day.tally.limit();
+        let needed = day.tally.committed() + waiting;
+        let short = granted < limit && needed + low_water > granted;
+        // A day that is gone needs no lease.
+        (short && day.tally.committed() < limit).then(|| (needed + 2 * low_water).min(limit))
+    }
+}
+
+/// The default low-water mark of a lease: a two-hundredth of the limit, at
+/// least fifty units.
+pub(crate) const fn default_low_water(limit: u64) -> u64 {
+    let part = limit / 200;
+    if part < 50 { 50 } else { part }
+}
+
+/// Used by the gate: how far apart calls lie at this budget's rate, and for how
+/// long one window lasts.
+pub(crate) fn pace(account: &Account) -> Option<(Duration, Duration)> {
+    let window = account.window()?;
+    let gap = window / account.limit().max(1);
+    Some((Duration::from_nanos(gap), Duration::from_nanos(window)))
+}
+
+const _: () = assert!(nanos(Duration::from_secs(1)) == 1_000_000_000);

@@ -1,0 +1,172 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::moment::Nanos;
+
+/// Why a call was refused here, before anything was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusedKind {
+    /// The period's budget is gone, and its reset lies past the deadline.
+    BudgetExhausted,
+    /// As many calls wait as may.
+    QueueFull,
+    /// The wait cannot end, or has not ended, before the deadline.
+    DeadlineTooNear,
+    /// The server wants to be left alone for longer than the call can wait.
+    GateClosed,
+    /// The call costs more than the budget ever holds.
+    NeverFits,
+}
+
+/// A refusal as the pure types know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: RefusedKind,
+    pub(crate) budget: Option<u8>,
+    pub(crate) retry_at: Option<Nanos>,
+}
+
+/// The limiter refused the call. Nothing was sent and nothing was spent.
+///
+/// This is a local refusal: it says nothing about the health of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub(crate) kind: RefusedKind,
+    pub(crate) budget: Option<Arc<str>>,
+    pub(crate) retry_at: Option<Instant>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// What stood in the way.
+    #[must_use]
+    pub const fn kind(&self) -> RefusedKind {
+        self.kind
+    }
+
+    /// The name of the budget that refused; `None` for the gate and the queue.
+    #[must_use]
+    pub fn budget(&self) -> Option<&str> {
+        self.budget.as_deref()
+    }
+
+    /// The first moment at which trying again may help; `None` if never, or if
+    /// no time is known.
+    #[must_use]
+    pub const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// How far away [`retry_at`](Self::retry_at) was when the call was refused.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.budget.as_deref().unwrap_or("unknown");
+        match self.kind {
+            RefusedKind::BudgetExhausted => write!(f, "budget `{name}` is exhausted")?,
+            RefusedKind::QueueFull => f.write_str("too many calls wait for the rate limiter")?,
+            RefusedKind::DeadlineTooNear => match &self.budget {
+                Some(name) => write!(f, "budget `{name}` has no room before the call's deadline")?,
+                None => f.write_str("the rate limiter has no room before the call's deadline")?,
+            },
+            RefusedKind::GateClosed => {
+                f.write_str("the server asked for a pause that outlasts the call's deadline")?;
+            }
+            RefusedKind::NeverFits => {
+                write!(f, "the call costs more than budget `{name}` ever holds")?;
+            }
+        }
+        f.write_str("; refused here, nothing was sent")?;
+        match self.retry_after {
+            // Whole seconds read better; a wait is rounded up, never down.
+            Some(after) if after >= Duration::from_secs(10) => {
+                write!(f, "; try again in {} s", after.as_millis().div_ceil(1_000))
+            }
+            Some(after) => write!(f, "; try again in {} ms", after.as_micros().div_ceil(1_000)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigProblem {
+    /// There are more than eight budgets.
+    TooManyBudgets(usize),
+    /// Two budgets have the same name.
+    DuplicateName(Arc<str>),
+    /// A limit or a refill is zero, or too great to count with.
+    Limit(Arc<str>),
+    /// A window, a period, a resolution or a transit bound is zero or too long.
+    Window(Arc<str>),
+    /// A setting that this kind of budget does not have.
+    NotForThisKind {
+        /// The budget.
+        budget: Arc<str>,
+        /// The setting.
+        setting: &'static str,
+    },
+    /// The longest wait is longer than a year.
+    MaxWait(Duration),
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyBudgets(n) => {
+                write!(f, "{n} budgets are more than the 8 that one limiter can have")
+            }
+            Self::DuplicateName(name) => write!(f, "two budgets are named `{name}`"),
+            Self::Limit(name) => write!(
+                f,
+                "the limit and the refill of `{name}` must lie between 1 and {}",
+                u32::MAX
+            ),
+            Self::Window(name) => write!(
+                f,
+                "the window, transit bound and resolution of `{name}` must lie between 1 ms and 31 days, with at most 1,000,000 steps of the resolution in a window"
+            ),
+            Self::NotForThisKind { budget, setting } => {
+                write!(f, "`{budget}` is of a kind that has no `{setting}`")
+            }
+            Self::MaxWait(wait) => {
+                write!(f, "a wait of {} s is longer than a year", wait.as_secs())
+            }
+        }
+    }
+}
+
+/// A configuration that cannot work, with everything that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    pub(crate) problems: Vec<ConfigProblem>,
+}
+
+impl ConfigError {
+    /// All that is wrong; never empty.
+    #[must_use]
+    pub fn problems(&self) -> &[ConfigProblem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if n == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,181 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use crate::{
+    Acquire, BoxError, Dialect, Observations, Settle, Settler, Ticket, core::Grant, layer::Policy,
+};
+
+/// A request that is under way and whose end somebody wants to hear of.
+pub(crate) struct UnderWay<C, D, T, L> {
+    policy: Arc<Policy<C, D, T, L>>,
+    grant: Option<Grant>,
+    tracked: bool,
+}
+
+impl<C, D, T, L> UnderWay<C, D, T, L> {
+    #[inline]
+    pub(crate) const fn new(policy: Arc<Policy<C, D, T, L>>, grant: Grant) -> Self {
+        let tracked = grant.is_tracked();
+        Self { policy, grant: Some(grant), tracked }
+    }
+
+    /// The call has ended.
+    #[inline]
+    fn ended<Response>(&mut self, outcome: Result<&Response, &BoxError>)
+    where
+        D: Dialect<Response>,
+        T: Settler<Response>,
+    {
+        let Some(grant) = self.grant.take() else { return };
+        let policy = &*self.policy;
+        let settle = if T::SETTLES { policy.settle.settle(outcome) } else { Settle::Keep };
+        if !self.tracked && settle == Settle::Keep {
+            return;
+        }
+        let said = match outcome {
+            Ok(response) if D::READS => {
+                policy.dialect.observe(response, &*policy.limiter.shared().clock)
+            }
+            Ok(_) => Observations::none(),
+            // An error is no proof that the server has counted the request.
+            Err(_) if settle == Settle::Keep => return policy.limiter.lost(&grant),
+            Err(_) => Observations::none(),
+        };
+        policy.limiter.answered(&grant, Instant::now(), &said, &settle);
+    }
+}
+
+impl<C, D, T, L> Drop for UnderWay<C, D, T, L> {
+    fn drop(&mut self) {
+        if let Some(grant) = self.grant.take().filter(|_| self.tracked) {
+            self.policy.limiter.lost(&grant);
+        }
+    }
+}
+
+pin_project! {
+    /// The response future of [`TokenLimit`](crate::TokenLimit).
+    pub struct ResponseFuture<S, Request, C, D, T, L>
+    where
+        S: Service<Request>,
+    {
+        #[pin]
+        state: State<S, Request, C, D, T, L>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Request, C, D, T, L>
+    where
+        S: Service<Request>,
+    {
+        // In the queue, or about to be. Boxed, as few calls come here.
+        Waiting { acquire: Pin<Box<Acquire>>, call: Option<Call<S, Request, C, D, T, L>> },
+        // Paid; the clone asks for its readiness. A drop gives the charge back.
+        Readying { ticket: Option<Ticket>, call: Option<Call<S, Request, C, D, T, L>> },
+        // Sent.
+        Called { #[pin] response: S::Future, under_way: Option<UnderWay<C, D, T, L>> },
+    }
+}
+
+/// What a call that waits takes along.
+struct Call<S, Request, C, D, T, L> {
+    inner: S,
+    request: Request,
+    policy: Arc<Policy<C, D, T, L>>,
+}
+
+impl<S, Request, C, D, T, L> ResponseFuture<S, Request, C, D, T, L>
+where
+    S: Service<Request>,
+{
+    #[inline]
+    pub(crate) const fn called(
+        response: S::Future,
+        under_way: Option<UnderWay<C, D, T, L>>,
+    ) -> Self {
+        Self { state: State::Called { response, under_way } }
+    }
+
+    pub(crate) fn waiting(
+        acquire: Acquire,
+        policy: Arc<Policy<C, D, T, L>>,
+        inner: S,
+        request: Request,
+    ) -> Self {
+        let call = Some(Call { inner, request, policy });
+        Self { state: State::Waiting { acquire: Box::pin(acquire), call } }
+    }
+}
+
+impl<S, Request, C, D, T, L> fmt::Debug for ResponseFuture<S, Request, C, D, T, L>
+where
+    S: Service<Request>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Waiting { .. } => "waiting",
+            State::Readying { .. } => "readying",
+            State::Called { .. } => "called",
+        };
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
+    }
+}
+
+impl<S, Request, C, D, T, L> Future for ResponseFuture<S, Request, C, D, T, L>
+where
+    S: Service<Request>,
+    S::Error: Into<BoxError>,
+    D: Dialect<S::Response>,
+    T: Settler<S::Response>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Called { response, under_way } => {
+                    let result = ready!(response.poll(cx)).map_err(Into::into);
+                    if let Some(mut under_way) = under_way.take() {
+                        under_way.ended(result.as_ref());
+                    }
+                    return Poll::Ready(result);
+                }
+                StateProj::Waiting { acquire, call } => {
+                    let ticket = match ready!(acquire.as_mut().poll(cx)) {
+                        Ok(ticket) => Some(ticket),
+                        Err(refused) => return Poll::Ready(Err(refused.into())),
+                    };
+                    State::Readying { ticket, call: call.take() }
+                }
+                StateProj::Readying { ticket, call } => {
+                    let waiting = call.as_mut().expect("a future is not polled after its end");
+                    if let Err(error) = ready!(waiting.inner.poll_ready(cx)) {
+                        ticket.take();
+                        return Poll::Ready(Err(error.into()));
+                    }
+                    let Call { mut inner, request, policy } =
+                        call.take().expect("it was there just above");
+                    let tracked = D::READS || policy.limiter.needs_answer();
+                    let grant = ticket.take().and_then(|ticket| ticket.hand_over(tracked));
+                    let under_way = grant
+                        .filter(|_| tracked || T::SETTLES)
+                        .map(|grant| UnderWay::new(policy, grant));
+                    State::Called { response: inner.call(request), under_way }
+                }
+            };
+            state.set(next);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    Acquire, BudgetId, Charge, EndpointId, GateReason, Lease, LimiterBuilder, Observation,
+    Observations, Refused, Settle, Status, Ticket, WallClock,
+    budget::Fit,
+    core::{Core, Effects, Grant},
+    error::Refusal,
+    events,
+    moment::Nanos,
+    status::{self, Usage},
+};
+
+/// How many endpoints are told apart; further ones count as unnamed.
+const MAX_ENDPOINTS: usize = 1_024;
+
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub(crate) leases: Notify,
+    pub(crate) clock: Arc<dyn WallClock>,
+    /// Some budget wants to hear of every answer.
+    needs_answer: bool,
+    names: Box<[Arc<str>]>,
+}
+
+/// The handle to one set of budgets, their queue and their gate.
+///
+/// Cheap to clone; all clones are the same limiter.
+#[derive(Clone)]
+pub struct Limiter {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter").field("budgets", &self.shared.names).finish_non_exhaustive()
+    }
+}
+
+impl Limiter {
+    /// Starts from the defaults, without budgets.
+    pub fn builder() -> LimiterBuilder {
+        LimiterBuilder::new()
+    }
+
+    pub(crate) fn of(core: Core, clock: Arc<dyn WallClock>) -> Self {
+        let needs_answer = core.accounts.iter().any(|account| account.needs_answer());
+        let names = core.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
+        let core = Mutex::new(core);
+        Self {
+            shared: Arc::new(Shared { core, leases: Notify::new(), clock, needs_answer, names }),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn needs_answer(&self) -> bool {
+        self.shared.needs_answer
+    }
+
+    /// Locks, with the days up to date.
+    #[inline]
+    fn lock(&self, at: Instant) -> (MutexGuard<'_, Core>, Nanos) {
+        // Nothing panics under the lock, so a poisoned core is still whole.
+        let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = core.now(at);
+        if core.wants_wall(now) {
+            drop(core);
+            return self.read_wall(at);
+        }
+        (core, now)
+    }
+
+    /// Reads the wall clock outside the lock.
+    #[cold]
+    fn read_wall(&self, at: Instant) -> (MutexGuard<'_, Core>, Nanos) {
+        let wall = self.shared.clock.now();
+        let mut effects = Effects::default();
+        let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = core.now(at);
+        if core.wants_wall(now) {
+            core.wall(now, wall, &mut effects);
+        }
+        drop(core);
+        self.carry_out(effects);
+        (self.shared.core.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    /// Does something under the lock and what follows from it outside.
+    pub(crate) fn with<T>(
+        &self,
+        at: Instant,
+        act: impl FnOnce(&mut Core, Nanos, &mut Effects) -> T,
+    ) -> T {
+        let mut effects = Effects::default();
+        let (mut core, now) = self.lock(at);
+        let result = act(&mut core, now, &mut effects);
+        drop(core);
+        self.carry_out(effects);
+        result
+    }
+
+    #[inline]
+    fn carry_out(&self, effects: Effects) {
+        for news in &effects.news {
+            events::tell(&self.shared.names, news);
+        }
+        effects.wakes.wake();
+        if effects.leases {
+            self.shared.leases.notify_waiters();
+        }
+    }
+
+    /// Pays and sends in one step, if that is possible now.
+    #[inline]
+    pub(crate) fn try_send(&self, charge: &Charge, tracked: bool) -> Option<Grant> {
+        let at = Instant::now();
+        let (mut core, now) = self.lock(at);
+        let grant = core.try_send(now, charge, tracked);
+        let leases = core.leases_wanted();
+        drop(core);
+        if leases {
+            self.shared.leases.notify_waiters();
+        }
+        grant
+    }
+
+    pub(crate) fn send(&self, grant: &mut Grant, at: Instant, tracked: bool) {
+        self.with(at, |core, now, effects| core.send_reserved(now, grant, tracked, effects));
+    }
+
+    pub(crate) fn unsend(&self, grant: &Grant) {
+        self.with(Instant::now(), |core, now, effects| core.unsend(now, grant, effects));
+    }
+
+    pub(crate) fn answered(
+        &self,
+        grant: &Grant,
+        at: Instant,
+        said: &Observations,
+        settle: &Settle,
+    ) {
+        self.with(at, |core, now, effects| core.answered(now, grant, said, settle, effects));
+    }
+
+    pub(crate) fn lost(&self, grant: &Grant) {
+        self.with(Instant::now(), |core, now, effects| core.lost(now, grant, effects));
+    }
+
+    pub(crate) fn refused(&self, refusal: Refusal, at: Instant) -> Refused {
+        let epoch = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).epoch;
+        let retry_at = refusal.retry_at.map(|nanos| epoch.instant(nanos));
+        let budget = refusal.budget.and_then(|budget| self.name(budget));
+        let refused = Refused {
+            kind: refusal.kind,
+            budget,
+            retry_at,
+            retry_after: retry_at.map(|retry_at| retry_at.saturating_duration_since(at)),
+        };
+        events::refused(&refused);
+        refused
+    }
+
+    fn name(&self, budget: u8) -> Option<Arc<str>> {
+        self.shared.names.get(usize::from(budget)).map(Arc::clone)
+    }
+
+    /// Waits until `charge` can be paid from all budgets at once.
+    ///
+    /// The place in the queue is taken when the future is first polled, and
+    /// given up when it is dropped. A deadline nearer than
+    /// [`max_wait`](LimiterBuilder::max_wait) counts instead of that.
+    ///
+    /// Once polled, the future must be polled when it is woken, or dropped: the
+    /// first in the queue holds the timer that all others rely on.
+    pub fn acquire(&self, charge: Charge, deadline: Option<Instant>) -> Acquire {
+        Acquire::new(self.clone(), charge, deadline)
+    }
+
+    /// Pays `charge` now, or not at all. Does not overtake those who wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the moment at which it may work.
+    pub fn try_acquire(&self, charge: Charge) -> Result<Ticket, Refused> {
+        let at = Instant::now();
+        let result = self.with(at, |core, now, effects| {
+            let grant = core.try_admit(now, &charge);
+            effects.leases |= core.leases_wanted();
+            grant.ok_or_else(|| {
+                core.refusals.local += 1;
+                core.refusal_now(now, &charge)
+            })
+        });
+        match result {
+            Ok(grant) => Ok(Ticket::new(self.clone(), grant)),
+            Err(refusal) => Err(self.refused(refusal, at)),
+        }
+    }
+
+    /// When `charge` could be paid if it were asked for now, behind those who
+    /// wait already. Spends nothing.
+    #[must_use]
+    pub fn would_admit(&self, charge: &Charge) -> Admission {
+        let at = Instant::now();
+        let (wait, epoch, latest) = self.with(at, |core, now, _| {
+            let ahead = core.ahead();
+            let wait = core.wait(now, charge, ahead, false);
+            let queued = if core.queue.is_empty() { None } else { core.queue.armed };
+            (wait, core.epoch, queued)
+        });
+        let Some(wait) = wait else {
+            return latest.map_or(Admission::Now, |armed| Admission::At {
+                when: Some(epoch.instant(armed)),
+                budget: None,
+            });
+        };
+        let budget = wait.budget.map(BudgetId);
+        match wait.fit {
+            Fit::Now => Admission::Now,
+            Fit::At(when) | Fit::Exhausted(when) => {
+                Admission::At { when: Some(epoch.instant(when)), budget }
+            }
+            Fit::Event | Fit::Leased(_) => Admission::At { when: None, budget },
+            Fit::Never => Admission::Never { budget },
+        }
+    }
+
+    /// Everything at one moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.with(Instant::now(), |core, now, _| status::snapshot(core, now))
+    }
+
+    /// Takes in something that the server said outside of any call made through
+    /// this limiter.
+    pub fn observe(&self, observation: &Observation) {
+        self.with(Instant::now(), |core, now, effects| core.observe(now, observation, effects));
+    }
+
+    /// Closes the gate for all callers until `until`. A gate that is closed for
+    /// longer stays so.
+    pub fn close_until(&self, until: Instant, reason: GateReason) {
+        self.with(Instant::now(), |core, now, effects| {
+            let until = core.epoch.nanos(until);
+            core.close(now, until, reason, effects);
+        });
+    }
+
+    /// Changes a limit. Calls that wait are looked at again.
+    pub fn set_limit(&self, budget: BudgetId, limit: u64) {
+        self.change(budget, |account, _| account.set_limit(limit));
+    }
+
+    /// Sets what has been spent in this period, as after a restart. For a
+    /// rolling window: at least that much counts for one window from now.
+    pub fn set_used(&self, budget: BudgetId, used: u64) {
+        self.change(budget, |account, now| account.set_used(now, used));
+    }
+
+    pub(crate) fn change(
+        &self,
+        budget: BudgetId,
+        change: impl FnOnce(&mut crate::budget::Account, Nanos),
+    ) {
+        self.with(Instant::now(), |core, now, effects| {
+            if let Some(account) = core.accounts.get_mut(budget.index()) {
+                change(account, now);
+            }
+            core.reconsider(now, effects);
+        });
+    }
+
+    /// The budget of that name.
+    #[must_use]
+    pub fn budget_id(&self, name: &str) -> Option<BudgetId> {
+        let index = self.shared.names.iter().position(|known| &**known == name)?;
+        Some(BudgetId(index as u8))
+    }
+
+    /// Counts use by this endpoint from now on; the same name gives the same id.
+    /// At most 1,023 names are kept; further ones count as unnamed.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> EndpointId {
+        self.with(Instant::now(), |core, _, _| {
+            let known = core.usage.iter().position(|usage| &*usage.name == name);
+            let index = known.unwrap_or_else(|| {
+                if core.usage.len() >= MAX_ENDPOINTS {
+                    return 0;
+                }
+                core.usage.push(Usage::named(name.into()));
+                core.usage.len() - 1
+            });
+            EndpointId(index as u16)
+        })
+    }
+
+    /// The granting side of a leased budget; `None` if it is not leased.
+    #[must_use]
+    pub fn lease(&self, budget: BudgetId) -> Option<Lease> {
+        let leased = self.with(Instant::now(), |core, _, _| {
+            core.accounts.get(budget.index()).is_some_and(|a| a.low_water.is_some())
+        });
+        leased.then(|| Lease::new(self.clone(), budget))
+    }
+
+    /// Turns the pure types' time back; used for timers.
+    pub(crate) fn instant(&self, nanos: Nanos) -> Instant {
+        self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).epoch.instant(nanos)
+    }
+}
+
+/// Answer of [`Limiter::would_admit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Admission {
+    /// At once.
+    Now,
+    /// Later.
+    At {
+        /// The likely moment; `None` if it depends on an answer or on a lease.
+        when: Option<Instant>,
+        /// The budget that binds; `None` if it is the gate or the queue.
+        budget: Option<BudgetId>,
+    },
+    /// The charge is greater than the budget's limit.
+    Never {
+        /// The budget; `None` if the charge names one that this limiter has not.
+        budget: Option<BudgetId>,
+    },
+}
+
+/// A wait as `Duration`, for the events.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
