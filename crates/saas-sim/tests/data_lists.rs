@@ -142,7 +142,7 @@ fn what_the_real_api_refuses_is_refused() {
         "/api/v2/deals?owner_id=me".to_owned(),
         "/api/v2/deals?filter_id=4711".to_owned(),
         format!("/api/v2/deals?ids={many}"),
-        format!("/api/v2/deals?custom_fields={}", many),
+        format!("/api/v2/deals?custom_fields={many}"),
     ] {
         let (status, error) = fails(&account, &target);
         assert_eq!(status, 400, "{target}: {error}");

@@ -11,13 +11,13 @@ fn account() -> Account {
     Account::new(5, Sizes::each(1_000))
 }
 
-fn ok(account: &Account, method: Method, target: &str, body: &Value) -> (u16, Value) {
+fn ok(account: &Account, method: &Method, target: &str, body: &Value) -> (u16, Value) {
     let (status, answer) = call(account, method, target, &body.to_string());
     assert_eq!(answer["success"], true, "{target}: {answer}");
     (status, answer["data"].clone())
 }
 
-fn refused(account: &Account, method: Method, target: &str, body: &Value) -> (u16, String) {
+fn refused(account: &Account, method: &Method, target: &str, body: &Value) -> (u16, String) {
     let (status, answer) = call(account, method, target, &body.to_string());
     assert_eq!(answer["success"], false, "{target}: {answer}");
     (status, answer["error"].as_str().expect("a text").to_owned())
@@ -42,14 +42,14 @@ fn a_deal_is_made_changed_and_deleted_in_version_2() {
     let account = account();
     let before = account.digest(Entity::Deals);
     let body = json!({"title": "Rollout", "value": 12.5, "currency": "EUR", "person_id": 9, "stage_id": 22});
-    let (status, deal) = ok(&account, Method::POST, "/api/v2/deals", &body);
+    let (status, deal) = ok(&account, &Method::POST, "/api/v2/deals", &body);
     assert_eq!((status, &deal["id"], &deal["title"]), (200, &json!(1_001), &json!("Rollout")));
     assert_eq!((&deal["pipeline_id"], &deal["value"]), (&json!(4), &json!(12.5)));
     assert_eq!((&deal["owner_id"], &deal["status"]), (&json!(1), &json!("open")));
     assert_eq!(deal["add_time"], "2026-03-02T09:00:00Z");
 
     let (status, deal) =
-        ok(&account, Method::PATCH, "/api/v2/deals/1001", &json!({"status": "won"}));
+        ok(&account, &Method::PATCH, "/api/v2/deals/1001", &json!({"status": "won"}));
     assert_eq!((status, &deal["status"]), (200, &json!("won")));
     assert_eq!(
         (&deal["won_time"], &deal["local_won_date"]),
@@ -58,10 +58,10 @@ fn a_deal_is_made_changed_and_deleted_in_version_2() {
     assert_eq!(get(&account, "/api/v2/deals/1001")["data"], deal);
     assert_eq!(account.digest(Entity::Deals).rows, before.rows + 1);
 
-    let (status, answer) = call(&account, Method::DELETE, "/api/v2/deals/1001", "");
+    let (status, answer) = call(&account, &Method::DELETE, "/api/v2/deals/1001", "");
     assert_eq!((status, answer), (200, json!({"success": true, "data": {"id": 1_001}})));
     assert_eq!(account.digest(Entity::Deals), before);
-    assert_eq!(refused(&account, Method::DELETE, "/api/v2/deals/1001", &Value::Null).0, 404);
+    assert_eq!(refused(&account, &Method::DELETE, "/api/v2/deals/1001", &Value::Null).0, 404);
     assert_eq!(get(&account, "/api/v2/deals/1001")["data"]["is_deleted"], true, "for 30 days");
 }
 
@@ -91,7 +91,7 @@ fn archiving_moves_a_deal_to_the_other_list() {
     let (deals, archived) = (account.digest(Entity::Deals), account.digest(Entity::ArchivedDeals));
     let id = get(&account, "/api/v2/deals?limit=1")["data"][0]["id"].clone();
     let (_, deal) =
-        ok(&account, Method::PATCH, &format!("/api/v2/deals/{id}"), &json!({"is_archived": true}));
+        ok(&account, &Method::PATCH, &format!("/api/v2/deals/{id}"), &json!({"is_archived": true}));
     assert_eq!(deal["archive_time"], "2026-03-02T09:00:00Z");
     assert_eq!(account.digest(Entity::Deals).rows, deals.rows - 1);
     assert_eq!(account.digest(Entity::ArchivedDeals).rows, archived.rows + 1);
@@ -119,12 +119,12 @@ fn creation_says_200_or_201_as_documented() {
         ("/v1/organizations", json!({"name": "a", "address": "High Street 1"}), 200),
         ("/v1/activities", json!({"subject": "a", "done": 1, "person_id": 4}), 200),
     ] {
-        let (got, row) = ok(&account, Method::POST, target, &body);
+        let (got, row) = ok(&account, &Method::POST, target, &body);
         assert_eq!(got, status, "{target}");
         let path = format!("{target}/{}", row["id"].to_string().trim_matches('"'));
         assert_eq!(get(&account, &path)["data"], row, "{path}");
         if !target.ends_with("activities") {
-            let (status, error) = refused(&account, Method::POST, target, &json!({}));
+            let (status, error) = refused(&account, &Method::POST, target, &json!({}));
             assert_eq!(status, 400, "{target}: {error}");
         }
     }
@@ -156,22 +156,22 @@ fn version_2_is_strict_about_types_and_read_only_fields() {
         ("/api/v2/persons/1", json!([]), "The request body must be a JSON object"),
     ] {
         let before = account.row(Entity::Deals, "1");
-        assert_eq!(refused(&account, Method::PATCH, target, &body), (400, text.to_owned()));
+        assert_eq!(refused(&account, &Method::PATCH, target, &body), (400, text.to_owned()));
         assert_eq!(account.row(Entity::Deals, "1"), before, "nothing half done");
     }
-    let (status, answer) = call(&account, Method::PATCH, "/api/v2/deals/1", r#"{"id": 4}"#);
+    let (status, answer) = call(&account, &Method::PATCH, "/api/v2/deals/1", r#"{"id": 4}"#);
     assert_eq!((status, &answer["code"]), (400, &json!("ERR_BAD_REQUEST")));
 }
 
 #[test]
 fn missing_rows_answer_404_in_the_envelope_of_their_version() {
     let account = account();
-    let (status, answer) = call(&account, Method::GET, "/api/v2/deals/123456", "");
+    let (status, answer) = call(&account, &Method::GET, "/api/v2/deals/123456", "");
     assert_eq!(
         (status, answer),
         (404, json!({"success": false, "error": "Deal not found", "code": "ERR_NOT_FOUND"}))
     );
-    let (status, answer) = call(&account, Method::GET, "/v1/notes/123456", "");
+    let (status, answer) = call(&account, &Method::GET, "/v1/notes/123456", "");
     assert_eq!(
         (status, &answer["data"], &answer["error"]),
         (404, &Value::Null, &json!("Note not found"))
@@ -203,12 +203,12 @@ fn own_fields_lie_flat_in_version_1_and_together_in_version_2() {
     );
 
     let body = json!({"custom_fields": {&key: {"value": 900, "currency": "EUR"}}});
-    let (_, deal) = ok(&account, Method::PATCH, "/api/v2/deals/1", &body);
+    let (_, deal) = ok(&account, &Method::PATCH, "/api/v2/deals/1", &body);
     assert_eq!(deal["custom_fields"][&key]["value"], 900);
     let deal = get(&account, "/v1/deals/1")["data"].clone();
     assert_eq!((&deal[&key], &deal[format!("{key}_currency")]), (&json!("900"), &json!("EUR")));
     let body = json!({&key: 901, format!("{key}_currency"): "PLN"});
-    ok(&account, Method::PUT, "/v1/deals/1", &body);
+    ok(&account, &Method::PUT, "/v1/deals/1", &body);
     let deal = get(&account, "/api/v2/deals/1")["data"].clone();
     assert_eq!(deal["custom_fields"][&key], json!({"value": 901, "currency": "PLN"}));
 }
@@ -246,13 +246,13 @@ fn a_file_is_uploaded_as_a_form() {
     let account = account();
     let body = "--xx\r\nContent-Disposition: form-data; name=\"deal_id\"\r\n\r\n5\r\n--xx\r\n\
                 Content-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhello\r\n--xx--\r\n";
-    let (status, answer) = call(&account, Method::POST, "/v1/files", body);
+    let (status, answer) = call(&account, &Method::POST, "/v1/files", body);
     let file = &answer["data"];
     assert_eq!((status, &file["name"], &file["file_size"]), (200, &json!("a.txt"), &json!(5)));
     assert_eq!((&file["deal_id"], &file["add_time"]), (&json!(5), &json!("2026-03-02 09:00:00")));
     let (status, answer) = call(
         &account,
-        Method::PUT,
+        &Method::PUT,
         &format!("/v1/files/{}", file["id"]),
         "name=b.txt&description=x+y",
     );

@@ -15,9 +15,9 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// The answer to a call: status and body.
-pub(crate) fn call(account: &Account, method: Method, target: &str, body: &str) -> (u16, Value) {
+pub(crate) fn call(account: &Account, method: &Method, target: &str, body: &str) -> (u16, Value) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let matched = ops::find(&method, path).unwrap_or_else(|| panic!("no operation {target}"));
+    let matched = ops::find(method, path).unwrap_or_else(|| panic!("no operation {target}"));
     let reply = account.handle(&matched, query, body.as_bytes(), now());
     let body =
         serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{target}: {error}"));
@@ -26,7 +26,7 @@ pub(crate) fn call(account: &Account, method: Method, target: &str, body: &str) 
 
 /// The body of a GET that must succeed.
 pub(crate) fn get(account: &Account, target: &str) -> Value {
-    let (status, body) = call(account, Method::GET, target, "");
+    let (status, body) = call(account, &Method::GET, target, "");
     assert_eq!(status, 200, "{target}: {body}");
     assert_eq!(body["success"], true, "{target}");
     body
@@ -34,7 +34,7 @@ pub(crate) fn get(account: &Account, target: &str) -> Value {
 
 /// The status of a GET and what it says is wrong.
 pub(crate) fn fails(account: &Account, target: &str) -> (u16, String) {
-    let (status, body) = call(account, Method::GET, target, "");
+    let (status, body) = call(account, &Method::GET, target, "");
     assert_eq!(body["success"], false, "{target}: {body}");
     (status, body["error"].as_str().expect("a text").to_owned())
 }

@@ -15,7 +15,7 @@ pub(super) fn read(table: Table, body: &[u8], row: &Json, own: &[String]) -> Res
             custom(&mut patch, &key, value);
             continue;
         }
-        let (key, value) = translate(table, key, value);
+        let (key, value) = translate(table, &key, value);
         let server_owned = ["id", "active_flag", "is_deleted"].contains(&key.as_str());
         if row.contains_key(&key) && !server_owned {
             patch.insert(key, value);
@@ -93,8 +93,8 @@ fn reach(value: Value) -> Value {
     }
 }
 
-fn translate(table: Table, key: String, value: Value) -> (String, Value) {
-    let renamed = match (table, key.as_str()) {
+fn translate(table: Table, key: &str, value: Value) -> (String, Value) {
+    let renamed = match (table, key) {
         (Table::Deals | Table::Activities, "user_id") => "owner_id",
         (Table::Persons, "email") => "emails",
         (Table::Persons, "phone") => "phones",
@@ -117,7 +117,7 @@ fn translate(table: Table, key: String, value: Value) -> (String, Value) {
             let ids: Vec<u64> = text.split(',').filter_map(|id| id.trim().parse().ok()).collect();
             return ("label_ids".to_owned(), ids.into());
         }
-        _ => key.as_str(),
+        _ => key,
     };
     let value = match renamed {
         "emails" | "phones" => reach(value),

@@ -72,25 +72,25 @@ impl Out<'_, '_> {
         }
         if let Value::Object(custom) = self.take("custom_fields") {
             for (key, value) in custom {
-                self.flat(key, value);
+                self.flat(&key, value);
             }
         }
     }
 
     /// A field of the company lies flat in the row, its second half beside it.
-    fn flat(&mut self, key: String, value: Value) {
+    fn flat(&mut self, key: &str, value: Value) {
         match value {
             Value::Object(mut money) if money.contains_key("currency") => {
                 let currency = money.remove("currency").unwrap_or(Value::Null);
                 self.set(&format!("{key}_currency"), currency);
-                self.set(&key, money.remove("value").unwrap_or(Value::Null).to_string());
+                self.set(key, money.remove("value").unwrap_or(Value::Null).to_string());
             }
             Value::Array(set) => {
                 let ids: Vec<_> = set.iter().map(Value::to_string).collect();
-                self.set(&key, ids.join(","));
+                self.set(key, ids.join(","));
             }
-            Value::Number(number) => self.set(&key, number.to_string()),
-            other => self.set(&key, other),
+            Value::Number(number) => self.set(key, number.to_string()),
+            other => self.set(key, other),
         }
     }
 

@@ -142,10 +142,10 @@ pub(super) fn read(table: Table, body: &[u8], row: &Json, own: &[String]) -> Res
             None => {}
         }
     }
-    if let Some(Value::Object(custom)) = body.get("custom_fields") {
-        if let Some(unknown) = custom.keys().find(|key| !own.contains(key)) {
-            return Err(Fail::bad(format!("'custom_fields.{unknown}' is not a field")));
-        }
+    if let Some(Value::Object(custom)) = body.get("custom_fields")
+        && let Some(unknown) = custom.keys().find(|key| !own.contains(key))
+    {
+        return Err(Fail::bad(format!("'custom_fields.{unknown}' is not a field")));
     }
     body.retain(|key, _| first.iter().chain(second).any(|(known, _)| known == key));
     for (key, value) in &mut body {
