@@ -1,75 +1,328 @@
 //! The typed client.
 
+use std::{fmt, future::Future, sync::Arc};
+
 use bytes::Bytes;
-use futures_core::Stream;
 use http::{Request, Response};
-use serde::Serialize;
+use http_body::Body;
+use http_body_util::Full;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tower::util::BoxCloneSyncService;
+use tower_adaptive_page::{PageController, Position};
+use tower_circuit::Circuit;
+use tower_health::{Check, Health, ProbeStatus};
+use tower_retry_classify::RetryStats;
+use tower_ratelimit_tokens::{Lease, Limiter};
+use tower_service::Service;
 
 use crate::{
     BoxError,
-    entity::Entity,
-    error::Error,
-    page::{Row, RowId, RowsPage},
+    api::Api,
+    budgets::Budgets,
+    builder::ClientBuilder,
+    config::{Config, ConfigError},
+    entity::{Action, Entity},
+    error::{Context, Error, ErrorKind},
+    page::{self, Row, RowId, RowsPage},
+    probe::HealthProbe,
     query::{ListQuery, WalkOptions},
+    requests::{Requests, json},
+    stack::Parts,
+    walk::RowsWalk,
 };
 
-/// INTERIM: signatures first, bodies follow.
-#[derive(Clone, Debug)]
-pub struct Client {}
+/// A Pipedrive account, through the whole stack.
+///
+/// Clones are the same client: they share budgets, circuit, health, page size, statistics and connections. Each
+/// method may be called from any number of tasks at once.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) api: Api,
+    pub(crate) requests: Requests,
+    pub(crate) shared: Arc<Shared>,
+}
 
-#[allow(missing_docs, clippy::missing_errors_doc, unused_variables, clippy::unused_async)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) parts: Parts,
+    pub(crate) probe: HealthProbe,
+}
+
 impl Client {
-    // pub fn new(config: Config) -> Result<Self, ConfigError>
-    // pub fn with_transport<S, B>(config: Config, transport: S) -> Result<Self, ConfigError>
-    //     where S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static
-    // pub fn config(&self) -> &Config
-    // pub fn limiter(&self) -> &Limiter; circuit() -> &Circuit; health() -> &Health; retry_stats() -> &RetryStats;
-    // pub fn pages(&self) -> &PageController; budgets() -> &Budgets { burst, search, day: BudgetId }
+    /// A client over HTTPS.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, or something that the configuration names cannot be used. Nothing is sent.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::builder(config).build()
+    }
+
+    /// A client over a transport of the caller's: another HTTP client, or a simulator in the same process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::new`].
+    pub fn with_transport<T, B>(config: Config, transport: T) -> Result<Self, ConfigError>
+    where
+        T: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError> + Send,
+    {
+        Self::builder(config).build_over(transport)
+    }
+
+    /// More than a configuration can say: leased budget, clock, memory probe.
+    pub fn builder(config: Config) -> ClientBuilder {
+        ClientBuilder::new(config)
+    }
+
+    /// The configuration in effect.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Budgets, queue and gate. Names of the budgets: `burst`, `search`, `day`.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        &self.shared.parts.limiter
+    }
+
+    /// Which budget is which.
+    #[must_use]
+    pub fn budgets(&self) -> &Budgets {
+        &self.shared.parts.budgets
+    }
+
+    /// The lease on the day's tokens, if the client was built with [`ClientBuilder::leased`].
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.limiter().lease(self.budgets().day)
+    }
+
+    /// The circuit.
+    #[must_use]
+    pub fn circuit(&self) -> &Circuit {
+        &self.shared.parts.circuit
+    }
+
+    /// The passive score, if health monitoring is on.
+    #[must_use]
+    pub fn health(&self) -> Option<&Health> {
+        self.shared.parts.health.as_ref()
+    }
+
+    /// What was tried, and how it went.
+    #[must_use]
+    pub fn retry_stats(&self) -> RetryStats {
+        self.shared.parts.retry.stats()
+    }
+
+    /// The page size.
+    #[must_use]
+    pub fn pages(&self) -> &PageController {
+        &self.shared.parts.pages
+    }
+
+    /// Asks the configured health endpoint, unless it was asked a moment ago. It costs tokens like any other call.
+    pub async fn check_health(&self) -> Check {
+        self.shared.probe.check().await
+    }
+
+    /// What the probe knows.
+    #[must_use]
+    pub fn probe_status(&self) -> ProbeStatus {
+        self.shared.probe.status()
+    }
+
+    /// What one page of a list, or another operation, costs in tokens of the day.
+    ///
+    /// None where the API has no such operation.
+    #[must_use]
+    pub fn cost(&self, entity: Entity, action: Action) -> Option<u32> {
+        entity.operation(action).map(|operation| self.requests.cost(entity, &operation))
+    }
+
+    /// Who the token belongs to. Costs 2 tokens; its answer also teaches the limiter the account's limits.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Auth`] for a wrong token; see [`Error`].
     pub async fn me(&self) -> Result<Me, Error> {
-        todo!()
+        let row = self.fetch(self.requests.plain("/api/v1/users/me")?, page::one).await?;
+        let known: Known = row.parse().unwrap_or_default();
+        let RowId::Number(id) = row.id else {
+            return Err(Error::new(ErrorKind::Garbled, Context::default()).message("the user has no number"));
+        };
+        Ok(Me {
+            id,
+            name: known.name,
+            company_id: known.company_id,
+            company_domain: known.company_domain,
+            raw: row.raw,
+        })
     }
+
+    /// One page of a list.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
     pub async fn list(&self, entity: Entity, query: ListQuery) -> Result<RowsPage, Error> {
-        todo!()
+        let position = query.from.clone().unwrap_or(Position::Start);
+        let rows = query.limit.unwrap_or(u32::MAX);
+        let request = self.requests.page(entity, &query, &position, rows)?;
+        let list = self.fetch(request, |body| page::list(entity, body)).await?;
+        Ok(list.at(position))
     }
-    pub fn walk(
-        &self,
-        entity: Entity,
-        options: WalkOptions,
-    ) -> impl Stream<Item = Result<RowsPage, Error>> + Send + 'static {
-        Nothing
+
+    /// All pages of a list, from a position on.
+    ///
+    /// With [`prefetch`](WalkOptions::prefetch) above zero a task is spawned that asks for pages while the caller is
+    /// at work on one; it ends when the walk is dropped.
+    ///
+    /// # Panics
+    ///
+    /// With prefetch above zero, if called outside of a Tokio runtime.
+    pub fn walk(&self, entity: Entity, options: WalkOptions) -> RowsWalk {
+        RowsWalk::new(self.api.clone(), self.requests.clone(), entity, options)
     }
-    pub async fn get(&self, entity: Entity, id: impl Into<RowId>) -> Result<Row, Error> {
-        todo!()
-    }
-    pub async fn create(&self, entity: Entity, record: &(impl Serialize + Sync)) -> Result<Row, Error> {
-        todo!()
-    }
-    pub async fn update(
+
+    /// One record.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Unsupported`] where the API cannot give one; see [`Error`].
+    pub fn get(
         &self,
         entity: Entity,
         id: impl Into<RowId>,
-        change: &(impl Serialize + Sync),
-    ) -> Result<Row, Error> {
-        todo!()
+    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
+        let request = self.requests.record(entity, Action::Get, Some(&id.into()), None);
+        let this = self.clone();
+        async move { this.fetch(request?, page::one).await }
     }
-    pub async fn delete(&self, entity: Entity, id: impl Into<RowId>) -> Result<(), Error> {
-        todo!()
+
+    /// A new record. It is sent once only, unless the server surely did not act on it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn create(
+        &self,
+        entity: Entity,
+        record: &impl Serialize,
+    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
+        self.write(entity, Action::Create, None, record)
     }
+
+    /// A change of a record: the fields that are given, and no others. Version 2 takes it by PATCH, which is sent
+    /// once only; version 1 by PUT.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn update(
+        &self,
+        entity: Entity,
+        id: impl Into<RowId>,
+        change: &impl Serialize,
+    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
+        self.write(entity, Action::Update, Some(id.into()), change)
+    }
+
+    /// Removes a record; most kinds can be brought back for 30 days.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn delete(
+        &self,
+        entity: Entity,
+        id: impl Into<RowId>,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let request = self.requests.record(entity, Action::Delete, Some(&id.into()), None);
+        let api = self.api.clone();
+        async move { api.send(request?).await.map(drop) }
+    }
+
+    /// Any other request, through the same stack. A URI without a host goes to the configured one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongHost`] for another host, since the token would go along; see [`Error`].
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        todo!()
+        self.api.clone().send(self.requests.adopt(request)?).await
+    }
+
+    fn write(
+        &self,
+        entity: Entity,
+        action: Action,
+        id: Option<RowId>,
+        record: &impl Serialize,
+    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
+        let request = json(entity, action, record)
+            .and_then(|body| self.requests.record(entity, action, id.as_ref(), Some(body)));
+        let this = self.clone();
+        async move { this.fetch(request?, page::one).await }
+    }
+
+    async fn fetch<T>(
+        &self,
+        request: Request<Bytes>,
+        read: impl FnOnce(&Bytes) -> Result<T, BoxError>,
+    ) -> Result<T, Error> {
+        let call = request.extensions().get::<crate::Call>().cloned();
+        let method = request.method().clone();
+        let response = self.api.clone().send(request).await?;
+        read(response.body()).map_err(|error| {
+            let context = call.map_or_else(Context::default, |call| Context {
+                method,
+                template: call.template(),
+                attempts: call.attempts(),
+                request_id: call.request_id().to_str().unwrap_or_default().to_owned(),
+            });
+            crate::error::from_box(error, context)
+        })
     }
 }
 
-struct Nothing;
-impl Stream for Nothing {
-    type Item = Result<RowsPage, Error>;
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(None)
+impl Client {
+    pub(crate) fn assemble<S>(config: Config, parts: Parts, stack: S) -> Result<Self, ConfigError>
+    where
+        S: Service<Request<Bytes>, Response = Response<Bytes>, Error = BoxError> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let api = Api::new(BoxCloneSyncService::new(stack), parts.pages.clone());
+        let requests = Requests::new(&config);
+        let probe = HealthProbe::new(&config, api.clone(), requests.clone())?;
+        Ok(Self { api, requests, shared: Arc::new(Shared { config, parts, probe }) })
     }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base_url", &self.shared.config.base_url)
+            .field("circuit", &self.circuit().state())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Known {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    company_id: Option<i64>,
+    #[serde(default)]
+    company_domain: Option<String>,
 }
 
 /// Who the token belongs to.
@@ -87,4 +340,3 @@ pub struct Me {
     /// The whole record.
     pub raw: Box<RawValue>,
 }
-const _: Option<BoxError> = None;

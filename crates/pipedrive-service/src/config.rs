@@ -303,11 +303,10 @@ impl Config {
     /// What fits alone but not together.
     fn check(&self, problems: &mut Vec<Problem>) {
         let memory = &self.memory_management;
-        let mut ordered = |low: &str, low_value: u128, high: &str, high_value: u128| {
-            if low_value > high_value {
-                problems.push(Problem::said(format!(
-                    "{low} ({low_value}) must not be greater than {high} ({high_value})"
-                )));
+        let mut below = |low: &str, low_value: u128, high: &str, high_value: u128, equal: bool| {
+            if low_value > high_value || (low_value == high_value && !equal) {
+                let relation = if equal { "at most" } else { "below" };
+                problems.push(Problem::said(format!("{low} ({low_value}) must be {relation} {high} ({high_value})")));
             }
         };
         let (shrink, alert, pause) = (
@@ -315,13 +314,13 @@ impl Config {
             memory.alert_threshold_percent.into(),
             memory.critical_threshold_percent.into(),
         );
-        ordered("PIPEDRIVE_MEMORY_THRESHOLD", shrink, "PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert);
-        ordered("PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert, "PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD", pause);
+        below("PIPEDRIVE_MEMORY_THRESHOLD", shrink, "PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert, false);
+        below("PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert, "PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD", pause, false);
         let (least, most) = (memory.min_batch_size.into(), memory.max_batch_size.into());
-        ordered("PIPEDRIVE_MIN_BATCH_SIZE", least, "PIPEDRIVE_MAX_BATCH_SIZE", most);
+        below("PIPEDRIVE_MIN_BATCH_SIZE", least, "PIPEDRIVE_MAX_BATCH_SIZE", most, true);
         let base = self.error_handling.base_delay.as_millis();
         let cap = self.rate_limiting.max_delay.as_millis();
-        ordered("the first back-off in milliseconds", base, "the longest back-off", cap);
+        below("the first back-off in milliseconds", base, "the longest back-off", cap, true);
     }
 }
 

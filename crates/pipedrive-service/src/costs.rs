@@ -25,6 +25,43 @@ pub fn known(method: &Method, template: &str) -> Option<u32> {
     TABLE.iter().find(|(verb, path, _)| *path == template && *verb == method.as_str()).map(|(_, _, cost)| *cost)
 }
 
+/// The template that a path belongs to, and what the operation costs.
+///
+/// `/v1/…` is read as `/api/v1/…`. A path that the table does not know has a template of its version only. Allocates
+/// nothing.
+#[must_use]
+pub fn matching(method: &Method, path: &str) -> (&'static str, u32) {
+    let known = path.strip_prefix("/api").unwrap_or(path);
+    let second = known.starts_with("/v2/");
+    let same = |template: &str| {
+        let template = template.strip_prefix("/api").unwrap_or(template);
+        let mut wanted = template.split('/');
+        let mut given = known.split('/');
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) => return true,
+                (Some(wanted), Some(given)) if wanted == given => {}
+                (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
+                _ => return false,
+            }
+        }
+    };
+    // A literal part wins over a place for an identifier: `/users/me` over `/users/{id}`.
+    let fits = |(verb, template, _): &&(&'static str, &'static str, u32)| *verb == method.as_str() && same(template);
+    let best = TABLE.iter().filter(fits).min_by_key(|(_, template, _)| template.matches('{').count());
+    match best {
+        Some((_, template, cost)) => (template, *cost),
+        None if second => ("/api/v2/{path}", UNKNOWN_V2),
+        None => ("/api/v1/{path}", UNKNOWN_V1),
+    }
+}
+
+/// Whether an operation falls into the search window, by its path template.
+#[must_use]
+pub fn is_search(template: &str) -> bool {
+    template.ends_with("/search") || template.contains("/itemSearch")
+}
+
 /// Every operation whose price is known: method, path template, tokens.
 #[rustfmt::skip]
 pub const TABLE: &[(&str, &str, u32)] = &[
@@ -332,6 +369,17 @@ mod tests {
     fn an_unknown_operation_is_priced_as_a_list_of_its_version() {
         assert_eq!(of(&Method::GET, "/api/v2/novelties"), 10);
         assert_eq!(of(&Method::GET, "/api/v1/novelties"), 20);
+    }
+
+    #[test]
+    fn paths_find_their_template() {
+        let found = |path: &str| matching(&Method::GET, path);
+        assert_eq!(found("/api/v2/deals/812"), ("/api/v2/deals/{id}", 1));
+        assert_eq!(found("/api/v2/deals/archived"), ("/api/v2/deals/archived", 20));
+        assert_eq!(found("/v1/users/me"), ("/api/v1/users/me", 2));
+        assert_eq!(found("/api/v1/deals/7/flow"), ("/api/v1/deals/{id}/flow", 40));
+        assert_eq!(found("/api/v2/nothing"), ("/api/v2/{path}", 10));
+        assert_eq!(found("/elsewhere"), ("/api/v1/{path}", 20));
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! The one error of the client: what went wrong, where, whether to try again, and what to do.
 
-
+mod convert;
 mod report;
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use http::{Method, StatusCode};
-use crate::interim::Class;
+use tower_retry_classify::Class;
 
-
+pub(crate) use self::convert::{BAN, from_box, from_response};
 pub use self::report::ErrorReport;
 use crate::BoxError;
+
+/// The class of a refusal of our own.
+const LOCAL: Class = Class::Custom("local");
 
 /// A call to Pipedrive did not succeed.
 ///
@@ -217,7 +220,6 @@ impl Error {
                 | ErrorKind::BudgetExhausted { .. }
                 | ErrorKind::NotAdmitted
                 | ErrorKind::Memory { .. }
-                | ErrorKind::BodyTooLarge { .. }
                 | ErrorKind::WrongHost
                 | ErrorKind::Unsupported
                 | ErrorKind::Invalid
@@ -249,17 +251,22 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match &self.inner.kind {
-            ErrorKind::RateLimit { .. } => Class::RateLimit,
-            ErrorKind::Banned => crate::classify::BANNED,
+            ErrorKind::RateLimit { daily: false } => Class::RateLimit,
+            ErrorKind::RateLimit { daily: true } | ErrorKind::Quota => Class::Quota,
+            ErrorKind::Banned => Class::Banned,
+            ErrorKind::Auth { status } if *status == StatusCode::FORBIDDEN => Class::Forbidden,
             ErrorKind::Auth { .. } => Class::Auth,
-            ErrorKind::Quota => Class::Quota,
             ErrorKind::NotFound { .. } => Class::NotFound,
             ErrorKind::Server { .. } => Class::Server,
-            ErrorKind::Garbled => crate::classify::GARBLED,
+            ErrorKind::Garbled | ErrorKind::BodyTooLarge { .. } => Class::Body,
             ErrorKind::Timeout => Class::Timeout,
+            ErrorKind::Connection(
+                ConnectionFault::UnknownHost | ConnectionFault::Refused | ConnectionFault::Tls,
+            ) => Class::Connect,
             ErrorKind::Connection(_) => Class::Connection,
             ErrorKind::BadRequest { .. } => Class::BadRequest,
-            _ => crate::classify::LOCAL,
+            _ if self.is_local() => LOCAL,
+            _ => Class::Other,
         }
     }
 

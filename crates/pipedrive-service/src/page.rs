@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use crate::interim::Position;
+use tower_adaptive_page::{Next, Position};
 
 use crate::{
     BoxError,
@@ -133,10 +133,22 @@ struct Pagination {
     next_start: Option<u64>,
 }
 
+impl Pagination {
+    fn next(&self) -> Option<u64> {
+        self.next_start.filter(|_| self.more_items_in_collection)
+    }
+}
+
 #[derive(Deserialize)]
 struct Goals<'a> {
     #[serde(borrow)]
     goals: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Goal<'a> {
+    #[serde(borrow, default)]
+    goal: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -156,14 +168,31 @@ struct Head {
 /// What one answer to a list request holds.
 pub(crate) struct List {
     pub(crate) rows: Vec<Row>,
-    pub(crate) next: Option<Position>,
+    pub(crate) next: Next,
     pub(crate) bytes: usize,
+}
+
+impl List {
+    /// The same, with the position that was asked for.
+    pub(crate) fn at(self, position: Position) -> RowsPage {
+        let next = match self.next {
+            Next::Cursor(cursor) => Some(Position::Cursor(cursor)),
+            Next::Offset(offset) => Some(Position::Offset(offset)),
+            _ => None,
+        };
+        RowsPage { rows: self.rows, position, next, bytes: self.bytes }
+    }
 }
 
 /// Reads one answer to a list request.
 pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(Garbled::json)?;
-    let data = data(&envelope)?;
+    let paged = envelope.additional_data.as_ref().is_some_and(|more| more.pagination.is_some());
+    let data = match data(&envelope) {
+        // Version 1 writes null for a list of nothing, and says that no page follows.
+        Err(Garbled::NoData) if paged => return Ok(List { rows: Vec::new(), next: Next::End, bytes: body.len() }),
+        data => data?,
+    };
     let raws: Vec<&RawValue> = if entity == Entity::Goals {
         serde_json::from_str::<Goals<'_>>(data.get()).map_err(Garbled::json)?.goals
     } else {
@@ -175,13 +204,9 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
     }
     let more = envelope.additional_data.unwrap_or_default();
     let next = match entity.paging() {
-        Paging::Cursor => more.next_cursor.filter(|cursor| !cursor.is_empty()).map(Position::Cursor),
-        Paging::Offset => more
-            .pagination
-            .filter(|pagination| pagination.more_items_in_collection)
-            .and_then(|pagination| pagination.next_start)
-            .map(Position::Offset),
-        Paging::Whole => None,
+        Paging::Cursor => Next::cursor(more.next_cursor),
+        Paging::Offset => Next::offset(more.pagination.as_ref().and_then(Pagination::next)),
+        Paging::Whole => Next::End,
     };
     Ok(List { rows, next, bytes: body.len() })
 }
@@ -189,13 +214,12 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
 /// Reads the one record of an answer.
 pub(crate) fn one(body: &Bytes) -> Result<Row, BoxError> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(Garbled::json)?;
-    row(data(&envelope)?.to_owned())
-}
-
-/// Reads the `data` of an answer.
-pub(crate) fn raw(body: &Bytes) -> Result<Box<RawValue>, BoxError> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(Garbled::json)?;
-    Ok(data(&envelope)?.to_owned())
+    let data = data(&envelope)?;
+    // A goal comes wrapped once more.
+    match serde_json::from_str(data.get()) {
+        Ok(Goal { goal: Some(goal) }) => row(goal.to_owned()),
+        _ => row(data.to_owned()),
+    }
 }
 
 fn data<'a>(envelope: &Envelope<'a>) -> Result<&'a RawValue, Garbled> {
@@ -229,7 +253,7 @@ mod tests {
         assert_eq!(page.rows[0].id, RowId::Number(812));
         assert_eq!(page.rows[0].update_time.as_deref(), Some("2026-02-10T11:00:42Z"));
         assert!(page.rows[0].raw.get().contains("4200.50"), "digits are kept as they came");
-        assert_eq!(page.next, Some(Position::Cursor("abc".into())));
+        assert_eq!(page.next, Next::Cursor("abc".into()));
         assert_eq!(page.bytes, body.len());
     }
 
@@ -237,7 +261,7 @@ mod tests {
     fn a_list_without_additional_data_has_ended() {
         for tail in ["", r#","additional_data":null"#, r#","additional_data":{"next_cursor":null}"#] {
             let body = Bytes::from(format!(r#"{{"success":true,"data":[]{tail}}}"#));
-            assert_eq!(list(Entity::Persons, &body).unwrap().next, None, "{tail}");
+            assert_eq!(list(Entity::Persons, &body).unwrap().next, Next::End, "{tail}");
         }
     }
 
@@ -250,8 +274,8 @@ mod tests {
             list(Entity::Notes, &body).unwrap().next
         };
         let more = r#"{"start":0,"limit":500,"more_items_in_collection":true,"next_start":500}"#;
-        assert_eq!(page(more), Some(Position::Offset(500)));
-        assert_eq!(page(r#"{"start":0,"limit":500,"more_items_in_collection":false}"#), None);
+        assert_eq!(page(more), Next::Offset(500));
+        assert_eq!(page(r#"{"start":0,"limit":500,"more_items_in_collection":false}"#), Next::End);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub enum Plan {
 }
 
 /// Requests per 2 seconds to search endpoints, on every plan.
-pub const SEARCH_BURST: u64 = 10;
+pub(crate) const SEARCH_BURST: u64 = 10;
 
 impl Plan {
     /// A plan by its present or former name, in small letters.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use crate::interim::Position;
+use tower_adaptive_page::Position;
 
 use crate::entity::{Entity, Paging, Version};
 
@@ -78,12 +78,9 @@ impl ListQuery {
         self
     }
 
-    /// The query parameters but for the position, in a fixed order.
-    pub(crate) fn parameters(&self, entity: Entity, limit: u32) -> Vec<(String, String)> {
+    /// The query parameters but for position and page size, in a fixed order.
+    pub(crate) fn parameters(&self, entity: Entity) -> Vec<(String, String)> {
         let mut pairs = Vec::with_capacity(6 + self.parameters.len());
-        if entity.paging() != Paging::Whole {
-            pairs.push(("limit".to_owned(), limit.to_string()));
-        }
         if let (Some(since), true) = (self.updated_since, entity.incremental()) {
             pairs.push(("updated_since".to_owned(), since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
         }
@@ -180,16 +177,16 @@ mod tests {
     use super::*;
 
     fn text(query: &ListQuery, entity: Entity) -> String {
-        let pairs = query.parameters(entity, 500);
+        let pairs = query.parameters(entity);
         pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
     }
 
     #[test]
     fn each_version_gets_the_sort_it_understands() {
         let query = ListQuery::new();
-        assert_eq!(text(&query, Entity::Deals), "limit=500&sort_by=id&sort_direction=asc");
-        assert_eq!(text(&query, Entity::Notes), "limit=500&sort=id ASC");
-        assert_eq!(text(&query, Entity::DealFields), "limit=500");
+        assert_eq!(text(&query, Entity::Deals), "sort_by=id&sort_direction=asc");
+        assert_eq!(text(&query, Entity::Notes), "sort=id ASC");
+        assert_eq!(text(&query, Entity::DealFields), "");
         assert_eq!(text(&query, Entity::Users), "");
     }
 
@@ -198,8 +195,8 @@ mod tests {
         let query = ListQuery::new().updated_since("2026-02-10T11:00:42.511Z".parse::<Timestamp>().unwrap());
         assert_eq!(
             text(&query, Entity::Persons),
-            "limit=500&updated_since=2026-02-10T11:00:42Z&sort_by=update_time&sort_direction=asc"
+            "updated_since=2026-02-10T11:00:42Z&sort_by=update_time&sort_direction=asc"
         );
-        assert_eq!(text(&query, Entity::Pipelines), "limit=500&sort_by=id&sort_direction=asc");
+        assert_eq!(text(&query, Entity::Pipelines), "sort_by=id&sort_direction=asc");
     }
 }

@@ -1,0 +1,217 @@
+//! Builds a client out of a configuration.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_adaptive_page::{MemoryProbe, PageController, detect};
+use tower_circuit::Circuit;
+use tower_health::Health;
+use tower_ratelimit_tokens::WallClock;
+use tower_retry_classify::{Backoff, Class, ClassPolicy, Jitter, RetryPolicy};
+use tower_service::Service;
+
+use crate::{
+    BoxError, Client,
+    auth::{AuthLayer, Origin},
+    budgets::{self, LimiterOptions},
+    call::Call,
+    classify::PipedriveClassifier,
+    config::{self, Config, ConfigError, Problem},
+    judge,
+    plan::AuthKind,
+    stack::{ApiRetry, Parts, stack},
+    transport,
+};
+
+/// Pipedrive's header for an API token.
+const X_API_TOKEN: HeaderName = HeaderName::from_static("x-api-token");
+
+/// Builds a [`Client`]; see [`Client::builder`].
+#[must_use]
+pub struct ClientBuilder {
+    config: Config,
+    limiter: LimiterOptions,
+    probe: Option<Arc<dyn MemoryProbe>>,
+    seed: Option<u64>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config, limiter: LimiterOptions::default(), probe: None, seed: None }
+    }
+
+    /// The day's tokens are spent only as far as a lease allows; see [`Client::lease`]. Until the first grant every
+    /// call waits. Default: no.
+    pub fn leased(mut self, leased: bool) -> Self {
+        self.limiter.leased = leased;
+        self
+    }
+
+    /// The wall clock by which the day's budget is reset. Default: the system's.
+    pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
+        self.limiter.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// What knows how much memory is in use. Default: the configured limit, else the container's, else the machine's.
+    pub fn memory_probe(mut self, probe: impl MemoryProbe + 'static) -> Self {
+        self.probe = Some(Arc::new(probe));
+        self
+    }
+
+    /// Makes back-off repeatable. Default: by chance.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Builds the client over HTTPS.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, or something that the configuration names cannot be used.
+    pub fn build(self) -> Result<Client, ConfigError> {
+        match transport::build(&self.config.transport) {
+            Ok(transport) => self.build_over(transport),
+            Err(error) => Err(said(&error)),
+        }
+    }
+
+    /// Builds the client over a transport of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_over<T, B>(self, transport: T) -> Result<Client, ConfigError>
+    where
+        T: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError> + Send,
+    {
+        let (config, parts) = self.parts()?;
+        let stack = stack(&parts, transport);
+        Client::assemble(config, parts, stack)
+    }
+
+    /// What the stack is made of, for a stack of one's own; see [`stack`](crate::stack).
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn parts(self) -> Result<(Config, Parts), ConfigError> {
+        let Self { config, limiter, probe, seed } = self;
+        let auth = auth(&config)?;
+        let (limiter, budgets) = budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
+        let parts = Parts {
+            limiter,
+            budgets,
+            circuit: circuit(&config)?,
+            health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
+            pages: pages(&config, probe)?,
+            retry: retry(&config, seed)?,
+            auth,
+            attempt_timeout: config.error_handling.request_timeout,
+            max_body: config.max_body,
+            limit: config.rate_limiting.enabled,
+            adapt_pages: config.memory_management.adaptive_pagination,
+            timing: config.monitoring.enabled && config.monitoring.performance_logging,
+        };
+        Ok((config, parts))
+    }
+}
+
+fn said(error: &impl fmt::Display) -> ConfigError {
+    ConfigError::one(Problem::said(error.to_string()))
+}
+
+fn auth(config: &Config) -> Result<AuthLayer, ConfigError> {
+    let missing = "PIPEDRIVE_API_TOKEN is not set, expected the API token";
+    let token = config.api_token.as_ref().ok_or_else(|| said(&missing))?;
+    let origin = Origin::of(&config.base_url).ok_or_else(|| said(&"the base URL has no host"))?;
+    let layer = match config.auth {
+        AuthKind::ApiToken => AuthLayer::header(origin, X_API_TOKEN, token),
+        AuthKind::OAuth => AuthLayer::bearer(origin, token),
+    };
+    layer.map_err(|error| said(&format!("PIPEDRIVE_API_TOKEN cannot be sent: {error}")))
+}
+
+fn circuit(config: &Config) -> Result<Circuit, ConfigError> {
+    let settings = &config.error_handling;
+    let circuit = Circuit::builder("pipedrive")
+        .consecutive(settings.circuit_breaker_threshold)
+        .open_for(settings.circuit_breaker_timeout)
+        .half_open(settings.half_open_max_requests, 1)
+        .build()
+        .map_err(|error| said(&error))?;
+    if !settings.circuit_breaker_enabled {
+        circuit.disable();
+    }
+    Ok(circuit)
+}
+
+fn health(config: &Config) -> Result<Health, ConfigError> {
+    let rate = config.monitoring.failure_rate_threshold;
+    let slow = config.health_monitoring.degradation_threshold;
+    let grave = rate.max(0.5);
+    Health::builder("pipedrive")
+        .degraded_at(rate, slow)
+        .critical_at(grave, (10 * slow).min(std::time::Duration::from_secs(3600)))
+        .unavailable_at(grave.max(0.9))
+        .failure_threshold(config.health_monitoring.failure_threshold)
+        .build()
+        .map_err(|error| said(&error))
+}
+
+fn pages(config: &Config, probe: Option<Arc<dyn MemoryProbe>>) -> Result<PageController, ConfigError> {
+    let settings = &config.memory_management;
+    let builder = PageController::builder()
+        .bounds(settings.min_batch_size, settings.max_batch_size)
+        .server_max(500)
+        .thresholds(
+            settings.memory_threshold_percent,
+            settings.alert_threshold_percent,
+            settings.critical_threshold_percent,
+        );
+    let builder = match probe {
+        Some(probe) => builder.probe(move || probe.sample()),
+        None => builder.probe(detect(settings.memory_limit)),
+    };
+    builder.build().map_err(|error| said(&error))
+}
+
+fn retry(config: &Config, seed: Option<u64>) -> Result<ApiRetry, ConfigError> {
+    let (settings, limiting) = (&config.error_handling, &config.rate_limiting);
+    let base = settings.base_delay;
+    let backoff = match settings.backoff {
+        config::Backoff::Linear => Backoff::linear(base),
+        config::Backoff::Constant => Backoff::constant(base),
+        config::Backoff::Exponential => Backoff::exponential(base, 2.0),
+    };
+    let jitter = if limiting.jitter_enabled { Jitter::Fraction(settings.jitter_factor) } else { Jitter::None };
+    let mut builder = RetryPolicy::builder()
+        .classify(PipedriveClassifier::new())
+        .max_retries(settings.max_retry_attempts)
+        .backoff(backoff.cap(limiting.max_delay).jitter(jitter))
+        // The day's 429 means, like the burst's, that the server did not act.
+        .class(Class::Quota, ClassPolicy::new().untouched())
+        .max_wait(limiting.queue_timeout)
+        .local(judge::is_local_box)
+        .idempotent(|request: &Request<Bytes>| request.extensions().get::<Call>().is_some_and(Call::is_repeatable))
+        .deadline(|request: &Request<Bytes>| request.extensions().get::<Call>().and_then(Call::deadline));
+    if let Some(seed) = seed {
+        builder = builder.seed(seed);
+    }
+    builder.build().map_err(|error| said(&error))
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("config", &self.config).field("limiter", &self.limiter).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! What an outcome says about the API: for the circuit and for health.
+//!
+//! | outcome | says |
+//! | --- | --- |
+//! | a refusal of our own, an answer too long for us | nothing |
+//! | 429, the edge's ban | nothing: the API is well, we are too many |
+//! | 5xx but 501, 408, a garbled success | it fails |
+//! | time-out, no or a broken connection | it fails |
+//! | any other answer, 4xx too | it works |
+
+use std::error::Error as StdError;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use tower_adaptive_page::MemoryError;
+use tower_circuit::Open;
+use tower_ratelimit_tokens::Refused;
+
+use crate::{
+    BoxError,
+    auth::WrongOrigin,
+    classify::{Garbled, find, is_ban},
+    collect::BodyTooLarge,
+};
+
+/// What an outcome says; none if nothing.
+fn works(outcome: Result<&Response<Bytes>, &BoxError>) -> Option<bool> {
+    match outcome {
+        Err(error) if is_local(&**error) || find::<BodyTooLarge>(&**error).is_some() => None,
+        Err(_) => Some(false),
+        Ok(response) => match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => None,
+            StatusCode::NOT_IMPLEMENTED => Some(true),
+            StatusCode::REQUEST_TIMEOUT => Some(false),
+            status if is_ban(status, response.headers()) => None,
+            status => Some(!status.is_server_error() && Garbled::of(response).is_none()),
+        },
+    }
+}
+
+/// The circuit's judge.
+#[must_use]
+pub fn circuit(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_circuit::Verdict {
+    match works(outcome) {
+        Some(true) => tower_circuit::Verdict::Success,
+        Some(false) => tower_circuit::Verdict::Failure,
+        None => tower_circuit::Verdict::Ignore,
+    }
+}
+
+/// The judge of health.
+#[must_use]
+pub fn health(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_health::Verdict {
+    match works(outcome) {
+        Some(true) => tower_health::Verdict::Good,
+        Some(false) => tower_health::Verdict::Bad,
+        None => tower_health::Verdict::Ignore,
+    }
+}
+
+/// Whether an error is a refusal of our own layers: nothing was sent.
+#[must_use]
+pub fn is_local(error: &(dyn StdError + 'static)) -> bool {
+    find::<Open>(error).is_some()
+        || find::<Refused>(error).is_some()
+        || find::<MemoryError>(error).is_some()
+        || find::<WrongOrigin>(error).is_some()
+}
+
+/// The same for a boxed error, in the shape that a retry policy asks for.
+#[must_use]
+pub(crate) fn is_local_box(error: &BoxError) -> bool {
+    is_local(&**error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::inspect;
+
+    fn answer(status: u16, kind: &str, body: &'static str) -> Response<Bytes> {
+        let response = Response::builder().status(status).header("content-type", kind);
+        inspect(response.body(Bytes::from_static(body.as_bytes())).unwrap())
+    }
+
+    #[test]
+    fn answers_speak_for_or_against_the_api() {
+        for status in [200, 400, 401, 402, 403, 404, 422, 501] {
+            let body = r#"{"success":true,"data":[]}"#;
+            assert_eq!(works(Ok(&answer(status, "application/json", body))), Some(true), "{status}");
+        }
+        for status in [408, 500, 502, 503, 504, 524] {
+            assert_eq!(works(Ok(&answer(status, "application/json", "{}"))), Some(false), "{status}");
+        }
+        assert_eq!(works(Ok(&answer(200, "text/html", "<html>"))), Some(false));
+        assert_eq!(works(Ok(&answer(429, "application/json", "{}"))), None);
+        assert_eq!(works(Ok(&answer(403, "text/html", "<html>"))), None);
+    }
+
+    #[test]
+    fn errors_of_the_network_speak_against_it_and_refusals_of_ours_do_not() {
+        let reset: BoxError = std::io::Error::from(std::io::ErrorKind::ConnectionReset).into();
+        assert_eq!(circuit(Err(&reset)), tower_circuit::Verdict::Failure);
+        assert_eq!(health(Err(&reset)), tower_health::Verdict::Bad);
+        let circuit_of_ours = tower_circuit::Circuit::builder("x").build().unwrap();
+        circuit_of_ours.force_open(None);
+        let open: BoxError = circuit_of_ours.look().unwrap_err().into();
+        assert_eq!(circuit(Err(&open)), tower_circuit::Verdict::Ignore);
+        assert!(is_local(&*open) && !is_local(&*reset));
+    }
+}

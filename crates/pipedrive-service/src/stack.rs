@@ -1,0 +1,221 @@
+//! The order of the layers. No other file knows it.
+//!
+//! ```text
+//!  trace ─ request id        one span and one id per call
+//!    page size               how much to ask for
+//!      retry                 what went wrong, and whether to try again
+//!        circuit gate        refuses at once while open
+//!          limiter           pays for each attempt; waits; reads what the server says
+//!            circuit guard   asks again after the queue, measures, records
+//!              health        outcomes and latency of real attempts only
+//!                time-out    one attempt, its body included
+//!                  inspect   notes what is wrong with a success
+//!                    collect reads the body, up to a bound
+//!                      auth  the token, for one host only
+//!                        decompress ─ transport
+//! ```
+//!
+//! Each layer is a public function here, so that a stack of another order can be built from the same pieces.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower::{
+    Service, ServiceBuilder,
+    retry::RetryLayer,
+    timeout::TimeoutLayer,
+    util::{MapResponseLayer, option_layer},
+};
+use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
+use tower_circuit::{Circuit, GateLayer, GuardLayer};
+use tower_health::{Health, HealthLayer};
+use tower_http::decompression::DecompressionLayer;
+use tower_ratelimit_tokens::{
+    Charge, EndpointId, Limiter, Outcome, Settle, TokenLimitLayer,
+};
+use tower_retry_classify::{Class, Classify as _, RetryPolicy, Verdict};
+
+use crate::{
+    BoxError,
+    auth::AuthLayer,
+    budgets::{BurstDialect, Budgets},
+    call::Call,
+    classify::{PipedriveClassifier, find, inspect},
+    collect::{BodyTooLarge, CollectLayer},
+    costs, judge,
+    request_id::RequestIdLayer,
+    trace::TraceLayer,
+};
+
+/// The request of the stack: its body is whole, so that it can be sent again.
+pub type ApiRequest = Request<Bytes>;
+/// The answer of the stack: its body is whole, and was within the attempt's time.
+pub type ApiResponse = Response<Bytes>;
+/// The retry policy of the stack.
+pub type ApiRetry = RetryPolicy<ApiRequest, ApiResponse>;
+
+/// What the layers of one stack are made of: their handles and their settings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Parts {
+    /// Budgets, queue and gate.
+    pub limiter: Limiter,
+    /// Which budget is which.
+    pub budgets: Budgets,
+    /// The circuit.
+    pub circuit: Circuit,
+    /// The passive score; none if it is switched off.
+    pub health: Option<Health>,
+    /// The page size.
+    pub pages: PageController,
+    /// The retry policy.
+    pub retry: ApiRetry,
+    /// The credentials and where they may go.
+    pub auth: AuthLayer,
+    /// How long one attempt may take.
+    pub attempt_timeout: Duration,
+    /// The longest answer that is held, in bytes.
+    pub max_body: u64,
+    /// Whether budgets are kept.
+    pub limit: bool,
+    /// Whether the page size follows memory.
+    pub adapt_pages: bool,
+    /// Whether the time of each call is logged.
+    pub timing: bool,
+}
+
+/// Puts all layers around a transport, in the one order that makes them work together.
+pub fn stack<T, B>(
+    parts: &Parts,
+    transport: T,
+) -> impl Service<ApiRequest, Response = ApiResponse, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static
+where
+    T: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    T::Error: Into<BoxError>,
+    T::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError> + Send,
+{
+    ServiceBuilder::new()
+        .layer(TraceLayer::new(parts.timing))
+        .layer(RequestIdLayer::new())
+        .layer(page_size(parts))
+        .layer(RetryLayer::new(parts.retry.clone()))
+        .layer(GateLayer::new(parts.circuit.clone()))
+        .layer(limit(parts))
+        .layer(guard(&parts.circuit))
+        .layer(option_layer(parts.health.as_ref().map(health)))
+        .layer(TimeoutLayer::new(parts.attempt_timeout))
+        .layer(inspection())
+        .layer(CollectLayer::new(parts.max_body))
+        .layer(parts.auth.clone())
+        .layer(decompression())
+        .service(transport)
+}
+
+type FnLayer<A, R> = fn(A) -> R;
+
+/// Lets list requests ask for as many rows as memory allows, and halves the page when an answer was too long.
+#[must_use]
+pub fn page_size(parts: &Parts) -> AdaptivePageLayer<FnLayer2<bool>, LearnBody> {
+    AdaptivePageLayer::new(parts.pages.clone())
+        .parameter("limit")
+        .only(is_paged as FnLayer2<bool>)
+        .learn(LearnBody)
+        .too_large(|error| find::<BodyTooLarge>(&**error).is_some())
+        .enabled(parts.adapt_pages)
+}
+
+/// A question about a request.
+pub type FnLayer2<R> = fn(&ApiRequest) -> R;
+
+fn is_paged(request: &ApiRequest) -> bool {
+    request.extensions().get::<Call>().is_some_and(Call::is_paged)
+}
+
+fn deadline(request: &ApiRequest) -> Option<tokio::time::Instant> {
+    request.extensions().get::<Call>().and_then(Call::deadline)
+}
+
+/// Makes each attempt pay, and tells the limiter what the server says.
+///
+/// A refusal of ours, and a connection that never came about, are refunded.
+#[must_use = "a layer does nothing until it is applied"]
+pub fn limit(
+    parts: &Parts,
+) -> TokenLimitLayer<
+    impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static,
+    BurstDialect,
+    fn(Outcome<'_, ApiResponse>) -> Settle,
+    FnLayer2<Option<tokio::time::Instant>>,
+> {
+    let price = price(&parts.limiter, &parts.budgets);
+    TokenLimitLayer::new(parts.limiter.clone(), price)
+        .dialect(parts.budgets.dialect())
+        .settle(settle as fn(Outcome<'_, ApiResponse>) -> Settle)
+        .deadline(deadline as FnLayer2<Option<tokio::time::Instant>>)
+        .enabled(parts.limit)
+}
+
+/// What a request costs: one of the window that it falls into, and its tokens of the day.
+///
+/// It reads the request's [`Call`], or else the table of [`costs`] by method and path.
+pub fn price(limiter: &Limiter, budgets: &Budgets) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static {
+    let mut endpoints: HashMap<&'static str, EndpointId> = HashMap::new();
+    for (_, template, _) in costs::TABLE {
+        endpoints.entry(template).or_insert_with(|| limiter.endpoint(template));
+    }
+    let (endpoints, budgets) = (Arc::new(endpoints), budgets.clone());
+    move |request| {
+        let call = request.extensions().get::<Call>().map(|call| (call.template(), call.cost()));
+        let (template, tokens) = call.unwrap_or_else(|| costs::matching(request.method(), request.uri().path()));
+        let window = if costs::is_search(template) { budgets.search } else { budgets.burst };
+        let charge = Charge::new().with(window, 1).with(budgets.day, tokens);
+        endpoints.get(template).map_or(charge, |endpoint| charge.at(*endpoint))
+    }
+}
+
+/// What becomes of a charge.
+#[must_use]
+pub fn settle(outcome: Outcome<'_, ApiResponse>) -> Settle {
+    match outcome {
+        Err(error) if judge::is_local(&**error) => Settle::Refund,
+        Err(error) if unsent(error) => Settle::Refund,
+        _ => Settle::Keep,
+    }
+}
+
+/// Whether no connection came about, so that nothing was sent.
+fn unsent(error: &BoxError) -> bool {
+    let request = Request::new(Bytes::new());
+    let verdict = PipedriveClassifier::new().classify(&request, Err(error));
+    matches!(verdict, Verdict::Retry { class: Class::Connect, .. } | Verdict::Never { class: Class::Connect })
+}
+
+/// The inner half of the circuit.
+#[must_use]
+pub fn guard(circuit: &Circuit) -> GuardLayer<fn(Result<&ApiResponse, &BoxError>) -> tower_circuit::Verdict> {
+    GuardLayer::new(circuit.clone(), judge::circuit)
+}
+
+/// The passive score.
+#[must_use]
+pub fn health(health: &Health) -> HealthLayer<fn(Result<&ApiResponse, &BoxError>) -> tower_health::Verdict> {
+    HealthLayer::new(health.clone(), judge::health)
+}
+
+/// Notes what is wrong with a success; see [`inspect`].
+#[must_use]
+pub fn inspection() -> MapResponseLayer<FnLayer<ApiResponse, ApiResponse>> {
+    MapResponseLayer::new(inspect as FnLayer<ApiResponse, ApiResponse>)
+}
+
+/// Asks for gzip and unpacks it.
+#[must_use]
+pub fn decompression() -> DecompressionLayer {
+    DecompressionLayer::new()
+}
