@@ -1,8 +1,15 @@
-//! The program `pipedrive` as a library.
+//! The program `pipedrive` as a library: what its commands are made of, for its tests and for programs
+//! that want a sync inside.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod commands;
 pub mod digest;
+pub mod engine;
 pub mod exit;
+pub mod memory;
 pub mod progress;
+pub mod report;
+pub mod signals;
 pub mod store;
 pub mod wall;

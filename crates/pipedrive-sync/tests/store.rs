@@ -137,7 +137,7 @@ async fn a_page_is_there_with_its_cursor_or_neither_is() {
     let mut store = Store::open(&database).await.unwrap();
     let run = store.begin_run("sync").await.unwrap();
     let state = walk("deals", Mode::Full, run);
-    store.begin_walk(&state).await.unwrap();
+    store.begin_walks([&state]).await.unwrap();
     store.lease("2026-03-01", 500, Some(1000)).await.unwrap();
     store.commit(&[page(&state, &[row(1, "a"), row(2, "a")], Some("\"p1\""))], None).await.unwrap();
 
@@ -170,19 +170,19 @@ async fn the_end_of_a_full_walk_removes_what_was_not_seen() {
     let mut store = Store::open(&database(&dir)).await.unwrap();
     let first = store.begin_run("sync").await.unwrap();
     let state = walk("persons", Mode::Full, first);
-    store.begin_walk(&state).await.unwrap();
+    store.begin_walks([&state]).await.unwrap();
     store.commit(&[page(&state, &[row(1, "a"), row(2, "a"), row(3, "a")], None)], None).await.unwrap();
     assert!(store.walks().await.unwrap()[0].done_at.is_some());
 
     let state = walk("persons", Mode::Full, store.begin_run("sync").await.unwrap());
-    store.begin_walk(&state).await.unwrap();
+    store.begin_walks([&state]).await.unwrap();
     assert_eq!(store.commit(&[page(&state, &[row(1, "a")], Some("\"p\""))], None).await.unwrap(), [0]);
     assert_eq!(store.counts().await.unwrap()["persons"], (3, 0), "nothing is removed half way");
     assert_eq!(store.commit(&[page(&state, &[row(2, "a")], None)], None).await.unwrap(), [1]);
     assert_eq!(store.counts().await.unwrap()["persons"], (2, 0));
 
     let state = walk("persons", Mode::Incremental, store.begin_run("sync").await.unwrap());
-    store.begin_walk(&state).await.unwrap();
+    store.begin_walks([&state]).await.unwrap();
     assert_eq!(store.commit(&[page(&state, &[], None)], None).await.unwrap(), [0]);
     assert_eq!(store.counts().await.unwrap()["persons"], (2, 0), "an incremental walk removes nothing");
 }
@@ -193,8 +193,8 @@ async fn a_deal_has_one_home_and_its_newer_state_stays() {
     let mut store = Store::open(&database(&dir)).await.unwrap();
     let run = store.begin_run("sync").await.unwrap();
     let (deals, archived) = (walk("deals", Mode::Incremental, run), walk("archived_deals", Mode::Incremental, run));
-    store.begin_walk(&deals).await.unwrap();
-    store.begin_walk(&archived).await.unwrap();
+    store.begin_walks([&deals]).await.unwrap();
+    store.begin_walks([&archived]).await.unwrap();
     store.commit(&[page(&deals, &[row(1, "a"), row(2, "c")], Some("1"))], None).await.unwrap();
     // Deal 1 was archived after it was read; of deal 2 an older state comes late.
     store.commit(&[page(&archived, &[row(1, "b"), row(2, "b")], Some("1"))], None).await.unwrap();
@@ -237,7 +237,7 @@ async fn rows_are_read_numbers_first_then_texts() {
     let database = database(&dir);
     let mut store = Store::open(&database).await.unwrap();
     let state = walk("leads", Mode::Full, store.begin_run("sync").await.unwrap());
-    store.begin_walk(&state).await.unwrap();
+    store.begin_walks([&state]).await.unwrap();
     let text = |id| RowWrite { id: Id::Text(id), update_time: None, data: "{}" };
     store.commit(&[page(&state, &[text("b"), row(10, "a"), text("10"), row(9, "a")], None)], None).await.unwrap();
     let mut reader = Reader::open(&database).await.unwrap();

@@ -1,6 +1,6 @@
 //! The day's lease: nothing is spent that is not on the disk as leased.
 
-use std::future::Future;
+use std::future::{self, Future};
 
 use tower_ratelimit_tokens::{BudgetId, Lease, Limiter};
 
@@ -10,17 +10,11 @@ use crate::store::{Settled, Store, StoreError};
 #[derive(Debug)]
 pub struct DayLease {
     limiter: Limiter,
-    lease: Lease,
-    day: BudgetId,
+    /// None where no budget is kept; then nothing is written either.
+    lease: Option<Lease>,
     chunk: Option<u64>,
-    granted: Granted,
-}
-
-/// What is on the disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Granted {
-    day: String,
-    tokens: u64,
+    /// What is on the disk: a day, and tokens of it.
+    written: (String, u64),
 }
 
 impl DayLease {
@@ -28,87 +22,89 @@ impl DayLease {
     /// server says otherwise.
     ///
     /// `chunk` is how many tokens are leased at a time. Default: one hundredth of the day's limit, and
-    /// at least 100.
+    /// at least 100; the limiter may ask for more.
     ///
     /// # Errors
     ///
     /// If the database cannot be read.
     pub async fn open(limiter: Limiter, day: BudgetId, chunk: Option<u64>, store: &mut Store) -> Result<Self, StoreError> {
         let lease = limiter.lease(day);
-        let mut this = Self { limiter, lease, day, chunk, granted: Granted::default() };
-        let today = this.lease.day().to_string();
-        let leased = store.budget(&today).await?.map_or(0, |row| row.leased);
-        if leased > 0 {
-            this.limiter.set_used(day, leased);
-            this.lease.grant(leased);
+        let mut written = (String::new(), 0);
+        if let Some(lease) = &lease {
+            let today = lease.day();
+            let leased = store.budget(&today.to_string()).await?.map_or(0, |row| row.leased);
+            if leased > 0 {
+                limiter.set_used(day, leased);
+                lease.grant_for(today, leased);
+            }
+            written = (today.to_string(), leased);
         }
-        this.granted = Granted { day: today, tokens: leased };
-        Ok(this)
+        Ok(Self { limiter, lease, chunk, written })
     }
 
     /// The day's limit as the limiter knows it now.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.limiter.status().budget(self.day).map_or(0, |budget| budget.limit)
+        self.limiter.status().budget("day").map_or(u64::MAX, |day| day.limit)
     }
 
     /// Tokens spent today, as the limiter knows it now.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.lease.used()
+        self.lease.as_ref().map_or(0, Lease::used)
     }
 
     fn chunk(&self) -> u64 {
-        self.chunk.unwrap_or_else(|| (self.limit() / 100).max(100)).max(1)
+        self.chunk.unwrap_or_else(|| (self.limit() / 100).max(100))
     }
 
-    /// Waits until more is wanted than was granted, and says how much in all.
-    pub async fn wanted(&self) -> u64 {
-        self.lease.wanted().await
+    /// Waits until more is wanted than was granted, and says how much in all. May be dropped at any time.
+    pub(crate) async fn wanted(&self) -> u64 {
+        match &self.lease {
+            Some(lease) => lease.wanted().await,
+            None => future::pending().await,
+        }
     }
 
     /// Writes a larger lease and only then grants it.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be written; then nothing is granted.
-    pub async fn extend(&mut self, wanted: u64, store: &mut Store) -> Result<(), StoreError> {
-        let day = self.lease.day().to_string();
-        if day != self.granted.day {
+    pub(crate) async fn extend(&mut self, wanted: u64, store: &mut Store) -> Result<(), StoreError> {
+        let Some(lease) = &self.lease else { return Ok(()) };
+        let today = lease.day();
+        let day = today.to_string();
+        if day != self.written.0 {
             let leased = store.budget(&day).await?.map_or(0, |row| row.leased);
-            self.granted = Granted { day: day.clone(), tokens: leased };
+            self.written = (day.clone(), leased);
         }
         let limit = self.limit();
-        // Whole chunks, not beyond the day's limit unless the server itself says that more was spent.
-        let total = wanted.saturating_add(self.chunk()).min(limit.max(wanted)).max(self.granted.tokens);
-        if total > self.granted.tokens {
+        let total = wanted.max(lease.used().saturating_add(self.chunk()).min(limit)).max(self.written.1);
+        if total > self.written.1 {
             store.lease(&day, total, Some(limit)).await?;
-            self.granted.tokens = total;
+            self.written.1 = total;
             tracing::debug!(target: "pipedrive_sync::lease", day, total, "leased");
         }
-        self.lease.grant(total);
+        lease.grant_for(today, total);
         Ok(())
     }
 
     /// What goes into the transaction of a page: what was spent, and a smaller lease where the server has
     /// shown that far less was spent than leased (after a kill, all that was leased counts as spent).
-    pub fn settle(&mut self) -> Settled {
-        let day = self.lease.day().to_string();
-        let used = self.lease.used();
-        let chunk = self.chunk();
+    pub(crate) fn settle(&mut self) -> Option<Settled> {
+        let lease = self.lease.as_ref()?;
+        let today = lease.day();
+        let (used, limit) = (lease.used(), self.limit());
+        let step = self.chunk().max(limit / 100).max(100);
         let mut leased = None;
-        if day == self.granted.day && self.granted.tokens > used.saturating_add(chunk.saturating_mul(2)) {
+        if today.to_string() == self.written.0 && self.written.1 > used.saturating_add(2 * step) {
             // First the limiter, then the disk: between the two the disk says too much, never too little.
-            let lower = used + chunk;
-            self.lease.grant(lower);
-            if self.lease.used() <= lower {
-                self.granted.tokens = lower;
+            let lower = used + step;
+            if lease.grant_for(today, lower) && lease.used() <= lower {
+                self.written.1 = lower;
                 leased = Some(lower);
             } else {
-                self.lease.grant(self.granted.tokens);
+                lease.grant_for(today, self.written.1);
             }
         }
-        Settled { day, used, leased, limit: self.limit() }
+        Some(Settled { day: self.written.0.clone(), used, leased, limit })
     }
 
     /// Runs something that sends requests, and leases what they want while they wait.
@@ -122,7 +118,7 @@ impl DayLease {
             let wanted = tokio::select! {
                 biased;
                 output = &mut future => return Ok(output),
-                wanted = self.lease.wanted() => wanted,
+                wanted = self.wanted() => wanted,
             };
             self.extend(wanted, store).await?;
         }

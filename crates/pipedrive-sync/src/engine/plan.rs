@@ -86,12 +86,20 @@ impl Plan {
     pub fn new(basis: &Basis<'_>) -> Self {
         let mut plan = Self { walks: Vec::new(), tokens: basis.start_up, exact: true };
         for &entity in basis.entities {
+            if basis.just_done(entity.name()) {
+                // Its deleted rows may still be under way.
+                let deleted = basis.state(&deleted_name(entity)).filter(|state| state.done_at.is_none());
+                if deleted.is_some() && basis.wanted != Wanted::Full {
+                    plan.add(basis.walk(entity, true));
+                }
+                continue;
+            }
             let main = basis.walk(entity, false);
             // Rows that were deleted since are asked for only beside an incremental walk: a full one
             // removes what it does not see.
             let with_deleted = entity == Entity::Deals && main.state.mode == Mode::Incremental;
             plan.add(main);
-            if with_deleted {
+            if with_deleted && !basis.just_done(&deleted_name(entity)) {
                 plan.add(basis.walk(entity, true));
             }
         }
@@ -120,10 +128,27 @@ impl Plan {
     }
 }
 
+fn deleted_name(entity: Entity) -> String {
+    format!("{}:deleted", entity.name())
+}
+
 impl Basis<'_> {
+    fn state(&self, walk: &str) -> Option<&WalkState> {
+        self.known.iter().find(|state| state.walk == walk)
+    }
+
+    /// Complete, in a run that was cut short: that run is finished first, and what it has done is not done again.
+    fn just_done(&self, walk: &str) -> bool {
+        let Some(state) = self.state(walk).filter(|state| state.done_at.is_some()) else { return false };
+        let asked = |other: &WalkState| self.entities.iter().any(|entity| entity.name() == other.entity);
+        let cut_short = |other: &WalkState| other.run == state.run && other.done_at.is_none();
+        self.known.iter().any(|other| cut_short(other) && asked(other) && self.may_go_on(other))
+            && self.may_go_on(state)
+    }
+
     fn walk(&self, entity: Entity, deleted: bool) -> WalkPlan {
-        let name = if deleted { format!("{}:deleted", entity.name()) } else { entity.name().to_owned() };
-        let known = self.known.iter().find(|state| state.walk == name);
+        let name = if deleted { deleted_name(entity) } else { entity.name().to_owned() };
+        let known = self.state(&name);
         let resumed = known.filter(|state| state.done_at.is_none() && self.may_go_on(state));
         let state = match resumed {
             Some(state) => state.clone(),
@@ -144,7 +169,7 @@ impl Basis<'_> {
     }
 
     fn begin(&self, entity: Entity, deleted: bool, walk: String, known: Option<&WalkState>) -> WalkState {
-        let main = self.known.iter().find(|state| state.walk == entity.name());
+        let main = self.state(entity.name());
         // The first look for deleted rows goes as far back as the rows themselves.
         let high_water = known.or(main).and_then(|state| state.high_water.clone());
         let recent = main.and_then(|state| state.done_at.as_deref()).and_then(wall::parse).is_some_and(|done| {
@@ -222,4 +247,114 @@ pub fn entities(names: &[String]) -> Result<Vec<Entity>, String> {
     }
     let all = chosen.is_empty();
     Ok(Entity::ALL.into_iter().filter(|entity| all || chosen.contains(entity)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basis<'a>(entities: &'a [Entity], known: &'a [WalkState], counts: &'a Counts) -> Basis<'a> {
+        Basis {
+            entities,
+            wanted: Wanted::Auto,
+            known,
+            counts,
+            totals: None,
+            page: 500,
+            run: 9,
+            start_up: 2,
+            overlap: SignedDuration::from_secs(60),
+            now: "2026-03-10T00:00:00Z".parse().unwrap(),
+            limit: None,
+        }
+    }
+
+    fn state(entity: Entity, mode: Mode, done: Option<&str>) -> WalkState {
+        WalkState {
+            walk: entity.name().into(),
+            entity: entity.name().into(),
+            mode,
+            position: done.is_none().then(|| "offset:5".into()),
+            since: None,
+            started_at: "2026-03-01T00:00:00Z".into(),
+            max_seen: None,
+            high_water: done.map(|_| "2026-02-28T12:00:00Z".into()),
+            page_size: None,
+            pages: 3,
+            rows: 1500,
+            done_at: done.map(Into::into),
+            run: 4,
+        }
+    }
+
+    #[test]
+    fn the_first_sync_reads_all_and_knows_only_the_least_price() {
+        let plan = Plan::new(&basis(&[Entity::Deals, Entity::Notes], &[], &Counts::new()));
+        assert!(plan.walks.iter().all(|walk| walk.state.mode == Mode::Full && !walk.resumed));
+        assert_eq!((plan.walks.len(), plan.tokens, plan.exact), (2, 2 + 10 + 20, false));
+    }
+
+    #[test]
+    fn a_walk_under_way_goes_on_and_what_its_run_has_done_is_not_done_again() {
+        let known = [state(Entity::Deals, Mode::Full, None), state(Entity::Notes, Mode::Full, Some("2026-03-01T00:01:00Z"))];
+        let plan = Plan::new(&basis(&[Entity::Deals, Entity::Notes], &known, &Counts::new()));
+        assert_eq!(plan.walks.len(), 1);
+        assert!(plan.walks[0].resumed);
+        assert_eq!(plan.walks[0].state, known[0]);
+        // Asked for alone, the complete one is brought up to date.
+        let plan = Plan::new(&basis(&[Entity::Notes], &known, &Counts::new()));
+        assert_eq!(plan.walks[0].state.mode, Mode::Incremental);
+    }
+
+    #[test]
+    fn what_is_complete_is_brought_up_to_date_with_an_overlap_and_deleted_deals() {
+        let known = [Entity::Deals, Entity::Stages].map(|entity| state(entity, Mode::Full, Some("2026-03-01T00:01:00Z")));
+        let counts = Counts::from([("deals", (1500, 0)), ("stages", (600, 0))]);
+        let plan = Plan::new(&basis(&[Entity::Deals, Entity::Stages], &known, &counts));
+        let names: Vec<_> = plan.walks.iter().map(|walk| (walk.state.walk.as_str(), walk.state.mode)).collect();
+        assert_eq!(names, [("deals", Mode::Incremental), ("deals:deleted", Mode::Incremental), ("stages", Mode::Full)]);
+        assert_eq!(plan.walks[0].state.since.as_deref(), Some("2026-02-28T11:59:00Z"));
+        assert_eq!((plan.tokens, plan.exact), (2 + 10 + 10 + 2 * 5, true));
+    }
+
+    #[test]
+    fn deals_older_than_the_api_shows_deleted_ones_are_read_in_full() {
+        let known = [state(Entity::Deals, Mode::Full, Some("2026-01-01T00:00:00Z"))];
+        let plan = Plan::new(&basis(&[Entity::Deals], &known, &Counts::new()));
+        assert_eq!((plan.walks.len(), plan.walks[0].state.mode), (1, Mode::Full));
+    }
+
+    #[test]
+    fn full_means_full() {
+        let known = [
+            state(Entity::Deals, Mode::Incremental, None),
+            state(Entity::Persons, Mode::Full, None),
+            state(Entity::Notes, Mode::Full, Some("2026-03-01T00:01:00Z")),
+        ];
+        let mut basis = basis(&[Entity::Deals, Entity::Persons, Entity::Notes], &known, &Counts::new());
+        basis.wanted = Wanted::Full;
+        let plan = Plan::new(&basis);
+        let walks: Vec<_> = plan.walks.iter().map(|walk| (walk.state.mode, walk.resumed)).collect();
+        // Notes are part of the full run that is under way.
+        assert_eq!(walks, [(Mode::Full, false), (Mode::Full, true)]);
+    }
+
+    #[test]
+    fn the_high_water_is_neither_later_than_the_start_nor_earlier_than_before() {
+        let mut walk = state(Entity::Deals, Mode::Full, None);
+        assert_eq!(high_water(&walk, None), None);
+        assert_eq!(high_water(&walk, Some("2026-02-01T00:00:00Z")).as_deref(), Some("2026-02-01T00:00:00Z"));
+        assert_eq!(high_water(&walk, Some("2026-03-05 00:00:00")).as_deref(), Some("2026-03-01T00:00:00Z"));
+        walk.high_water = Some("2026-02-20T00:00:00Z".into());
+        assert_eq!(high_water(&walk, Some("2026-02-01T00:00:00Z")), walk.high_water);
+        assert_eq!(high_water(&walk, None), walk.high_water);
+    }
+
+    #[test]
+    fn names_of_entities_are_understood_together_and_every_wrong_one_is_named() {
+        assert_eq!(entities(&[]).unwrap().len(), 21);
+        assert_eq!(entities(&["persons,deals".into(), "deal".into()]).unwrap(), [Entity::Persons, Entity::Deals]);
+        let wrong = entities(&["dael,deals".into(), "foo".into()]).unwrap_err();
+        assert!(wrong.contains("dael") && wrong.contains("foo"));
+    }
 }

@@ -1,11 +1,12 @@
 //! One walk: pages from the API to the writer, asked again when they fail.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use futures_util::StreamExt as _;
-use pipedrive_service::{Client, Error, ListQuery, Position, RowsPage, WalkOptions};
+use pipedrive_service::{Client, Error, ListQuery, RowsPage, WalkOptions};
+use tower_adaptive_page::Position;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -51,38 +52,39 @@ pub struct Finals {
     pub refused: u64,
 }
 
-pub(crate) struct Walk<'a> {
+pub(crate) struct Walk {
     pub(crate) index: usize,
-    pub(crate) plan: &'a WalkPlan,
-    pub(crate) client: &'a Client,
-    pub(crate) settings: &'a Settings,
+    pub(crate) plan: WalkPlan,
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
     pub(crate) pages: mpsc::Sender<Delivery>,
     pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) progress: &'a dyn Progress,
+    pub(crate) progress: Arc<dyn Progress>,
+    /// How many walks may be under way at once.
+    pub(crate) places: Arc<Semaphore>,
 }
 
-impl Walk<'_> {
+impl Walk {
     pub(crate) async fn run(mut self) -> (WalkEnd, Finals) {
         let mut finals = Finals::default();
         let mut stop = self.stop.clone();
+        let places = Arc::clone(&self.places);
         let end = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => WalkEnd::Stopped,
-            end = self.rounds(&mut finals) => end,
+            end = async {
+                let _place = places.acquire().await;
+                self.rounds(&mut finals).await
+            } => end,
         };
         (end, finals)
     }
 
     async fn rounds(&mut self, finals: &mut Finals) -> WalkEnd {
-        let mut position: Option<Position> = match &self.plan.state.position {
-            None => None,
-            Some(json) => match serde_json::from_str(json) {
-                Ok(position) => Some(position),
-                Err(error) => {
-                    tracing::warn!(target: "pipedrive_sync::walk", walk = self.plan.state.walk, %error, "position unreadable, from the start");
-                    None
-                }
-            },
+        let mut position: Option<Position> = match self.plan.state.position.as_deref().map(str::parse).transpose() {
+            Ok(position) => position,
+            // Written by another version of this program. What was read is read again, and nothing is lost.
+            Err(_) => None,
         };
         let mut left = self.settings.limit;
         let mut rounds = 0;

@@ -87,7 +87,7 @@ impl Writer<'_> {
                     state.max_seen = Some(time.to_owned());
                 }
             }
-            state.position = delivery.page.next.as_ref().map(|next| serde_json::to_string(next).expect("a position is JSON"));
+            state.position = delivery.page.next.as_ref().map(ToString::to_string);
             writes.push(PageWrite {
                 state: &walks[delivery.walk].state,
                 rows,
@@ -99,7 +99,7 @@ impl Writer<'_> {
             });
         }
         let settled = self.lease.settle();
-        let removed = self.store.commit(&writes, Some(&settled)).await?;
+        let removed = self.store.commit(&writes, settled.as_ref()).await?;
         drop(writes);
         for (delivery, removed) in waiting.iter().zip(removed) {
             let tally = &mut tallies[delivery.walk];

@@ -58,3 +58,21 @@ pub(super) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<BudgetRow, StoreErro
         limit: row.try_get::<Option<i64>, _>("day_limit")?.map(count),
     })
 }
+
+/// Adds to the newest day's lease without the run lock, for a program that spends a little beside a sync.
+///
+/// A sync that runs meanwhile learns of it from the server's next answer.
+///
+/// # Errors
+///
+/// If the database cannot be written.
+pub async fn note_spent(database: &super::Database, tokens: u64) -> Result<(), StoreError> {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let mut conn = super::options(database).synchronous(sqlx::sqlite::SqliteSynchronous::Full).connect().await?;
+    sqlx::query("UPDATE budget SET leased = leased + ? WHERE day = (SELECT max(day) FROM budget)")
+        .bind(i64::try_from(tokens).unwrap_or(i64::MAX))
+        .execute(&mut conn)
+        .await?;
+    conn.close().await?;
+    Ok(())
+}

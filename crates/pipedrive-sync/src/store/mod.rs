@@ -16,7 +16,7 @@ mod write;
 pub use self::{
     error::StoreError,
     file::Database,
-    lease::BudgetRow,
+    lease::{BudgetRow, note_spent},
     read::{Counts, Reader, RunRow},
     state::{Mode, WalkState},
     write::{Finish, Id, PageWrite, RowWrite, Settled},

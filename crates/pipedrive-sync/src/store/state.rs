@@ -34,7 +34,7 @@ pub struct WalkState {
     pub entity: String,
     /// What it reads.
     pub mode: Mode,
-    /// Where to go on, as JSON; none at the start of the list.
+    /// Where to go on, as `Position` writes itself; none at the start of the list.
     pub position: Option<String>,
     /// `updated_since` of an incremental walk.
     pub since: Option<String>,

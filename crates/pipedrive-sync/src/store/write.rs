@@ -46,7 +46,7 @@ pub struct PageWrite<'a> {
     pub rows: &'a [RowWrite<'a>],
     /// Whether the list shows deleted rows.
     pub deleted: bool,
-    /// Where to go on, as JSON.
+    /// Where to go on, as `Position` writes itself; none after the last page.
     pub position: Option<String>,
     /// The newest update time seen in this walk, this page included.
     pub max_seen: Option<String>,
@@ -127,28 +127,31 @@ impl Store {
         }
     }
 
-    /// Notes that a walk begins, in place of what was known of the walk before.
+    /// Notes that walks begin, in place of what was known of the walks before. All begin, or none does.
     ///
     /// # Errors
     ///
     /// If the database cannot be written.
-    pub async fn begin_walk(&mut self, state: &WalkState) -> Result<(), StoreError> {
-        query(
-            "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
-             VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7)
-             ON CONFLICT (walk) DO UPDATE SET mode = ?3, position = NULL, since = ?4, started_at = ?5,
-               max_seen = NULL, high_water = ?6, pages = 0, rows = 0, done_at = NULL, run = ?7",
-        )
-        .bind(&state.walk)
-        .bind(&state.entity)
-        .bind(state.mode.name())
-        .bind(&state.since)
-        .bind(&state.started_at)
-        .bind(&state.high_water)
-        .bind(state.run)
-        .execute(&mut self.conn)
-        .await?;
-        Ok(())
+    pub async fn begin_walks<'a>(&mut self, walks: impl IntoIterator<Item = &'a WalkState>) -> Result<(), StoreError> {
+        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        for state in walks {
+            query(
+                "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
+                 VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (walk) DO UPDATE SET mode = ?3, position = NULL, since = ?4, started_at = ?5,
+                   max_seen = NULL, high_water = ?6, pages = 0, rows = 0, done_at = NULL, run = ?7",
+            )
+            .bind(&state.walk)
+            .bind(&state.entity)
+            .bind(state.mode.name())
+            .bind(&state.since)
+            .bind(&state.started_at)
+            .bind(&state.high_water)
+            .bind(state.run)
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Writes pages and what they cost in one transaction: for each page its rows, the position after

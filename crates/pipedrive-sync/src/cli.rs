@@ -1,0 +1,268 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+
+use crate::progress::Style;
+
+/// The variable that names the database.
+pub const DATABASE_VARIABLE: &str = "PIPEDRIVE_DATABASE";
+/// The database unless another is named.
+pub const DEFAULT_DATABASE: &str = "pipedrive.sqlite";
+
+const EXAMPLES: &str = "\
+Examples:
+  pipedrive demo                                   see it work, without an account
+  pipedrive demo --faults storm --seed 7           the same on a very bad day
+  PIPEDRIVE_API_TOKEN=... PIPEDRIVE_COMPANY_DOMAIN=acme \\
+    pipedrive sync --database acme.sqlite          copy a whole account; run again to go on or to update
+  pipedrive sync --entity deals,persons --full     two entities, from the beginning
+  pipedrive verify --database acme.sqlite          compare the copy with the account
+  pipedrive status --json                          where every walk stands
+  pipedrive health-check --max-age 26h             for a container's HEALTHCHECK
+  pipedrive config                                 what is in effect, and where it came from
+
+Exit codes: 0 done, 1 other (a signal, two syncs at once, a failing disk), 2 usage or configuration,
+3 authentication, 4 budget exhausted, 5 API unavailable.";
+
+/// Copies a Pipedrive account into an SQLite database: complete, resumable, never over the limits.
+#[derive(Debug, Parser)]
+#[command(name = "pipedrive", version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// More of what happens, on standard error; twice for all of it. RUST_LOG goes before it.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy a simulated account, faults included, and prove that the copy is equal.
+    Demo(Demo),
+    /// Copy an account into a database, or go on, or bring the copy up to date.
+    #[command(alias = "sync-entities")]
+    Sync(Sync),
+    /// Compare a database with the account.
+    Verify(Verify),
+    /// Say where every walk stands. Asks the API nothing.
+    Status(Status),
+    /// Say by exit code whether the copy is there and fresh.
+    HealthCheck(HealthCheck),
+    /// Show the configuration in effect, and where each value came from.
+    Config(Config),
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Output {
+    /// The result as one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress and no report; errors only.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: Style,
+}
+
+impl Output {
+    /// The style in effect.
+    #[must_use]
+    pub fn style(self) -> Style {
+        match self.progress {
+            Style::Auto if self.quiet => Style::None,
+            style => style,
+        }
+    }
+}
+
+/// Which account, and how to reach it. What is not given comes from the environment or a file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Connection {
+    /// Scheme and host of the API in place of the company's.
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// A PEM file of certificates to trust besides the public ones.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+    /// Settings in TOML; also by PIPEDRIVE_CONFIG.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A profile of settings; also by PIPEDRIVE_PROFILE.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The largest page, 10 to 500 rows.
+    #[arg(long, visible_alias = "page-size", value_name = "ROWS")]
+    pub max_batch_size: Option<u32>,
+}
+
+/// Where the copy is.
+#[derive(Clone, Debug, Args)]
+pub struct DatabaseArg {
+    /// The SQLite file, as a path or as sqlite:PATH.
+    #[arg(long, env = DATABASE_VARIABLE, default_value = DEFAULT_DATABASE, value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
+    pub database: String,
+}
+
+/// `pipedrive demo`
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// Records in the simulated account, all entities together.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
+    pub records: u64,
+    /// What goes wrong.
+    #[arg(long, value_enum, default_value_t)]
+    pub faults: FaultMix,
+    /// Seed of the account and of its faults.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Keep the copy in this file; a temporary one is used otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub database: Option<String>,
+    /// The company's plan, which sets the limits.
+    #[arg(long, default_value = "premium", value_parser = ["lite", "growth", "professional", "premium", "ultimate"])]
+    pub plan: String,
+    /// The largest page, 10 to 500 rows.
+    #[arg(long, visible_alias = "page-size", value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub max_batch_size: Option<u32>,
+    /// Entities to copy; all unless some are named.
+    #[arg(long = "entity", value_name = "NAME")]
+    pub entities: Vec<String>,
+    /// Milliseconds before a request is counted and after it, least and most, as 5-40. The mix's own otherwise.
+    #[arg(long, value_name = "MIN-MAX", value_parser = latency)]
+    pub latency: Option<[u64; 2]>,
+    /// How results are shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+fn latency(text: &str) -> Result<[u64; 2], String> {
+    let (least, most) = text.split_once('-').ok_or("expected two numbers such as 5-40")?;
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| format!("{text:?} is not a number"));
+    let range = [number(least)?, number(most)?];
+    if range[0] > range[1] { Err("the least is more than the most".into()) } else { Ok(range) }
+}
+
+/// Faults of the demo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FaultMix {
+    /// Nothing goes wrong.
+    None,
+    /// About 3 % of the requests fail.
+    #[default]
+    Default,
+    /// At least 10 % of the requests fail, in every transient way.
+    Storm,
+}
+
+/// `pipedrive sync`
+#[derive(Clone, Debug, Args)]
+pub struct Sync {
+    /// Entities to copy, by name, separated by commas or given several times; all unless some are named.
+    #[arg(long = "entity", visible_alias = "entities", value_name = "NAME")]
+    pub entities: Vec<String>,
+    /// Everything, from the beginning (or on from where a full copy stopped).
+    #[arg(long, conflicts_with = "incremental")]
+    pub full: bool,
+    /// What has changed; all of what cannot be asked so.
+    #[arg(long)]
+    pub incremental: bool,
+    /// Stop each entity after so many rows; the next run goes on from there.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Begin even what one day's budget cannot finish.
+    #[arg(long)]
+    pub across_days: bool,
+    /// By how much an incremental copy reaches back behind what it has seen, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub overlap: u32,
+    /// Tokens written down as spent before they are, at a time; one hundredth of the day's unless given.
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub lease: Option<u64>,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// How results are shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `pipedrive verify`
+#[derive(Clone, Debug, Args)]
+pub struct Verify {
+    /// Entities to compare; all unless some are named.
+    #[arg(long = "entity", visible_alias = "entities", value_name = "NAME")]
+    pub entities: Vec<String>,
+    /// Rows of each entity to fetch one by one and compare as well.
+    #[arg(long, default_value_t = 5, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub sample: u32,
+    /// Only the sample: cheap, but says nothing of rows that are missing.
+    #[arg(long)]
+    pub sample_only: bool,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// How results are shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `pipedrive status`
+#[derive(Clone, Debug, Args)]
+pub struct Status {
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pipedrive health-check`
+#[derive(Clone, Debug, Args)]
+pub struct HealthCheck {
+    /// How old the last complete copy may be, such as 26h or 90m.
+    #[arg(long, default_value = "26h", value_parser = age)]
+    pub max_age: jiff::SignedDuration,
+    /// Ask the API too (2 tokens each time).
+    #[arg(long)]
+    pub probe: bool,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn age(text: &str) -> Result<jiff::SignedDuration, String> {
+    text.parse().map_err(|_| "expected a time such as 26h or 90m".to_owned())
+}
+
+/// `pipedrive config`
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Only what differs from the defaults.
+    #[arg(long)]
+    pub changed: bool,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,254 @@
+//! `pipedrive demo`
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, str::FromStr as _, sync::Arc};
+
+use futures_util::TryStreamExt as _;
+use pipedrive_service::{Entity, config::Sources};
+use saas_sim::{
+    Listen,
+    pipedrive::{self as sim, Faults, Plan, Sim, SimConfig},
+    serve,
+};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::common;
+use crate::{
+    cli::{self, FaultMix},
+    digest::{Digester, EntityDigest},
+    engine::{self, Job, Outcome, Settings, plan::Wanted},
+    exit::{Code, Failure},
+    progress::Event,
+    report::Report,
+    signals,
+    store::{Database, Reader, Store},
+};
+
+/// What the demo says: the sync's report, and what the simulator knows.
+#[derive(Debug, Serialize)]
+struct DemoReport {
+    #[serde(flatten)]
+    report: Report,
+    /// Whether the database equals the account.
+    equal: bool,
+    /// Entities whose rows differ.
+    differ: Vec<Difference>,
+    /// Seed of the account and its faults.
+    seed: u64,
+    /// Requests that came, by the simulator's count.
+    requests: u64,
+    /// 429s and bans that our own haste caused, by the simulator's count.
+    refusals_caused: u64,
+    /// Tokens spent, by the simulator's count.
+    tokens_by_server: u64,
+    /// Faults that occurred.
+    faults: BTreeMap<String, u64>,
+    /// Share of the requests that failed by a fault.
+    share_failed: f64,
+    /// The most requests in one window, and the limit.
+    window_peak: (u64, u64),
+    /// While four or more walks had pages left: seconds, requests counted, share of the allowance.
+    busy: Option<Busy>,
+}
+
+#[derive(Debug, Serialize)]
+struct Difference {
+    entity: &'static str,
+    account: EntityDigest,
+    database: EntityDigest,
+}
+
+#[derive(Debug, Serialize)]
+struct Busy {
+    seconds: f64,
+    requests: u64,
+    share: f64,
+}
+
+pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
+    let other = |error: &dyn std::fmt::Display| Failure::new(Code::Other, error.to_string());
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, error.to_string());
+    let entities = match args.entities.as_slice() {
+        [] => Entity::ALL.to_vec(),
+        names => engine::plan::entities(names).map_err(|line| usage(&line))?,
+    };
+    // A folder of its own, which goes when the demo ends; a file that was named stays.
+    let folder = tempfile::tempdir().map_err(|error| other(&format!("no temporary folder: {error}")))?;
+    let database: Database = match &args.database {
+        Some(name) => name.parse()?,
+        None => PathBuf::from(folder.path()).join("demo.sqlite").into(),
+    };
+    let stop = signals::stop_flag().map_err(|error| other(&error))?;
+    let progress: Arc<dyn crate::progress::Progress> = Arc::from(args.output.style().start());
+
+    let sim = Sim::new(sim_config(&args)).map_err(|error| usage(&error))?;
+    let server = serve(&sim, Listen::http((Ipv4Addr::LOCALHOST, 0))).await.map_err(|error| other(&error))?;
+    let totals: BTreeMap<&'static str, u64> =
+        sim::Entity::ALL.into_iter().filter_map(|entity| Some((ours(entity)?.name(), sim.digest(entity).rows))).collect();
+    let config = common::load(&sources(&args, &server.url(), &sim.api_token()))?;
+    let page = config.memory_management.max_batch_size;
+    let client = common::client(config)?;
+    let store = Store::open(&database).await?;
+    progress.event(&Event::Note {
+        text: &format!(
+            "a simulated account of {} records, plan {}, faults {:?}, at {}",
+            totals.values().sum::<u64>(),
+            args.plan,
+            args.faults,
+            server.url()
+        ),
+    });
+    let before = sim.truth().day.used_ever;
+    let outcome = engine::sync(Job {
+        client: client.clone(),
+        store,
+        entities: entities.clone(),
+        wanted: Wanted::Auto,
+        settings: Settings { page, ..Settings::default() },
+        progress,
+        stop,
+        totals: Some(totals),
+        command: "demo",
+    })
+    .await?;
+    let report = Report::new(&outcome, &client, database.path()).await?;
+    let differ = compare(&sim, &database, &entities).await?;
+    let report = gather(&args, report, differ, &sim, before, &outcome);
+    if args.output.json || !args.output.quiet {
+        common::print(args.output.json, &report, &report.to_string());
+    }
+    server.shutdown().await;
+    match outcome.failure {
+        Some(failure) => Err(failure),
+        None if report.equal => Ok(()),
+        None => Err(Failure::new(Code::Other, "the database does not equal the account")),
+    }
+}
+
+fn sim_config(args: &cli::Demo) -> SimConfig {
+    let mut faults = match args.faults {
+        FaultMix::None => Faults::none(),
+        FaultMix::Default => Faults::default_mix(),
+        FaultMix::Storm => Faults::storm(),
+    };
+    faults.seed = args.seed;
+    if let Some(range) = args.latency {
+        faults.latency_before_ms = range;
+        faults.latency_after_ms = range;
+    }
+    let plan = match args.plan.as_str() {
+        "lite" => Plan::Lite,
+        "growth" => Plan::Growth,
+        "professional" => Plan::Professional,
+        "ultimate" => Plan::Ultimate,
+        _ => Plan::Premium,
+    };
+    let mut config = SimConfig::default();
+    config.seed = args.seed;
+    config.records = args.records;
+    config.plan = plan;
+    config.faults = faults;
+    config
+}
+
+/// The user's own settings apply to the demo too, but for those that name an account.
+fn sources(args: &cli::Demo, url: &str, token: &str) -> Sources {
+    let mut connection = cli::Connection::default();
+    connection.max_batch_size = args.max_batch_size;
+    let mut sources = common::sources(&connection)
+        .set("connection.base_url", url)
+        .set("connection.api_token", token)
+        .set("connection.auth", "api_token")
+        .set("connection.no_proxy", "127.0.0.1")
+        .set("account.plan", &args.plan)
+        .set("account.seats", "1");
+    // A hang costs one time-out: short here, where every answer is near.
+    sources = sources.set("robustness.error_handling.request_timeout", "5s");
+    sources
+}
+
+fn ours(entity: sim::Entity) -> Option<Entity> {
+    Entity::from_str(entity.name()).ok()
+}
+
+async fn compare(sim: &Sim, database: &Database, entities: &[Entity]) -> Result<Vec<Difference>, Failure> {
+    let mut reader = Reader::open(database).await?;
+    let mut differ = Vec::new();
+    for theirs in sim::Entity::ALL {
+        let Some(entity) = ours(theirs).filter(|entity| entities.contains(entity)) else { continue };
+        let account = sim.digest(theirs);
+        let account = EntityDigest { rows: account.rows, sha256: account.sha256 };
+        let database = digest(&mut reader, entity.name()).await?;
+        if account != database {
+            differ.push(Difference { entity: entity.name(), account, database });
+        }
+    }
+    Ok(differ)
+}
+
+async fn digest(reader: &mut Reader, entity: &'static str) -> Result<EntityDigest, Failure> {
+    let mut digester = Digester::default();
+    let mut rows = reader.rows(entity);
+    while let Some((id, data)) = rows.try_next().await? {
+        digester.add(&id, &data).map_err(|error| Failure::new(Code::Other, format!("{entity} {id} is not JSON: {error}")))?;
+    }
+    Ok(digester.finish())
+}
+
+fn gather(
+    args: &cli::Demo,
+    report: Report,
+    differ: Vec<Difference>,
+    sim: &Sim,
+    before: u64,
+    outcome: &Outcome,
+) -> DemoReport {
+    let truth = sim.truth();
+    let busy = outcome.busy.map(|interval| busy(sim, interval, truth.window.limit, truth.window.window_ms));
+    DemoReport {
+        report,
+        equal: differ.is_empty() && outcome.failure.is_none(),
+        differ,
+        seed: args.seed,
+        requests: truth.requests,
+        refusals_caused: truth.refusals.caused() + truth.refusals.edge,
+        tokens_by_server: truth.day.used_ever - before,
+        faults: truth.faults.iter().map(|(kind, count)| (kind.name().to_owned(), *count)).collect(),
+        share_failed: truth.share_failed(),
+        window_peak: (truth.window.peak as u64, truth.window.limit.into()),
+        busy,
+    }
+}
+
+fn busy(sim: &Sim, (from, until): (Instant, Instant), limit: u32, window_ms: u64) -> Busy {
+    let requests = sim.charged_between(from, until);
+    let seconds = until.saturating_duration_since(from).as_secs_f64();
+    let allowed = f64::from(limit) * seconds * 1000.0 / window_ms as f64;
+    Busy { seconds, requests, share: if allowed > 0.0 { requests as f64 / allowed } else { 0.0 } }
+}
+
+impl std::fmt::Display for DemoReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.report.fmt(f)?;
+        writeln!(f, "server     {} requests, {} tokens, {} refusals caused by us", self.requests, self.tokens_by_server, self.refusals_caused)?;
+        let (peak, limit) = self.window_peak;
+        write!(f, "burst      at most {peak} of {limit} requests in a window")?;
+        match &self.busy {
+            Some(busy) => writeln!(
+                f,
+                ", {:.1} % of the allowance used in the {:.1} s while four or more walks had pages left",
+                busy.share * 100.0,
+                busy.seconds
+            )?,
+            None => writeln!(f)?,
+        }
+        let faults: Vec<_> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        if !faults.is_empty() {
+            writeln!(f, "faults     {} ({:.1} % of the requests failed)", faults.join(", "), self.share_failed * 100.0)?;
+        }
+        for Difference { entity, account, database } in &self.differ {
+            writeln!(f, "differs    {entity}: {} rows in the account, {} in the database", account.rows, database.rows)?;
+        }
+        writeln!(f, "{}", if self.equal { "EQUAL: the database holds the account, row for row" } else { "NOT EQUAL" })
+    }
+}

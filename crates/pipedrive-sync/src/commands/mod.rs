@@ -1,0 +1,48 @@
+//! What each command does.
+
+mod common;
+mod config;
+mod demo;
+mod health;
+mod status;
+mod sync;
+mod verify;
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    cli::{Cli, Command},
+    exit::Failure,
+};
+
+/// Runs a command to its end.
+///
+/// # Errors
+///
+/// The exit code and the line for people.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    start_tracing(cli.verbose);
+    match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Sync(args) => sync::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::HealthCheck(args) => health::run(args).await,
+        Command::Config(args) => config::run(&args),
+    }
+}
+
+/// To standard error, so that standard output stays clean for results.
+fn start_tracing(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())))
+        .try_init();
+}

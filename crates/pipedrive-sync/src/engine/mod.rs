@@ -1,0 +1,344 @@
+//! The sync itself: a plan, walks that run at once, and one writer.
+//!
+//! ```text
+//!  walk ─ walk ─ walk ─ …      one task each; pages that fail are asked again later
+//!    └──────┼──────┘
+//!       bounded channel
+//!           │
+//!        writer                rows + position + what was spent + page size: one transaction
+//!           │                  leases are written here too, and granted only then
+//!         SQLite
+//! ```
+
+mod lease;
+pub mod plan;
+mod walk;
+mod writer;
+
+pub use self::{lease::DayLease, walk::Finals, writer::Tally};
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use pipedrive_service::{Client, Entity};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use self::{
+    plan::{Basis, Plan, Wanted},
+    walk::{Walk, WalkEnd},
+    writer::Writer,
+};
+use crate::{
+    exit::{Code, Failure},
+    progress::{Event, Progress},
+    store::Store,
+    wall,
+};
+
+/// Tokens of the requests that every start makes: `GET /v1/users/me`, which also tells the day's limit.
+pub const START_UP_TOKENS: u64 = 2;
+
+/// How a sync goes about its work. Every field has a default.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Walks under way at once. Default: 32, which is all of them.
+    pub concurrency: usize,
+    /// Pages that a walk asks for ahead of the writer. Default: 2.
+    pub prefetch: usize,
+    /// Rows after which each entity stops, without being complete. Default: none.
+    pub limit: Option<u64>,
+    /// How often a page that failed finally is asked again. Default: 8.
+    pub rounds: u32,
+    /// The pause before the first time; each further one is twice as long. Default: 1 s.
+    pub first_pause: Duration,
+    /// The longest pause. Default: 60 s.
+    pub longest_pause: Duration,
+    /// How long a walk waits in all for a page, whatever refuses it. Default: 10 minutes.
+    pub patience: Duration,
+    /// Tokens that are leased at a time. Default: one hundredth of the day's limit, at least 100.
+    pub lease_chunk: Option<u64>,
+    /// By how much an incremental walk reaches back behind what it has seen. Default: 60 s.
+    pub overlap: SignedDuration,
+    /// Whether to begin what one day's budget cannot finish. Default: no.
+    pub across_days: bool,
+    /// The largest page, for the plan. Default: 500.
+    pub page: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 32,
+            prefetch: 2,
+            limit: None,
+            rounds: 8,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+            patience: Duration::from_secs(600),
+            lease_chunk: None,
+            overlap: SignedDuration::from_secs(60),
+            across_days: false,
+            page: 500,
+        }
+    }
+}
+
+impl Settings {
+    fn pause(&self, round: u32) -> Duration {
+        let factor = 1_u32.checked_shl(round.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first_pause.saturating_mul(factor).min(self.longest_pause)
+    }
+}
+
+/// What to sync, and with what.
+#[derive(Debug)]
+pub struct Job {
+    /// The API.
+    pub client: Client,
+    /// The database.
+    pub store: Store,
+    /// The entities.
+    pub entities: Vec<Entity>,
+    /// All, or what has changed.
+    pub wanted: Wanted,
+    /// How.
+    pub settings: Settings,
+    /// Who listens.
+    pub progress: Arc<dyn Progress>,
+    /// Set to end cleanly.
+    pub stop: watch::Receiver<bool>,
+    /// Rows in the account, where somebody knows.
+    pub totals: Option<BTreeMap<&'static str, u64>>,
+    /// Name of the command, for the table of runs.
+    pub command: &'static str,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Number of the run.
+    pub run: i64,
+    /// What each walk brought.
+    pub walks: BTreeMap<String, Tally>,
+    /// Pages asked for, and those that failed finally.
+    pub finals: Finals,
+    /// Tokens that the plan named, and whether it knew every length.
+    pub planned: (u64, bool),
+    /// Tokens spent on the day by the limiter's books, at the start (after the first answer) and at the end.
+    pub used: (u64, u64),
+    /// While four or more walks had pages left.
+    pub busy: Option<(Instant, Instant)>,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it is not complete.
+    pub failure: Option<Failure>,
+}
+
+/// Syncs.
+///
+/// # Errors
+///
+/// If it could not begin: the plan does not fit the budget, the token is not accepted, the API does not answer,
+/// the database belongs to another company. What goes wrong later is in [`Outcome::failure`].
+pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
+    let begun = Instant::now();
+    let known = job.store.walks().await?;
+    let counts = job.store.counts().await?;
+    let run = job.store.begin_run(job.command).await?;
+    let plan = Plan::new(&Basis {
+        entities: &job.entities,
+        wanted: job.wanted,
+        known: &known,
+        counts: &counts,
+        totals: job.totals.as_ref(),
+        page: job.settings.page,
+        run,
+        start_up: START_UP_TOKENS,
+        overlap: job.settings.overlap,
+        now: wall::now(),
+        limit: job.settings.limit,
+    });
+    let mut outcome = Outcome {
+        run,
+        walks: BTreeMap::new(),
+        finals: Finals::default(),
+        planned: (plan.tokens, plan.exact),
+        used: (0, 0),
+        busy: None,
+        took: Duration::ZERO,
+        failure: None,
+    };
+    let result = work(&mut job, plan, &mut outcome).await;
+    job.progress.event(&Event::Finished);
+    outcome.took = begun.elapsed();
+    outcome.failure = result.as_ref().err().or(outcome.failure.as_ref()).cloned();
+    let (code, line) = match &outcome.failure {
+        None => (Code::Done, "complete"),
+        Some(failure) => (failure.code, failure.line.as_str()),
+    };
+    let report = serde_json::to_string(&outcome.walks).expect("a tally is JSON");
+    job.store.end_run(run, code.number(), line, &report).await?;
+    job.store.close().await?;
+    match result {
+        Err(failure) if outcome.walks.is_empty() => Err(failure),
+        _ => Ok(outcome),
+    }
+}
+
+async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
+    let budgets = job.client.budgets();
+    let limiter = job.client.limiter().clone();
+    let mut lease = DayLease::open(limiter, budgets.day, job.settings.lease_chunk, &mut job.store).await?;
+    let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
+        || (job.client.config().is_set("account.plan") && job.client.config().is_set("account.seats"));
+    if told {
+        fits(&plan, lease.limit(), None, job.settings.across_days)?;
+    }
+
+    let mut stop = job.stop.clone();
+    let me = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return Err(Failure::interrupted()),
+        me = lease.during(&mut job.store, job.client.me()) => me?.map_err(Failure::from)?,
+    };
+    let company = me.company_id.map(|id| id.to_string()).or(me.company_domain).unwrap_or_else(|| "unknown".to_owned());
+    job.store.claim(&company).await?;
+    outcome.used.0 = lease.used();
+    fits(&plan, lease.limit(), Some(lease.limit().saturating_sub(lease.used())), job.settings.across_days)?;
+
+    job.progress.event(&Event::Note { text: &format!("plan: {}", plan.summary()) });
+    job.store.begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state)).await?;
+    let result = walk_all(job, plan, &mut lease, outcome).await;
+    outcome.used.1 = lease.used();
+    result
+}
+
+async fn walk_all(job: &mut Job, plan: Plan, lease: &mut DayLease, outcome: &mut Outcome) -> Result<(), Failure> {
+    // One flag ends all: the user's signal, or the first walk that cannot go on.
+    let (halt, halted) = watch::channel(false);
+    let halt = Arc::new(halt);
+    let (sender, receiver) = mpsc::channel(2 * plan.walks.len().max(1));
+    let places = Arc::new(Semaphore::new(job.settings.concurrency.max(1)));
+    let busy = Arc::new(Busy::new(plan.walks.len()));
+    let mut tasks = JoinSet::new();
+    for (index, walk) in plan.walks.iter().enumerate() {
+        job.progress.event(&Event::Started { walk: &walk.state.walk, rows: walk.rows_expected, resumed: walk.resumed });
+        let walk = Walk {
+            index,
+            plan: walk.clone(),
+            client: job.client.clone(),
+            settings: job.settings.clone(),
+            pages: sender.clone(),
+            stop: halted.clone(),
+            progress: Arc::clone(&job.progress),
+            places: Arc::clone(&places),
+        };
+        let (busy, halt) = (Arc::clone(&busy), Arc::clone(&halt));
+        tasks.spawn(async move {
+            let (end, finals) = walk.run().await;
+            busy.one_less();
+            let failure = match end {
+                WalkEnd::Failed(error) => {
+                    let failure = Failure::from(&error);
+                    // Another page may still come; a token that is wrong or a day that is spent may not.
+                    if matches!(failure.code, Code::Auth | Code::Budget | Code::Usage) {
+                        halt.send_replace(true);
+                    }
+                    Some(failure)
+                }
+                _ => None,
+            };
+            (failure, finals)
+        });
+    }
+    drop(sender);
+    let mut signal = job.stop.clone();
+    let relay = {
+        let halt = Arc::clone(&halt);
+        tokio::spawn(async move {
+            let _ = signal.wait_for(|stop| *stop).await.map(|_| halt.send_replace(true));
+        })
+    };
+    let mut walks = plan.walks;
+    let pages = job.client.pages().clone();
+    let writer = Writer { store: &mut job.store, lease, page_size: &|| Some(pages.size()), progress: &*job.progress };
+    let written = writer.run(&mut walks, receiver).await;
+    relay.abort();
+    // The writer's end closes the channel, so the walks end too.
+    let mut failures = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        let (failure, finals) = ended.map_err(|error| Failure::new(Code::Other, format!("a walk broke off: {error}")))?;
+        failures.extend(failure);
+        outcome.finals.asked += finals.asked;
+        outcome.finals.failed += finals.failed;
+        outcome.finals.refused += finals.refused;
+    }
+    outcome.busy = busy.interval();
+    outcome.walks = written?;
+    // The most telling one: what a person must put right goes before what time may heal.
+    failures.sort_by_key(|failure| match failure.code {
+        Code::Auth => 0,
+        Code::Budget => 1,
+        Code::Usage => 2,
+        Code::Unavailable => 3,
+        Code::Other | Code::Done => 4,
+    });
+    let signalled = *job.stop.borrow();
+    outcome.failure = failures.into_iter().next().or_else(|| signalled.then(Failure::interrupted));
+    Ok(())
+}
+
+/// Whether the day's budget is enough, said before anything is spent on the plan.
+fn fits(plan: &Plan, limit: u64, remaining: Option<u64>, across_days: bool) -> Result<(), Failure> {
+    let least: u64 = START_UP_TOKENS + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
+    let tokens = plan.tokens;
+    if limit < least || (limit < tokens && !across_days) {
+        let hint = if limit < least { "ask for fewer entities" } else { "ask for fewer entities, or pass --across-days" };
+        return Err(Failure::new(
+            Code::Budget,
+            format!("the daily budget of {limit} tokens is too small: the plan needs {tokens}; {hint}"),
+        ));
+    }
+    match remaining {
+        Some(remaining) if remaining < least.min(tokens) => Err(Failure::new(
+            Code::Budget,
+            format!("{remaining} of {limit} tokens are left today, and the plan needs {tokens}; it can go on after the daily reset"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Notes when fewer than four walks were left.
+#[derive(Debug)]
+struct Busy {
+    from: Instant,
+    left: AtomicUsize,
+    until: Mutex<Option<Instant>>,
+}
+
+impl Busy {
+    fn new(walks: usize) -> Self {
+        Self { from: Instant::now(), left: AtomicUsize::new(walks), until: Mutex::new(None) }
+    }
+
+    fn one_less(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 4 {
+            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    fn interval(&self) -> Option<(Instant, Instant)> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner).map(|until| (self.from, until))
+    }
+}

@@ -1,0 +1,142 @@
+//! What a sync says at its end.
+
+use std::{collections::BTreeMap, fmt, path::{Path, PathBuf}};
+
+use pipedrive_service::Client;
+use serde::Serialize;
+
+use crate::{
+    engine::{Finals, Outcome, Tally},
+    exit::{Code, Failure},
+    memory,
+    store::{Counts, Database, Reader},
+};
+
+/// A sync in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Complete, or why not.
+    pub outcome: String,
+    /// The exit code.
+    pub exit_code: u8,
+    /// The database.
+    pub database: PathBuf,
+    /// Number of the run.
+    pub run: i64,
+    /// Rows in the database, by entity.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Rows in the database, all entities together.
+    pub rows_in_all: u64,
+    /// What each walk brought in this run.
+    pub walks: BTreeMap<String, Tally>,
+    /// Pages asked for, and those that failed finally.
+    pub pages: Finals,
+    /// Attempts sent, as the retry policy counted them.
+    pub attempts: u64,
+    /// Requests that succeeded after at least one retry.
+    pub recovered: u64,
+    /// Attempts that failed, by class.
+    pub failed_attempts: BTreeMap<String, u64>,
+    /// 429s that the server sent: burst and day.
+    pub refused_by_server: (u64, u64),
+    /// Tokens that the plan named; the least where a length was unknown.
+    pub tokens_planned: u64,
+    /// Whether the plan knew every length.
+    pub plan_exact: bool,
+    /// Tokens spent by our books, this run only.
+    pub tokens_used: u64,
+    /// Tokens left of the day, as far as we know, and the day's limit.
+    pub tokens_left: (u64, u64),
+    /// State of the circuit and how often it changed.
+    pub circuit: (String, u64),
+    /// Page sizes asked for, and how often.
+    pub page_sizes: Vec<(u32, u64)>,
+    /// The most memory at once, in bytes.
+    pub peak_memory: Option<u64>,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Gathers the figures.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn new(outcome: &Outcome, client: &Client, path: &Path) -> Result<Self, Failure> {
+        let counts: Counts = Reader::open(&Database::from(path.to_owned())).await?.counts().await?;
+        let rows: BTreeMap<_, _> = counts
+            .iter()
+            .map(|(name, (rows, _))| (*name, *rows))
+            .filter(|(name, rows)| *rows > 0 || outcome.walks.contains_key(*name))
+            .collect();
+        let retries = client.retry_stats().snapshot();
+        let limits = client.limiter().status();
+        let day = limits.budget("day");
+        let circuit = client.circuit().status();
+        let (code, line) = match &outcome.failure {
+            None => (Code::Done, "complete"),
+            Some(failure) => (failure.code, failure.line.as_str()),
+        };
+        Ok(Self {
+            outcome: line.to_owned(),
+            exit_code: code.number(),
+            database: path.to_owned(),
+            run: outcome.run,
+            rows_in_all: rows.values().sum(),
+            rows,
+            walks: outcome.walks.clone(),
+            pages: outcome.finals,
+            attempts: retries.attempts(),
+            recovered: retries.recovered(),
+            failed_attempts: retries.failed.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
+            refused_by_server: (limits.refusals.burst, limits.refusals.exhausted),
+            tokens_planned: outcome.planned.0,
+            plan_exact: outcome.planned.1,
+            tokens_used: limits.endpoints.iter().map(|usage| usage.spent[client.budgets().day.index()]).sum(),
+            tokens_left: day.map_or((0, 0), |day| (day.remaining, day.limit)),
+            circuit: (circuit.state.to_string(), circuit.transitions),
+            page_sizes: client.pages().status().sizes_used,
+            peak_memory: memory::peak(),
+            seconds: outcome.took.as_secs_f64(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut written, mut removed) = (0, 0);
+        for tally in self.walks.values() {
+            written += tally.rows;
+            removed += tally.removed;
+        }
+        writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database.display())?;
+        for (name, rows) in &self.rows {
+            let state = match self.walks.get(*name) {
+                Some(tally) if tally.done => "",
+                Some(_) => "  not complete",
+                None => "  not asked for",
+            };
+            writeln!(f, "  {name:22} {rows:>9} rows{state}")?;
+        }
+        writeln!(f, "  {:22} {:>9} rows, {written} written and {removed} removed in this run", "all", self.rows_in_all)?;
+        write!(f, "requests   {} pages asked, {} attempts sent", self.pages.asked, self.attempts)?;
+        writeln!(f, ", {} recovered by a retry, {} failed finally and asked again later", self.recovered, self.pages.failed)?;
+        if !self.failed_attempts.is_empty() {
+            let classes: Vec<_> = self.failed_attempts.iter().map(|(class, count)| format!("{class} {count}")).collect();
+            writeln!(f, "failures   {}", classes.join(", "))?;
+        }
+        let (burst, day) = self.refused_by_server;
+        writeln!(f, "429s seen  {burst} burst, {day} day")?;
+        let planned = if self.plan_exact { "" } else { " at least" };
+        let (left, limit) = self.tokens_left;
+        writeln!(f, "tokens     planned{planned} {}, used {}, {left} of {limit} left today", self.tokens_planned, self.tokens_used)?;
+        writeln!(f, "circuit    {}, {} transitions", self.circuit.0, self.circuit.1)?;
+        let sizes: Vec<_> = self.page_sizes.iter().map(|(size, count)| format!("{size} rows x {count}")).collect();
+        writeln!(f, "pages      {}", if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") })?;
+        if let Some(bytes) = self.peak_memory {
+            writeln!(f, "memory     {} MiB at most", bytes >> 20)?;
+        }
+        Ok(())
+    }
+}

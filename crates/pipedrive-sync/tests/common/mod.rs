@@ -1,0 +1,127 @@
+//! A simulated account on a loopback socket, and the program run against it.
+#![allow(dead_code, missing_docs)]
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    str::FromStr as _,
+};
+
+use futures_util::TryStreamExt as _;
+use pipedrive_service::Entity;
+use pipedrive_sync::{
+    digest::{Digester, EntityDigest},
+    store::{Database, Reader},
+};
+use saas_sim::{
+    Listen, Server,
+    pipedrive::{self as sim, Sim, SimConfig},
+    serve,
+};
+use tempfile::TempDir;
+
+pub struct World {
+    pub sim: Sim,
+    pub server: Server,
+    pub dir: TempDir,
+}
+
+impl World {
+    pub async fn new(config: SimConfig) -> Self {
+        Self::listening(config, Listen::http((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    pub async fn listening(config: SimConfig, listen: Listen) -> Self {
+        let sim = Sim::new(config).unwrap();
+        let server = serve(&sim, listen).await.unwrap();
+        Self { sim, server, dir: TempDir::new().unwrap() }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("account.sqlite")
+    }
+
+    pub fn database(&self) -> Database {
+        self.path().into()
+    }
+
+    /// The program with the simulator's address and token, and nothing else from our environment.
+    pub fn pipedrive(&self, command: &str) -> Command {
+        let mut program = pipedrive();
+        program
+            .arg(command)
+            .env("PIPEDRIVE_API_TOKEN", self.sim.api_token())
+            .env("PIPEDRIVE_BASE_URL", self.server.url())
+            .env("PIPEDRIVE_DATABASE", self.path());
+        program
+    }
+
+    pub async fn run(&self, command: &str, args: &[&str]) -> Ended {
+        let mut program = self.pipedrive(command);
+        program.args(args);
+        ended(program).await
+    }
+
+    /// Entities whose rows in the database differ from the account.
+    pub async fn differences(&self) -> Vec<String> {
+        let mut reader = Reader::open(&self.database()).await.unwrap();
+        let mut differ = Vec::new();
+        for theirs in sim::Entity::ALL {
+            let account = self.sim.digest(theirs);
+            let held = digest(&mut reader, ours(theirs)).await;
+            if (held.rows, &held.sha256) != (account.rows, &account.sha256) {
+                differ.push(format!("{}: {} in the account, {} held", theirs.name(), account.rows, held.rows));
+            }
+        }
+        differ
+    }
+}
+
+pub fn ours(entity: sim::Entity) -> Entity {
+    Entity::from_str(entity.name()).unwrap()
+}
+
+pub async fn digest(reader: &mut Reader, entity: Entity) -> EntityDigest {
+    let mut digester = Digester::default();
+    let mut rows = reader.rows(entity.name());
+    while let Some((id, data)) = rows.try_next().await.unwrap() {
+        digester.add(&id, &data).unwrap();
+    }
+    digester.finish()
+}
+
+pub fn pipedrive() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_pipedrive"));
+    program.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+        program.env("LLVM_PROFILE_FILE", profile);
+    }
+    program
+}
+
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs to the end without blocking the simulator, which lives in this process.
+pub async fn ended(mut program: Command) -> Ended {
+    tokio::task::spawn_blocking(move || program.output().unwrap().into()).await.unwrap()
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.try_exists().unwrap()
+}

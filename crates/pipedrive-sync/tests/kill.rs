@@ -1,0 +1,185 @@
+//! `kill -9` at any moment: nothing lost, nothing doubled, nothing asked twice that was committed, no token forgotten.
+//!
+//! Short by default. `PIPEDRIVE_KILLS=50` makes it as long as one likes, `PIPEDRIVE_KILL_SEED` another story.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use common::World;
+use pipedrive_sync::store::Reader;
+use saas_sim::pipedrive::{Faults, LogEntry, SimConfig, Sizes};
+
+/// What every start asks before its first page.
+const START_UP: &str = "/api/v1/users/me";
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Kills the program after so many more answers, or not at all.
+#[derive(Default)]
+struct Trap {
+    left: AtomicI64,
+    child: Mutex<Option<Child>>,
+}
+
+impl Trap {
+    fn answered(&self) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(child) = &mut *self.child.lock().unwrap()
+        {
+            child.kill().unwrap();
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(child) = &mut *self.child.lock().unwrap() {
+            child.kill().unwrap();
+        }
+    }
+}
+
+/// Reads progress until the end; kills after so many commits.
+fn watch(out: ChildStdout, trap: &Trap, mut commits: Option<u64>) -> u64 {
+    let mut seen = 0;
+    for line in BufReader::new(out).lines().map_while(Result::ok) {
+        if line.contains("\"committed\"") {
+            seen += 1;
+            if let Some(left) = &mut commits {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    trap.kill();
+                    commits = None;
+                }
+            }
+        }
+    }
+    seen
+}
+
+/// Pages committed and completeness of every walk, by the path of its list.
+async fn committed(world: &World) -> BTreeMap<String, (u64, bool)> {
+    // Killed before the database was there: nothing is committed.
+    let Ok(mut reader) = Reader::open(&world.database()).await else { return BTreeMap::new() };
+    let walks = reader.walks().await.unwrap();
+    walks
+        .into_iter()
+        .map(|walk| {
+            let entity: pipedrive_service::Entity = walk.entity.parse().unwrap();
+            (entity.endpoint().to_owned(), (walk.pages, walk.done_at.is_some()))
+        })
+        .collect()
+}
+
+fn path(entry: &LogEntry) -> &str {
+    entry.target.split('?').next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
+    let kills = number("PIPEDRIVE_KILLS", 6);
+    let mut random = fastrand::Rng::with_seed(number("PIPEDRIVE_KILL_SEED", 1));
+    let mut faults = Faults::none();
+    faults.latency_before_ms = [0, 6];
+    faults.latency_after_ms = [0, 6];
+    let each = 40 * kills.max(4);
+    let config = SimConfig {
+        sizes: Some(Sizes::each(each)),
+        burst: Some(100_000),
+        log: 1_000_000,
+        faults,
+        ..SimConfig::default()
+    };
+    let world = World::new(config).await;
+    let trap = Arc::new(Trap::default());
+    let hook = Arc::clone(&trap);
+    world.sim.on_answer(move |_| hook.answered());
+
+    let mut order: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut seen, mut killed, mut starts) = (0, 0, 0);
+    let mut twice = BTreeSet::new();
+    loop {
+        let before = committed(&world).await;
+        starts += 1;
+        // Half of the kills by answers, half by commits; the last run is left alone.
+        let last = killed >= kills;
+        let by_answers = random.bool();
+        let count = random.u64(1..20);
+        trap.left.store(if last || !by_answers { i64::MAX } else { count as i64 }, Ordering::SeqCst);
+        let mut program = world.pipedrive("sync");
+        program
+            .args(["--progress", "json", "--quiet", "--max-batch-size", "10"])
+            .env("PIPEDRIVE_BURST_LIMIT", "100000")
+            .stderr(Stdio::piped());
+        let out = {
+            let mut place = trap.child.lock().unwrap();
+            let mut child = program.spawn().unwrap();
+            let out = child.stdout.take().unwrap();
+            *place = Some(child);
+            out
+        };
+        let watcher = Arc::clone(&trap);
+        let commits = (!last && !by_answers).then_some(count);
+        tokio::task::spawn_blocking(move || watch(out, &watcher, commits)).await.unwrap();
+        let child = trap.child.lock().unwrap().take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+        // Requests of the dead may still be under way inside the simulator.
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+
+        // Asked in this run: no page that was committed before it, and no page twice.
+        let log = world.sim.truth().log;
+        let mut in_this_run = BTreeSet::new();
+        for entry in &log[seen..] {
+            let path = path(entry).to_owned();
+            if path == START_UP {
+                continue;
+            }
+            assert!(in_this_run.insert(entry.target.clone()), "{} was asked twice in one run", entry.target);
+            let pages = order.entry(path.clone()).or_default();
+            match pages.iter().position(|page| *page == entry.target) {
+                None => pages.push(entry.target.clone()),
+                Some(index) => {
+                    twice.insert(entry.target.clone());
+                    let (pages, done) = before.get(&path).copied().unwrap_or_default();
+                    assert!(index as u64 >= pages && !done, "{} was committed, and asked again", entry.target);
+                }
+            }
+        }
+        let start_ups = log[seen..].iter().filter(|entry| path(entry) == START_UP).count();
+        assert!(start_ups <= 1, "the start-up request was made {start_ups} times in one run");
+        seen = log.len();
+
+        // Whatever was charged is on the disk as leased.
+        let charged = world.sim.truth().day.used;
+        if charged > 0 {
+            let budget = Reader::open(&world.database()).await.unwrap().last_budget().await.unwrap().unwrap();
+            assert!(budget.leased >= charged, "{} leased, {charged} charged", budget.leased);
+        }
+        match ended.status.code() {
+            Some(0) => break,
+            Some(code) => panic!("ended with {code}: {}", String::from_utf8_lossy(&ended.stderr)),
+            None => killed += 1,
+        }
+    }
+    assert_eq!(world.differences().await, Vec::<String>::new());
+    let requests = world.sim.truth().requests;
+    let pages: usize = order.values().map(Vec::len).sum();
+    println!(
+        "{killed} kills, {starts} starts, {requests} requests for {pages} pages, {} pages asked again, none of them committed",
+        twice.len()
+    );
+    assert!(killed >= kills || requests as usize <= pages + starts, "the account was too small for {kills} kills");
+    // Each start asks once who it is; each kill costs at most the pages that were under way or fetched ahead.
+    let again = requests as usize - pages - starts;
+    assert!(again <= killed as usize * 21 * 4, "{again} pages asked again for {killed} kills");
+}
