@@ -219,6 +219,28 @@ async fn calls_from_before_it_opened_are_no_trials() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_success_does_not_end_a_row_that_began_after_it() {
+    let circuit = three_in_a_row();
+    let old = circuit.admit().unwrap();
+    circuit.reset();
+    fail(&circuit, 2);
+    old.record(Verdict::Success);
+    fail(&circuit, 1);
+    assert_eq!(circuit.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_empties_the_window() {
+    let circuit = build(Circuit::builder("ratio").ratio(0.5, 60 * SECOND, 4));
+    fail(&circuit, 4);
+    advance(10 * SECOND).await;
+    record(&circuit, &[Verdict::Success]);
+    assert_eq!(circuit.status().window.unwrap().calls, 0);
+    fail(&circuit, 3);
+    assert_eq!(circuit.state(), State::Closed, "the old failures are forgotten");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_trial_from_an_earlier_half_open_time_frees_no_place_of_this_one() {
     let circuit = half_opened().await;
     let late = circuit.admit().unwrap();
