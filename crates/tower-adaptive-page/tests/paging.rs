@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::{Method, Request, Response};
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
@@ -58,12 +59,18 @@ fn spawn(controller: &PageController) -> (Spawned<NamesPageSize>, Inner) {
     mock::spawn_layer(AdaptivePageLayer::new(controller.clone()))
 }
 
+/// What was asked of the inner service; a test that waited for it might wait for ever.
+#[track_caller]
+fn next<Res>(inner: &mut mock::Handle<Request<()>, Res>) -> (Request<()>, mock::SendResponse<Res>) {
+    inner.next_request().now_or_never().flatten().expect("nothing was asked for")
+}
+
 /// Sends `request` through and says which address arrived.
-async fn arrives(service: &mut Spawned<NamesPageSize>, inner: &mut Inner, uri: &str) -> String {
+fn arrives(service: &mut Spawned<NamesPageSize>, inner: &mut Inner, uri: &str) -> String {
     assert_ready_ok!(service.poll_ready());
     let mut response = task::spawn(service.call(get(uri)));
     assert_pending!(response.poll());
-    let (request, answer) = inner.next_request().await.unwrap();
+    let (request, answer) = next(inner);
     answer.send_response(Response::new("page".to_owned()));
     assert_ready_ok!(response.poll());
     request.uri().to_string()
@@ -73,7 +80,7 @@ async fn arrives(service: &mut Spawned<NamesPageSize>, inner: &mut Inner, uri: &
 async fn with_memory_to_spare_a_list_request_asks_for_the_servers_maximum() {
     let controller = Meter::default().controller();
     let (mut service, mut inner) = spawn(&controller);
-    let uri = arrives(&mut service, &mut inner, "/deals?limit=9999&status=won").await;
+    let uri = arrives(&mut service, &mut inner, "/deals?limit=9999&status=won");
     assert_eq!(uri, "/deals?limit=500&status=won");
 }
 
@@ -81,7 +88,7 @@ async fn with_memory_to_spare_a_list_request_asks_for_the_servers_maximum() {
 async fn a_smaller_page_that_the_caller_asks_for_stays() {
     let controller = Meter::default().controller();
     let (mut service, mut inner) = spawn(&controller);
-    assert_eq!(arrives(&mut service, &mut inner, "/files?limit=100").await, "/files?limit=100");
+    assert_eq!(arrives(&mut service, &mut inner, "/files?limit=100"), "/files?limit=100");
     let status = controller.status();
     assert_eq!((status.smallest_used, status.sizes_used), (Some(100), vec![(100, 1)]));
 }
@@ -92,16 +99,16 @@ async fn when_memory_is_short_pages_shrink_at_once_and_grow_back_slowly() {
     let controller = meter.controller();
     let (mut service, mut inner) = spawn(&controller);
     meter.set(95);
-    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500").await, "/deals?limit=250");
+    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500"), "/deals?limit=250");
 
     meter.set(10);
     advance(Duration::from_secs(5)).await;
-    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500").await, "/deals?limit=275");
+    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500"), "/deals?limit=275");
     for _ in 0..7 {
         advance(Duration::from_millis(250)).await;
         let _ = controller.size();
     }
-    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500").await, "/deals?limit=500");
+    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500"), "/deals?limit=500");
     let status = controller.status();
     assert_eq!((status.smallest_used, status.largest_used), (Some(250), Some(500)));
     assert_eq!(status.sizes_used, [(250, 1), (275, 1), (500, 1)]);
@@ -125,7 +132,7 @@ async fn what_is_no_list_request_passes_untouched_and_teaches_nothing() {
         let request = Request::builder().method(method).uri(uri).body(()).unwrap();
         let mut response = task::spawn(service.call(request));
         assert_pending!(response.poll());
-        let (request, answer) = inner.next_request().await.unwrap();
+        let (request, answer) = next(&mut inner);
         assert_eq!(request.uri(), uri);
         answer.send_response(Response::new(String::new()));
         assert_ready_ok!(response.poll());
@@ -147,7 +154,7 @@ async fn the_closure_decides_what_a_list_is_and_the_parameter_is_added() {
     ] {
         assert_ready_ok!(service.poll_ready());
         let _response = service.call(get(uri));
-        assert_eq!(inner.next_request().await.unwrap().0.uri(), expected);
+        assert_eq!(next(&mut inner).0.uri(), expected);
     }
 }
 
@@ -159,7 +166,7 @@ async fn switched_off_it_rewrites_nothing_and_never_waits() {
     let (mut service, mut inner) = mock::spawn_layer::<_, Response<()>, _>(layer);
     assert_ready_ok!(service.poll_ready());
     let _response = service.call(get("/deals?limit=9999"));
-    assert_eq!(inner.next_request().await.unwrap().0.uri(), "/deals?limit=9999");
+    assert_eq!(next(&mut inner).0.uri(), "/deals?limit=9999");
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +188,7 @@ async fn above_the_pause_threshold_a_call_waits_until_memory_is_free() {
     assert!(response.is_woken());
     assert_pending!(response.poll());
     // Two readings were above the threshold: 500, 250, 125.
-    let (request, answer) = inner.next_request().await.unwrap();
+    let (request, answer) = next(&mut inner);
     assert_eq!(request.uri(), "/deals?limit=125");
     answer.send_response(Response::new(String::new()));
     assert_ready_ok!(response.poll());
@@ -224,7 +231,7 @@ async fn a_call_that_waits_holds_no_readiness() {
     assert_ready_ok!(service.poll_ready());
     let mut other = task::spawn(service.call(get("/deals/1")));
     assert_pending!(other.poll());
-    let (request, answer) = inner.next_request().await.unwrap();
+    let (request, answer) = next(&mut inner);
     assert_eq!(request.uri(), "/deals/1");
     answer.send_response(Response::new(String::new()));
     assert_ready_ok!(other.poll());
@@ -244,7 +251,9 @@ async fn the_only_permit_of_a_concurrency_limit_is_free_while_a_call_waits() {
     let first = stack.ready().await.unwrap().call(get("/deals?limit=500"));
     let mut first = task::spawn(first);
     assert_pending!(first.poll());
-    let other = stack.ready().await.unwrap().call(get("/deals/1")).await.unwrap();
+    // Neither the waiting call nor the service that it came through holds it.
+    let other = stack.clone().oneshot(get("/deals/1")).now_or_never();
+    let other = other.expect("the permit is held").unwrap();
     assert_eq!(other.body(), "/deals/1");
     meter.set(0);
     advance(Duration::from_millis(300)).await;
@@ -268,7 +277,7 @@ async fn after_the_wait_the_clone_is_readied_before_it_is_called() {
     inner.allow(1);
     assert!(response.is_woken());
     assert_pending!(response.poll());
-    assert_eq!(inner.next_request().await.unwrap().0.uri(), "/deals?limit=250");
+    assert_eq!(next(&mut inner).0.uri(), "/deals?limit=250");
 }
 
 #[tokio::test(start_paused = true)]
@@ -317,7 +326,7 @@ async fn answers_teach_rows_bytes_and_time() {
     assert_ready_ok!(service.poll_ready());
     let mut response = task::spawn(service.call(get("/deals?limit=500")));
     assert_pending!(response.poll());
-    let (_, answer) = inner.next_request().await.unwrap();
+    let (_, answer) = next(&mut inner);
     advance(Duration::from_millis(40)).await;
     answer.send_response(Response::new("one\ntwo\n".to_owned()));
     assert_ready_ok!(response.poll());
@@ -350,7 +359,7 @@ async fn an_answer_that_could_not_be_held_halves_the_page() {
         assert_ready_ok!(service.poll_ready());
         let mut response = task::spawn(service.call(get("/deals?limit=500")));
         assert_pending!(response.poll());
-        let (request, answer) = inner.next_request().await.unwrap();
+        let (request, answer) = next(&mut inner);
         assert_eq!(request.uri(), "/deals?limit=500");
         let expected = error.to_string();
         answer.send_error(error);
@@ -364,7 +373,7 @@ async fn an_answer_that_could_not_be_held_halves_the_page() {
 async fn a_page_size_that_is_no_number_is_left_to_the_server() {
     let controller = Meter::default().controller();
     let (mut service, mut inner) = spawn(&controller);
-    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=all").await, "/deals?limit=all");
+    assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=all"), "/deals?limit=all");
     assert_eq!(controller.status().pages, 0);
 }
 
@@ -374,8 +383,8 @@ async fn services_of_one_controller_share_its_size() {
     let (mut one, mut inner_one) = spawn(&controller);
     let (mut two, mut inner_two) = spawn(&controller);
     controller.too_large(100);
-    assert_eq!(arrives(&mut one, &mut inner_one, "/a?limit=500").await, "/a?limit=50");
-    assert_eq!(arrives(&mut two, &mut inner_two, "/b?limit=500").await, "/b?limit=50");
+    assert_eq!(arrives(&mut one, &mut inner_one, "/a?limit=500"), "/a?limit=50");
+    assert_eq!(arrives(&mut two, &mut inner_two, "/b?limit=500"), "/b?limit=50");
     assert_eq!(controller.status().sizes_used, [(50, 2)]);
 }
 

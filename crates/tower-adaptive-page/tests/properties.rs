@@ -158,7 +158,11 @@ proptest! {
         driven in any::<bool>(),
         repeats in 0_u64..3,
     ) {
-        let came = runtime().block_on(copy(rows, sizes, runs, prefetch, by_cursor, driven, repeats));
+        let came = runtime().block_on(async {
+            let copy = copy(rows, sizes, runs, prefetch, by_cursor, driven, repeats);
+            tokio::time::timeout(Duration::from_secs(3600), copy).await
+        });
+        let came = came.expect("the copy waits for ever");
         prop_assert_eq!(came, (0..rows).collect::<Vec<_>>());
     }
 

@@ -70,12 +70,19 @@ fn asked(asked: &Asked) -> Vec<String> {
     asked.lock().unwrap().clone()
 }
 
+/// A test that waits for ever says nothing.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    let within = tokio::time::timeout(Duration::from_secs(20), future);
+    within.await.expect("it waits for ever")
+}
+
 async fn ends_with<T: std::fmt::Debug>(
     pages: impl Stream<Item = Result<Page<T>, WalkError>>,
 ) -> (Vec<Page<T>>, Option<WalkError>) {
     let mut pages = std::pin::pin!(pages);
     let mut came = Vec::new();
-    while let Some(page) = pages.next().await {
+    while let Some(page) = within(pages.next()).await {
+        assert!(came.len() < 100, "the walk does not end");
         match page {
             Ok(page) => came.push(page),
             Err(error) => {
@@ -87,7 +94,7 @@ async fn ends_with<T: std::fmt::Debug>(
     (came, None)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cursor_walk_hands_out_every_page_with_where_it_was_and_where_to_go_on() {
     let (service, notes) = scripted(|_, at| {
         Ok(match at {
@@ -106,7 +113,7 @@ async fn a_cursor_walk_hands_out_every_page_with_where_it_was_and_where_to_go_on
     assert_eq!(asked(&notes), ["start", "cursor:a", "cursor:b"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_walk_resumes_from_a_position_and_asks_for_nothing_before_it() {
     let (service, notes) = scripted(|_, at| {
         Ok(match at {
@@ -115,12 +122,12 @@ async fn a_walk_resumes_from_a_position_and_asks_for_nothing_before_it() {
         })
     });
     let how = Walk::new(ask, parse).from(Position::Offset(4));
-    let rows: Vec<u32> = walk(service, how).items().try_collect().await.unwrap();
+    let rows: Vec<u32> = within(walk(service, how).items().try_collect()).await.unwrap();
     assert_eq!(rows, [5, 6]);
     assert_eq!(asked(&notes), ["offset:4", "offset:5"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn get_walks_name_the_page_in_the_query() {
     let service = service_fn(|request: Request<()>| async move {
         let (query, next) = match request.uri().query().unwrap() {
@@ -137,11 +144,12 @@ async fn get_walks_name_the_page_in_the_query() {
             Ok(Parsed::new([query], next))
         },
     );
-    let queries: Vec<_> = walk(service, how.page_size(7)).items().try_collect().await.unwrap();
+    let queries: Vec<_> =
+        within(walk(service, how.page_size(7)).items().try_collect()).await.unwrap();
     assert_eq!(queries, ["limit=7", "cursor=%3Dx&limit=7"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_get_walk_that_meets_another_style_ends_with_an_error() {
     let service =
         service_fn(|_: Request<()>| async { Ok::<_, BoxError>((vec![1], Next::Offset(1))) });
@@ -151,7 +159,7 @@ async fn a_get_walk_that_meets_another_style_ends_with_an_error() {
     assert!(matches!(error, Some(WalkError::Request { position: Position::Offset(1), .. })));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failed_call_ends_the_walk_and_it_goes_on_from_there() {
     let (service, notes) = scripted(|n, at| match (n, at) {
         (1, _) => Err("reset".into()),
@@ -165,12 +173,12 @@ async fn a_failed_call_ends_the_walk_and_it_goes_on_from_there() {
     assert!(!error.to_string().contains("reset"), "the cause is printed once");
 
     let how = Walk::new(ask, parse).from(error.position().unwrap().clone());
-    let rows: Vec<u32> = walk(service, how).items().try_collect().await.unwrap();
+    let rows: Vec<u32> = within(walk(service, how).items().try_collect()).await.unwrap();
     assert_eq!(rows, [2]);
     assert_eq!(asked(&notes), ["start", "cursor:a", "cursor:a"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_cannot_be_readied_ends_the_walk() {
     let (service, mut handle) = mock::pair::<Request<String>, Answer>();
     handle.send_error("gone");
@@ -179,7 +187,7 @@ async fn a_service_that_cannot_be_readied_ends_the_walk() {
     assert!(matches!(error, Some(WalkError::Service { position: Position::Start, .. })));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_read_ends_the_walk_at_its_position() {
     let (service, _) = scripted(|_, _| Ok((vec![1], cursor("a"))));
     let mut answers = 0;
@@ -193,7 +201,7 @@ async fn an_answer_that_cannot_be_read_ends_the_walk_at_its_position() {
     assert_eq!((position, source.to_string()), (at_cursor("a"), "no JSON".to_owned()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_repeated_cursor_is_asked_again_once_and_its_page_comes_once() {
     let (service, notes) = scripted(|n, at| {
         Ok(match (n, at) {
@@ -204,12 +212,13 @@ async fn a_repeated_cursor_is_asked_again_once_and_its_page_comes_once() {
             _ => (vec![3], Next::End),
         })
     });
-    let rows: Vec<u32> = walk(service, Walk::new(ask, parse)).items().try_collect().await.unwrap();
+    let rows: Vec<u32> =
+        within(walk(service, Walk::new(ask, parse)).items().try_collect()).await.unwrap();
     assert_eq!(rows, [1, 2, 3]);
     assert_eq!(asked(&notes), ["start", "cursor:a", "cursor:a", "cursor:b"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cursor_that_is_repeated_twice_ends_the_walk() {
     let (service, notes) = scripted(|_, at| {
         Ok(match at {
@@ -225,7 +234,7 @@ async fn a_cursor_that_is_repeated_twice_ends_the_walk() {
     assert_eq!(asked(&notes), ["start", "cursor:a", "cursor:b", "cursor:b"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_page_has_its_own_second_chance() {
     let (service, _) = scripted(|n, at| {
         Ok(match (n % 2, at) {
@@ -238,11 +247,11 @@ async fn each_page_has_its_own_second_chance() {
     // "start" is no cursor that was asked, so the first answer would be believed:
     // begin at a cursor.
     let how = Walk::new(ask, parse).from(at_cursor("a"));
-    let rows: Vec<u32> = walk(service, how).items().try_collect().await.unwrap();
+    let rows: Vec<u32> = within(walk(service, how).items().try_collect()).await.unwrap();
     assert_eq!(rows, [2, 3]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_offset_that_does_not_go_forward_is_asked_again_once() {
     for stuck in [4, 3, 0] {
         let (service, notes) = scripted(move |n, _| {
@@ -261,7 +270,7 @@ async fn an_offset_that_does_not_go_forward_is_asked_again_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_without_end_ends_at_the_bound_and_can_go_on() {
     let (service, notes) = scripted(|n, _| Ok((vec![n as u32], Next::Offset(n as u64 + 1))));
     let how = Walk::new(ask, parse).max_pages(3);
@@ -271,7 +280,7 @@ async fn a_list_without_end_ends_at_the_bound_and_can_go_on() {
     assert_eq!(position, Position::Offset(3));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_next_url_of_the_same_origin_is_followed() {
     let service = service_fn(|request: Request<String>| async move {
         let uri = request.uri().to_string();
@@ -284,11 +293,12 @@ async fn a_next_url_of_the_same_origin_is_followed() {
             other => panic!("{other}"),
         })
     });
-    let rows: Vec<u32> = walk(service, Walk::new(ask, parse)).items().try_collect().await.unwrap();
+    let rows: Vec<u32> =
+        within(walk(service, Walk::new(ask, parse)).items().try_collect()).await.unwrap();
     assert_eq!(rows, [1, 2, 3]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_next_url_of_another_origin_is_never_asked() {
     for (url, found) in [
         ("https://evil.test/rows?token=secret", "https://evil.test"),
@@ -311,7 +321,7 @@ async fn a_next_url_of_another_origin_is_never_asked() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn to_resume_from_a_url_the_origin_must_be_said() {
     let (service, notes) = scripted(|_, _| Ok((vec![1], Next::End)));
     let url = || Position::Url("https://api.test/rows?page=2&token=secret".to_owned());
@@ -326,7 +336,8 @@ async fn to_resume_from_a_url_the_origin_must_be_said() {
     assert!(asked(&notes).is_empty());
 
     let same = Uri::from_static("https://api.test/");
-    let rows: Vec<u32> = walk(service, how().origin(&same)).items().try_collect().await.unwrap();
+    let rows: Vec<u32> =
+        within(walk(service, how().origin(&same)).items().try_collect()).await.unwrap();
     assert_eq!(rows, [1]);
 }
 
@@ -335,11 +346,17 @@ fn by_hand() -> (mock::Mock<Request<String>, Answer>, mock::Handle<Request<Strin
     mock::pair()
 }
 
+#[track_caller]
+fn next(
+    handle: &mut mock::Handle<Request<String>, Answer>,
+) -> (Request<String>, mock::SendResponse<Answer>) {
+    handle.next_request().now_or_never().flatten().expect("nothing was asked for")
+}
+
 /// Takes the next request and answers it with the page after it.
 #[track_caller]
 fn answer(handle: &mut mock::Handle<Request<String>, Answer>, expected: &str) {
-    let next = handle.next_request().now_or_never().flatten();
-    let (request, answer) = next.unwrap_or_else(|| panic!("nobody asked for {expected}"));
+    let (request, answer) = next(handle);
     assert_eq!(request.body(), &format!("{expected} 100"));
     let n: u64 = expected.rsplit_once(':').map_or(0, |(_, n)| n.parse().unwrap());
     let next = if n < 9 { Next::Offset(n + 1) } else { Next::End };
@@ -351,7 +368,7 @@ fn nothing_is_asked(handle: &mut mock::Handle<Request<String>, Answer>) {
     assert!(handle.next_request().now_or_never().is_none(), "something was asked for");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_prefetching_a_page_is_asked_for_when_it_is_wanted() {
     let (service, mut handle) = by_hand();
     let mut pages = task::spawn(walk(service, Walk::new(ask, parse)));
@@ -365,7 +382,7 @@ async fn without_prefetching_a_page_is_asked_for_when_it_is_wanted() {
     answer(&mut handle, "offset:1");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn with_prefetching_the_next_page_is_asked_for_before_this_one_is_handed_out() {
     let (service, mut handle) = by_hand();
     let mut pages = task::spawn(walk(service, Walk::new(ask, parse).prefetch(1)));
@@ -380,7 +397,7 @@ async fn with_prefetching_the_next_page_is_asked_for_before_this_one_is_handed_o
     nothing_is_asked(&mut handle);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_driver_fetches_up_to_its_bound_while_the_consumer_works() {
     let (service, mut handle) = by_hand();
     let (driver, receiver) = walk(service, Walk::new(ask, parse).prefetch(3)).into_driver();
@@ -402,7 +419,7 @@ async fn the_driver_fetches_up_to_its_bound_while_the_consumer_works() {
     nothing_is_asked(&mut handle);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_driver_that_may_not_prefetch_asks_when_the_receiver_waits() {
     let (service, mut handle) = by_hand();
     let (driver, receiver) = walk(service, Walk::new(ask, parse)).into_driver();
@@ -421,31 +438,31 @@ async fn a_driver_that_may_not_prefetch_asks_when_the_receiver_waits() {
     nothing_is_asked(&mut handle);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_driver_ends_with_the_walk_and_the_receiver_hands_out_the_rest() {
     let (service, _) = scripted(|n, _| {
         Ok((vec![n as u32], if n < 4 { Next::Offset(n as u64 + 1) } else { Next::End }))
     });
     let (driver, receiver) = walk(service, Walk::new(ask, parse).prefetch(100)).into_driver();
-    driver.await;
+    within(driver).await;
     assert_eq!(receiver.waiting(), 5);
-    let rows: Vec<u32> = receiver.items().try_collect().await.unwrap();
+    let rows: Vec<u32> = within(receiver.items().try_collect()).await.unwrap();
     assert_eq!(rows, [0, 1, 2, 3, 4]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_reaches_the_receiver_behind_the_pages_before_it() {
     let (service, _) = scripted(|n, _| match n {
         2 => Err("reset".into()),
         n => Ok((vec![n as u32], Next::Offset(n as u64 + 1))),
     });
     let (driver, receiver) = walk(service, Walk::new(ask, parse).prefetch(9)).into_driver();
-    driver.await;
+    within(driver).await;
     let (pages, error) = ends_with(receiver).await;
     assert_eq!((pages.len(), error.unwrap().position()), (2, Some(&Position::Offset(2))));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dropped_receiver_ends_the_driver() {
     let (service, mut handle) = by_hand();
     let (driver, receiver) = walk(service, Walk::new(ask, parse).prefetch(1)).into_driver();
@@ -460,7 +477,7 @@ async fn a_dropped_receiver_ends_the_driver() {
     nothing_is_asked(&mut handle);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dropped_driver_is_told_behind_the_pages_that_came() {
     let (service, mut handle) = by_hand();
     let (driver, receiver) = walk(service, Walk::new(ask, parse).prefetch(5)).into_driver();
@@ -479,7 +496,7 @@ async fn a_dropped_driver_is_told_behind_the_pages_that_came() {
     assert!(assert_ready!(receiver.poll_next()).is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_driver_that_panics_does_not_leave_the_receiver_waiting() {
     let (service, _) = scripted(|_, _| Ok((vec![1], Next::End)));
     let how = Walk::new(ask, |_: Answer| -> Result<Parsed<Vec<u32>>, BoxError> { panic!("bad") });
@@ -504,7 +521,7 @@ async fn a_controlled_walk_asks_for_what_memory_allows_and_learns() {
     let how = Walk::new(ask, parse).controller(controller.clone());
     let mut pages = task::spawn(walk(service, how));
     assert_pending!(pages.poll_next());
-    let (request, respond) = handle.next_request().await.unwrap();
+    let (request, respond) = next(&mut handle);
     assert_eq!(request.body(), "start 500");
     respond.send_response((vec![1; 500], Next::Offset(500)));
     let page = assert_ready!(pages.poll_next()).unwrap().unwrap();
@@ -513,7 +530,7 @@ async fn a_controlled_walk_asks_for_what_memory_allows_and_learns() {
     percent.store(95, Ordering::SeqCst);
     advance(Duration::from_millis(250)).await;
     assert_pending!(pages.poll_next());
-    assert_eq!(handle.next_request().await.unwrap().0.body(), "offset:500 250");
+    assert_eq!(next(&mut handle).0.body(), "offset:500 250");
     assert_eq!(controller.status().rows, 500);
 }
 
