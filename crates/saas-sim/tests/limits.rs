@@ -47,6 +47,9 @@ async fn the_window_rolls() {
     advance(Duration::from_millis(500)).await;
     let statuses = burst(&sim, DEALS, 6).await;
     assert_eq!(statuses, [200, 200, 200, 200, 200, 429], "only the first five have left");
+    advance(Duration::from_secs(9)).await;
+    assert_eq!(get(&sim, DEALS).await.number("x-ratelimit-remaining"), 19);
+    assert_eq!(sim.truth().window.peak, 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,6 +181,15 @@ async fn the_edge_bans_a_token_that_goes_on_after_refusals() {
     assert_eq!(burst(&sim, DEALS, 3).await, [200, 429, 429], "and counts from nothing");
     assert_eq!(sim.truth().refusals.edge, 3);
     assert_eq!(sim.truth().refusals.caused(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_that_is_over_leaves_nothing_behind() {
+    let edge = Edge { enabled: true, refusals: 3, within_s: 600, block_s: 5 };
+    let sim = sim(SimConfig { burst: Some(1), edge, ..small() });
+    assert_eq!(burst(&sim, DEALS, 5).await[3..], [429, 403]);
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(burst(&sim, DEALS, 4).await, [200, 429, 429, 429]);
 }
 
 #[tokio::test(start_paused = true)]

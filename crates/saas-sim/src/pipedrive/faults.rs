@@ -241,27 +241,27 @@ impl Faults {
     }
 
     /// A very bad day: at least 10 % of the requests fail, and every transient kind occurs
-    /// within the first 150 requests. A hang is rare, for it costs the client a time-out.
+    /// within the first 120 requests. A hang is rare, for it costs the client a time-out.
     #[must_use]
     pub fn storm() -> Self {
         Self {
             rates: BTreeMap::from([
-                (FaultKind::Error500, 0.01),
-                (FaultKind::Error502, 0.012),
+                (FaultKind::Error500, 0.008),
+                (FaultKind::Error502, 0.01),
                 (FaultKind::Error503, 0.015),
-                (FaultKind::Error504, 0.01),
-                (FaultKind::Error524, 0.006),
+                (FaultKind::Error504, 0.008),
+                (FaultKind::Error524, 0.005),
                 (FaultKind::RateLimited, 0.015),
                 (FaultKind::Reset, 0.015),
-                (FaultKind::ResetInBody, 0.01),
-                (FaultKind::TruncatedJson, 0.01),
-                (FaultKind::Html, 0.006),
-                (FaultKind::NullData, 0.006),
+                (FaultKind::ResetInBody, 0.009),
+                (FaultKind::TruncatedJson, 0.009),
+                (FaultKind::Html, 0.005),
+                (FaultKind::NullData, 0.005),
                 (FaultKind::SlowDrip, 0.01),
-                (FaultKind::RepeatedCursor, 0.006),
+                (FaultKind::RepeatedCursor, 0.008),
                 (FaultKind::Hang, 0.000_2),
             ]),
-            each_within: Some(150),
+            each_within: Some(120),
             latency_before_ms: [5, 40],
             latency_after_ms: [5, 40],
             ..Self::none()

@@ -225,8 +225,8 @@ mod tests {
     fn each_kind_of_the_storm_occurs_in_time() {
         for seed in 0..20 {
             let mut state = FaultState::new(Faults { seed, ..Faults::storm() });
-            let mut met: Vec<_> = (0..170).filter_map(|_| state.decide(LIST).fault).collect();
-            assert!(met.len() >= 17, "{}", met.len());
+            let mut met: Vec<_> = (0..140).filter_map(|_| state.decide(LIST).fault).collect();
+            assert!(met.len() >= 14, "{}", met.len());
             met.sort_unstable();
             met.dedup();
             assert_eq!(met.len(), 14, "seed {seed}: {met:?}");
@@ -247,6 +247,16 @@ mod tests {
         state.give_back(&decision);
         assert_eq!(state.decide(LIST).fault, Some(FaultKind::RepeatedCursor));
         assert_eq!(state.decide(LIST).fault, None);
+    }
+
+    #[test]
+    fn another_seed_chooses_otherwise() {
+        let chosen = |seed| {
+            let mut state = FaultState::new(Faults { seed, ..Faults::default_mix() });
+            (0..1000).map(|_| state.decide(LIST).fault).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(1), chosen(1));
+        assert_ne!(chosen(1), chosen(2));
     }
 
     #[test]
