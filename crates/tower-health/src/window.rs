@@ -212,6 +212,9 @@ mod tests {
     }
 
     proptest! {
+        // Each turn of a slot is slow without optimisation.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn the_ring_counts_what_a_list_counts(
             length in 10_u64..100_000,
@@ -241,6 +244,10 @@ mod tests {
                 prop_assert_eq!([older, newer], naive);
                 naive[0].add(naive[1]);
                 prop_assert_eq!(window.sum(now), naive[0]);
+                // Slow without optimisation, so not at every step.
+                if list.len() % 16 != 1 {
+                    continue;
+                }
                 took.sort_unstable();
                 let median = took[took.len().div_ceil(2) - 1] as f64;
                 let p50 = window.quantiles(now).unwrap().p50.as_micros() as f64;

@@ -191,6 +191,36 @@ async fn idle_is_unknown_though_nobody_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_does_not_reach_over_an_idle_time_that_nobody_saw() {
+    let health = health();
+    bad(&health, 2);
+    advance(60 * SECOND).await;
+    bad(&health, 1);
+    assert_eq!(health.state(), State::Unknown);
+    bad(&health, 2);
+    assert_eq!(health.state(), State::Degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_degrades_a_service_that_is_good_otherwise() {
+    let health = health();
+    good(&health, 1_000);
+    bad(&health, 3);
+    assert_eq!(health.report().reason, Reason::Streak { bad: 3 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn seven_of_a_hundred_are_seven_hundredths() {
+    let builder = Health::builder("h").failure_threshold(100);
+    let health = builder.degraded_at(0.07, None).critical_at(0.5, None).build().unwrap();
+    good(&health, 93);
+    bad(&health, 6);
+    assert_eq!(health.state(), State::Healthy);
+    bad(&health, 1);
+    assert_eq!(health.state(), State::Degraded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_report_holds_the_figures() {
     let health = health();
     for n in 1..=100 {

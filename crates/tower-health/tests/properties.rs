@@ -87,6 +87,8 @@ async fn hold(steps: Vec<(u64, bool, u64)>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn the_score_keeps_its_word(
         steps in vec((0_u64..3_000, any::<bool>(), 0_u64..20_000), 1..80),
