@@ -143,6 +143,9 @@ async fn failures_degrade_and_three_make_it_unavailable() {
     assert_eq!(status.reason, Reason::Streak { bad: 3 });
     server.fail(false);
     assert_eq!(prober.check().await.state, State::Healthy, "it recovers with the first good one");
+    server.fail(true);
+    assert_eq!(prober.check().await.state, State::Degraded, "the old row is over");
+    assert_eq!(prober.status().consecutive_failures, 1);
 }
 
 #[tokio::test(start_paused = true)]
