@@ -51,9 +51,16 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Failure> {
     Ok(config)
 }
 
-pub(super) fn client(config: Config) -> Result<Client, Failure> {
+/// A client that spends only what the database has leased to it.
+pub(super) fn leased_client(config: Config) -> Result<Client, Failure> {
+    Client::builder(config).leased(true).build().map_err(|error| wrong(&error))
+}
+
+/// A client for one or two requests.
+pub(super) fn plain_client(config: Config) -> Result<Client, Failure> {
     Client::new(config).map_err(|error| wrong(&error))
 }
+
 
 fn wrong(error: &ConfigError) -> Failure {
     let lines: Vec<_> = error.problems().iter().map(ToString::to_string).collect();

@@ -45,12 +45,8 @@ async fn check(args: &cli::HealthCheck, database: &crate::store::Database) -> Re
     };
     if args.probe {
         drop(reader);
-        let client = common::client(common::load(&common::sources(&args.connection))?)?;
+        let client = common::plain_client(common::load(&common::sources(&args.connection))?)?;
         note_spent(database, START_UP_TOKENS).await?;
-        let day = client.budgets().day;
-        if let Some(lease) = client.limiter().lease(day) {
-            lease.grant(START_UP_TOKENS);
-        }
         client.me().await?;
     }
     Ok(line)

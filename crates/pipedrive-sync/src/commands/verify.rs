@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::common;
 use crate::{
     cli, digest,
-    engine::{DayLease, START_UP_TOKENS},
+    engine::{DayLease, START_UP_TOKENS, company},
     exit::{Code, Failure},
     progress::{Event, Progress},
     store::{Database, Reader, Store},
@@ -40,18 +40,16 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     let page = config.memory_management.max_batch_size;
     let database = common::database(&args.database)?;
     Reader::open(&database).await?;
-    let client = common::client(config)?;
+    let client = common::leased_client(config)?;
     // As a sync does: what is spent here must not be forgotten either.
     let mut store = Store::open(&database).await?;
     let progress: Arc<dyn Progress> = Arc::from(args.output.style().start());
     let price = price(&mut store, &entities, &args, page).await?;
     progress.event(&Event::Note { text: &format!("comparing {} entities will cost about {price} tokens", entities.len()) });
 
-    let day = client.budgets().day;
-    let mut lease = DayLease::open(client.limiter().clone(), day, None, &mut store).await?;
+    let mut lease = DayLease::open(&client, None, &mut store).await?;
     let me = lease.during(&mut store, client.me()).await??;
-    let company = me.company_id.map(|id| id.to_string()).or(me.company_domain).unwrap_or_else(|| "unknown".to_owned());
-    store.claim(&company).await?;
+    store.claim(&company(&me)).await?;
     let left = lease.limit().saturating_sub(lease.used());
     if price > left {
         return Err(Failure::new(

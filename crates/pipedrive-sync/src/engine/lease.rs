@@ -2,7 +2,8 @@
 
 use std::future::{self, Future};
 
-use tower_ratelimit_tokens::{BudgetId, Lease, Limiter};
+use pipedrive_service::Client;
+use tower_ratelimit_tokens::{Lease, Limiter};
 
 use crate::store::{Settled, Store, StoreError};
 
@@ -27,8 +28,16 @@ impl DayLease {
     /// # Errors
     ///
     /// If the database cannot be read.
-    pub async fn open(limiter: Limiter, day: BudgetId, chunk: Option<u64>, store: &mut Store) -> Result<Self, StoreError> {
-        let lease = limiter.lease(day);
+    pub async fn open(client: &Client, chunk: Option<u64>, store: &mut Store) -> Result<Self, StoreError> {
+        let (limiter, config) = (client.limiter().clone(), client.config());
+        let day = client.budgets().day;
+        if !(config.is_set("account.plan") && config.is_set("account.seats"))
+            && let Some(limit) = store.known_limit().await?
+        {
+            // What the server said the last time; else a day of more than the default would look spent.
+            limiter.set_limit(day, limit);
+        }
+        let lease = client.lease();
         let mut written = (String::new(), 0);
         if let Some(lease) = &lease {
             let today = lease.day();

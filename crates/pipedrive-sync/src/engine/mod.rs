@@ -27,7 +27,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use pipedrive_service::{Client, Entity};
+use pipedrive_service::{Client, Entity, Me};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -197,9 +197,7 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 }
 
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
-    let budgets = job.client.budgets();
-    let limiter = job.client.limiter().clone();
-    let mut lease = DayLease::open(limiter, budgets.day, job.settings.lease_chunk, &mut job.store).await?;
+    let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
         || (job.client.config().is_set("account.plan") && job.client.config().is_set("account.seats"));
     if told {
@@ -212,8 +210,7 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
         _ = stop.wait_for(|stop| *stop) => return Err(Failure::interrupted()),
         me = lease.during(&mut job.store, job.client.me()) => me?.map_err(Failure::from)?,
     };
-    let company = me.company_id.map(|id| id.to_string()).or(me.company_domain).unwrap_or_else(|| "unknown".to_owned());
-    job.store.claim(&company).await?;
+    job.store.claim(&company(&me)).await?;
     outcome.used.0 = lease.used();
     fits(&plan, lease.limit(), Some(lease.limit().saturating_sub(lease.used())), job.settings.across_days)?;
 
@@ -297,6 +294,12 @@ async fn walk_all(job: &mut Job, plan: Plan, lease: &mut DayLease, outcome: &mut
     let signalled = *job.stop.borrow();
     outcome.failure = failures.into_iter().next().or_else(|| signalled.then(Failure::interrupted));
     Ok(())
+}
+
+/// What a database is bound to: the identifier of the company that the token belongs to.
+#[must_use]
+pub fn company(me: &Me) -> String {
+    me.company_id.map(|id| id.to_string()).or_else(|| me.company_domain.clone()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Whether the day's budget is enough, said before anything is spent on the plan.

@@ -331,7 +331,8 @@ mod tests {
             state(Entity::Persons, Mode::Full, None),
             state(Entity::Notes, Mode::Full, Some("2026-03-01T00:01:00Z")),
         ];
-        let mut basis = basis(&[Entity::Deals, Entity::Persons, Entity::Notes], &known, &Counts::new());
+        let counts = Counts::new();
+        let mut basis = basis(&[Entity::Deals, Entity::Persons, Entity::Notes], &known, &counts);
         basis.wanted = Wanted::Full;
         let plan = Plan::new(&basis);
         let walks: Vec<_> = plan.walks.iter().map(|walk| (walk.state.mode, walk.resumed)).collect();

@@ -38,6 +38,19 @@ impl Store {
         Ok(())
     }
 
+    /// The day's limit as the server said it last, on whatever day.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn known_limit(&mut self) -> Result<Option<u64>, StoreError> {
+        let limit: Option<i64> =
+            sqlx::query_scalar("SELECT day_limit FROM budget WHERE day_limit IS NOT NULL ORDER BY day DESC LIMIT 1")
+                .fetch_optional(&mut self.conn)
+                .await?;
+        Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
+    }
+
     /// What is known about a day.
     ///
     /// # Errors
