@@ -47,6 +47,7 @@ pub(crate) fn walk_v2(account: &Account, target: &str) -> Vec<Value> {
         let join = if target.contains('?') { '&' } else { '?' };
         let body = get(account, &format!("{target}{join}cursor={cursor}"));
         rows.extend(body["data"].as_array().expect("a list").iter().cloned());
+        assert!(rows.len() < 20_000, "{target} does not end");
         match &body["additional_data"]["next_cursor"] {
             Value::String(next) => {
                 cursor = next.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
@@ -64,6 +65,7 @@ pub(crate) fn walk_v1(account: &Account, target: &str) -> Vec<Value> {
         let join = if target.contains('?') { '&' } else { '?' };
         let body = get(account, &format!("{target}{join}start={start}"));
         rows.extend(body["data"].as_array().expect("a list").iter().cloned());
+        assert!(rows.len() < 20_000, "{target} does not end");
         let pages = &body["additional_data"]["pagination"];
         if pages["more_items_in_collection"] != true {
             assert!(pages.get("next_start").is_none());

@@ -153,23 +153,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The key of a row in an order, for a cursor.
-    pub(crate) fn key(&self, order: Order, found: &Found<'_>) -> Key {
-        let meta = found.meta();
-        match (order, found) {
-            (Order::Id, _) => (meta.id as i64, 0),
-            (Order::Add, _) => (meta.add, meta.id),
-            (Order::Due, _) => (meta.due, meta.id),
-            (Order::Update, Found::Base(_)) => (meta.update, self.base.rank(self.table, meta.id)),
-            (Order::Update, Found::Changed(_)) => (meta.update, self.after_base(meta.id)),
-        }
-    }
-
-    /// Among rows of one update time the changed come after those of the seed.
-    fn after_base(&self, id: u64) -> u64 {
-        self.base.count(self.table) + id
-    }
-
     fn changed_after(&self, order: Order, after: Option<Key>, down: bool) -> Walk<'a> {
         let rows = &self.changes.rows;
         if order == Order::Id {
@@ -182,7 +165,7 @@ impl<'a> View<'a> {
             Order::Update => (&self.changes.by[1], self.base.count(self.table)),
             Order::Due => (&self.changes.by[2], 0),
         };
-        // A key of the seed's row lies before those of all changed rows of the same time.
+        // Among rows of one update time the changed come after those of the seed.
         let after = after.map(|(value, tie)| (value, tie.saturating_sub(shift)));
         let keys = set.range(range(after, down));
         turn(keys.map(move |(value, id)| ((*value, *id + shift), &rows[id])), down)

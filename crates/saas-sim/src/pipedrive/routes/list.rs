@@ -68,7 +68,7 @@ pub(super) fn page<'a>(
         ids.sort_unstable();
         ids.dedup();
         for found in ids.into_iter().filter_map(|id| view.get(id)) {
-            let key = view.key(order, &found);
+            let key = (found.meta().id as i64, 0);
             if after.is_some_and(|after| key <= after) || !filter.shows(found.meta(), now) {
                 continue;
             }
