@@ -250,6 +250,27 @@ async fn unknown_paths_and_methods_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn writes_are_counted_down_until_midnight_utc_and_bodies_are_bounded() {
+    let sim = sim(SimConfig { max_body: 100, ..small() });
+    let write = async |body: String| {
+        let mut request = request(&sim, "POST", "/api/v2/persons");
+        *request.body_mut() = body;
+        send(&sim, request).await.expect("an answer")
+    };
+    let body = r#"{"name":"Otto Lind"}"#;
+    let created = write(body.to_owned()).await;
+    assert!((200..300).contains(&created.status), "{created:?}");
+    assert_eq!(created.json()["data"]["name"], "Otto Lind");
+    assert_eq!(created.number("x-daily-requests-left"), 9_999);
+    assert_eq!(write(body.to_owned()).await.number("x-daily-requests-left"), 9_998);
+    assert_eq!(get(&sim, DEALS).await.number("x-daily-requests-left"), 9_998);
+    assert_eq!(write(" ".repeat(101)).await.status, 413);
+    assert_eq!(sim.truth().day.used, 5 + 5 + 10);
+    advance(Duration::from_secs(86_400)).await;
+    assert_eq!(get(&sim, DEALS).await.number("x-daily-requests-left"), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_limits_everything_is_counted_and_nothing_refused() {
     let sim = sim(SimConfig { limits: false, day_tokens: Some(1), ..small() });
     assert_eq!(burst(&sim, DEALS, 300).await, [200; 300]);

@@ -13,7 +13,7 @@ use http::{Request, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use saas_sim::pipedrive::{FaultKind, Sim};
+use saas_sim::pipedrive::{FaultKind, Faults, Sim};
 use saas_sim::{Listen, Server, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -165,6 +165,19 @@ async fn tls_is_trusted_through_its_authority_only() {
     let stranger = connect(roots(other.ca_pem().expect("TLS")));
     stranger.request(request(&sim, &server, DEALS)).await.expect_err("not its authority");
     assert_eq!(sim.truth().requests, 1);
+
+    for kind in ["reset", "reset_in_body"] {
+        let faults = Faults::from_toml(&format!("rates = {{ {kind} = 1.0 }}"));
+        sim.set_faults(faults.expect("good faults")).expect("good faults");
+        let failed = match client.request(request(&sim, &server, DEALS)).await {
+            Ok(response) => response.into_body().collect().await.is_err(),
+            Err(_) => true,
+        };
+        assert!(failed, "{kind}");
+    }
+    sim.set_faults(Faults::none()).expect("good faults");
+    let again = client.request(request(&sim, &server, DEALS)).await.expect("a new connection");
+    assert_eq!(again.status(), 200);
 }
 
 #[tokio::test]
