@@ -195,7 +195,8 @@ impl Controller {
     /// An answer was larger than somebody could hold: half of what was asked.
     pub(crate) fn too_large(&mut self, asked: u32, now: Instant) {
         self.counts.too_large += 1;
-        self.shrink_to(self.size.min(asked / 2), now);
+        // Never larger than it is: a late complaint changes nothing.
+        self.shrink_to(asked / 2, now);
     }
 }
 

@@ -58,7 +58,7 @@ proptest! {
                 prop_assert!((min..=max).contains(&size));
                 match pressure {
                     801.. => prop_assert!(
-                        size == min || (size < before && size >= before / 2),
+                        size == min || (size < before && 2 * size >= before),
                         "{before} to {size} at {pressure}"
                     ),
                     600.. => prop_assert_eq!(size, before),

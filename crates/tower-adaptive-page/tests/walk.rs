@@ -271,6 +271,14 @@ async fn an_offset_that_does_not_go_forward_is_asked_again_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_offset_of_the_first_page_is_zero() {
+    let (service, notes) = scripted(|_, _| Ok((vec![1], Next::Offset(0))));
+    let (pages, error) = ends_with(walk(service, Walk::new(ask, parse))).await;
+    assert!(pages.is_empty() && matches!(error, Some(WalkError::OffsetStuck { next: 0, .. })));
+    assert_eq!(asked(&notes), ["start", "start"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_without_end_ends_at_the_bound_and_can_go_on() {
     let (service, notes) = scripted(|n, _| Ok((vec![n as u32], Next::Offset(n as u64 + 1))));
     let how = Walk::new(ask, parse).max_pages(3);
