@@ -406,6 +406,22 @@ async fn with_prefetching_the_next_page_is_asked_for_before_this_one_is_handed_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn pages_that_come_at_once_are_kept_in_order_up_to_the_bound() {
+    let (service, notes) = scripted(|n, _| match n {
+        5 => Err("reset".into()),
+        n => Ok((vec![n as u32], Next::Offset(n as u64 + 1))),
+    });
+    let mut pages = task::spawn(walk(service, Walk::new(ask, parse).prefetch(2)));
+    for n in 0..5 {
+        assert_eq!(assert_ready!(pages.poll_next()).unwrap().unwrap().items, [n]);
+        assert_eq!(asked(&notes).len(), 6.min(n as usize + 3));
+    }
+    let error = assert_ready!(pages.poll_next()).unwrap().unwrap_err();
+    assert_eq!(error.position(), Some(&Position::Offset(5)));
+    assert!(assert_ready!(pages.poll_next()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_driver_fetches_up_to_its_bound_while_the_consumer_works() {
     let (service, mut handle) = by_hand();
     let (driver, receiver) = walk(service, Walk::new(ask, parse).prefetch(3)).into_driver();
