@@ -277,3 +277,18 @@ impl fmt::Debug for Circuit {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_published_late_does_not_hide_a_newer_one() {
+        let circuit = Circuit::builder("test").build().unwrap();
+        let older = circuit.status().last;
+        let newer = Transition { number: 2, to: State::Open, ..older.clone() };
+        circuit.publish(newer.clone());
+        circuit.publish(Transition { number: 1, ..older });
+        assert_eq!(*circuit.watch().borrow(), newer);
+    }
+}

@@ -173,3 +173,18 @@ impl fmt::Debug for Health {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_published_late_does_not_hide_a_newer_one() {
+        let health = Health::builder("test").build().unwrap();
+        let older = health.lock().last().clone();
+        let newer = Change { number: 2, to: State::Degraded, ..older };
+        publish("test", &health.shared.newest, newer.clone());
+        publish("test", &health.shared.newest, Change { number: 1, ..older });
+        assert_eq!(*health.watch().borrow(), newer);
+    }
+}
