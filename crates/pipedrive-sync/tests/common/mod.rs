@@ -1,5 +1,5 @@
 //! A simulated account on a loopback socket, and the program run against it.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::{
     net::Ipv4Addr,
