@@ -1,7 +1,6 @@
 //! The whole stack behind one typed error.
 
 use std::{
-
     fmt,
     future::Future,
     pin::Pin,
@@ -116,4 +115,3 @@ impl fmt::Debug for Api {
         f.debug_struct("Api").field("pages", &self.pages).finish_non_exhaustive()
     }
 }
-

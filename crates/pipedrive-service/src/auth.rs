@@ -51,7 +51,11 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.host)?;
-        if default_port(&self.scheme) == Some(self.port) { Ok(()) } else { write!(f, ":{}", self.port) }
+        if default_port(&self.scheme) == Some(self.port) {
+            Ok(())
+        } else {
+            write!(f, ":{}", self.port)
+        }
     }
 }
 
@@ -84,7 +88,11 @@ impl AuthLayer {
     /// # Errors
     ///
     /// If the secret holds a character that no header may hold.
-    pub fn header(origin: Origin, name: HeaderName, secret: &SecretString) -> Result<Self, NotAHeader> {
+    pub fn header(
+        origin: Origin,
+        name: HeaderName,
+        secret: &SecretString,
+    ) -> Result<Self, NotAHeader> {
         let value = HeaderValue::from_str(secret.expose_secret());
         Self::new(origin, name, value)
     }
@@ -99,7 +107,11 @@ impl AuthLayer {
         Self::new(origin, header::AUTHORIZATION, value)
     }
 
-    fn new<E>(origin: Origin, name: HeaderName, value: Result<HeaderValue, E>) -> Result<Self, NotAHeader> {
+    fn new<E>(
+        origin: Origin,
+        name: HeaderName,
+        value: Result<HeaderValue, E>,
+    ) -> Result<Self, NotAHeader> {
         // The cause would show the secret.
         let mut value = value.map_err(|_| NotAHeader { _private: () })?;
         value.set_sensitive(true);
@@ -115,7 +127,10 @@ impl AuthLayer {
 
 impl fmt::Debug for AuthLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthLayer").field("origin", &self.origin).field("header", &self.name).finish_non_exhaustive()
+        f.debug_struct("AuthLayer")
+            .field("origin", &self.origin)
+            .field("header", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::Response;
 use tower_ratelimit_tokens::{
-    BodyText, Budget, BudgetId, ConfigError, Dialect, Limiter, Observation, Observations, PipedriveDialect, WallClock,
+    BodyText, Budget, BudgetId, ConfigError, Dialect, Limiter, Observation, Observations,
+    PipedriveDialect, WallClock,
 };
 
 use crate::{
@@ -46,13 +47,18 @@ impl WallClock for SharedClock {
 }
 
 /// The limiter that a configuration asks for.
-pub(crate) fn limiter(config: &Config, options: LimiterOptions) -> Result<(Limiter, Budgets), ConfigError> {
+pub(crate) fn limiter(
+    config: &Config,
+    options: LimiterOptions,
+) -> Result<(Limiter, Budgets), ConfigError> {
     let (limiting, account) = (&config.rate_limiting, &config.account);
     let pace = |budget: Budget| if limiting.even { budget.even() } else { budget };
-    let window = |limit| pace(Budget::rolling(limit, WINDOW).freed_by_answer(limiting.burst_margin));
+    let window =
+        |limit| pace(Budget::rolling(limit, WINDOW).freed_by_answer(limiting.burst_margin));
     let mut limits = Limiter::builder();
 
-    let known_burst = limiting.burst_limit.or_else(|| account.plan.map(|plan| plan.burst(config.auth)));
+    let known_burst =
+        limiting.burst_limit.or_else(|| account.plan.map(|plan| plan.burst(config.auth)));
     let burst = match known_burst {
         Some(limit) => window(limit),
         // The least that any plan allows, until the server says what it is.
@@ -116,7 +122,9 @@ impl<B: BodyText> Dialect<Response<B>> for BurstDialect {
                 Observation::Level { budget, limit, remaining, reset } if budget == self.burst => {
                     Observation::Level { budget: self.search, limit, remaining, reset }
                 }
-                Observation::Burst { retry_after, .. } => Observation::Burst { budget: self.search, retry_after },
+                Observation::Burst { retry_after, .. } => {
+                    Observation::Burst { budget: self.search, retry_after }
+                }
                 other => other,
             });
         }
@@ -149,9 +157,13 @@ mod tests {
         assert_eq!(limits(&[]), (20, 10, 10_000));
         assert_eq!(limits(&[("PIPEDRIVE_DAILY_TOKEN_BUDGET", "777")]), (20, 10, 777));
         assert_eq!(limits(&[("PIPEDRIVE_PLAN", "premium")]), (100, 10, 10_000));
-        let known = [("PIPEDRIVE_PLAN", "growth"), ("PIPEDRIVE_SEATS", "10"), ("PIPEDRIVE_AUTH", "oauth")];
+        let known =
+            [("PIPEDRIVE_PLAN", "growth"), ("PIPEDRIVE_SEATS", "10"), ("PIPEDRIVE_AUTH", "oauth")];
         assert_eq!(limits(&known), (160, 10, 600_000));
-        assert_eq!(limits(&[("PIPEDRIVE_PLAN", "lite"), ("PIPEDRIVE_BURST_LIMIT", "5")]), (5, 10, 10_000));
+        assert_eq!(
+            limits(&[("PIPEDRIVE_PLAN", "lite"), ("PIPEDRIVE_BURST_LIMIT", "5")]),
+            (5, 10, 10_000)
+        );
     }
 
     #[tokio::test]
@@ -159,7 +171,9 @@ mod tests {
         let config = Config::load(&Sources::new()).unwrap();
         let (_, budgets) = limiter(&config, LimiterOptions::default()).unwrap();
         let level = |limit: &str| {
-            let response = Response::builder().header("x-ratelimit-limit", limit).header("x-ratelimit-remaining", "3");
+            let response = Response::builder()
+                .header("x-ratelimit-limit", limit)
+                .header("x-ratelimit-remaining", "3");
             let said = budgets.dialect().observe(&response.body(()).unwrap(), &SystemClock);
             said.iter().copied().next()
         };

@@ -107,7 +107,8 @@ impl ClientBuilder {
     pub fn parts(self) -> Result<(Config, Parts), ConfigError> {
         let Self { config, limiter, probe, seed } = self;
         let auth = auth(&config)?;
-        let (limiter, budgets) = budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
+        let (limiter, budgets) =
+            budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
         let parts = Parts {
             limiter,
             budgets,
@@ -168,7 +169,10 @@ fn health(config: &Config) -> Result<Health, ConfigError> {
         .map_err(|error| said(&error))
 }
 
-fn pages(config: &Config, probe: Option<Arc<dyn MemoryProbe>>) -> Result<PageController, ConfigError> {
+fn pages(
+    config: &Config,
+    probe: Option<Arc<dyn MemoryProbe>>,
+) -> Result<PageController, ConfigError> {
     let settings = &config.memory_management;
     let builder = PageController::builder()
         .bounds(settings.min_batch_size, settings.max_batch_size)
@@ -193,7 +197,11 @@ fn retry(config: &Config, seed: Option<u64>) -> Result<ApiRetry, ConfigError> {
         config::Backoff::Constant => Backoff::constant(base),
         config::Backoff::Exponential => Backoff::exponential(base, 2.0),
     };
-    let jitter = if limiting.jitter_enabled { Jitter::Fraction(settings.jitter_factor) } else { Jitter::None };
+    let jitter = if limiting.jitter_enabled {
+        Jitter::Fraction(settings.jitter_factor)
+    } else {
+        Jitter::None
+    };
     let mut builder = RetryPolicy::builder()
         .classify(PipedriveClassifier::new())
         .max_retries(settings.max_retry_attempts)
@@ -202,8 +210,12 @@ fn retry(config: &Config, seed: Option<u64>) -> Result<ApiRetry, ConfigError> {
         .class(Class::Quota, ClassPolicy::new().untouched())
         .max_wait(limiting.queue_timeout)
         .local(judge::is_local_box)
-        .idempotent(|request: &Request<Bytes>| request.extensions().get::<Call>().is_some_and(Call::is_repeatable))
-        .deadline(|request: &Request<Bytes>| request.extensions().get::<Call>().and_then(Call::deadline));
+        .idempotent(|request: &Request<Bytes>| {
+            request.extensions().get::<Call>().is_some_and(Call::is_repeatable)
+        })
+        .deadline(|request: &Request<Bytes>| {
+            request.extensions().get::<Call>().and_then(Call::deadline)
+        });
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }
@@ -212,6 +224,9 @@ fn retry(config: &Config, seed: Option<u64>) -> Result<ApiRetry, ConfigError> {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("config", &self.config).field("limiter", &self.limiter).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder")
+            .field("config", &self.config)
+            .field("limiter", &self.limiter)
+            .finish_non_exhaustive()
     }
 }

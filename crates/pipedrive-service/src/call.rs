@@ -31,9 +31,15 @@ struct Inner {
 
 impl Call {
     /// A call of the operation with this path template.
-    #[must_use]
     pub fn builder(template: &'static str) -> CallBuilder {
-        CallBuilder { template, request_id: None, deadline: None, cost: 0, paged: false, repeatable: false }
+        CallBuilder {
+            template,
+            request_id: None,
+            deadline: None,
+            cost: 0,
+            paged: false,
+            repeatable: false,
+        }
     }
 
     /// The path template, such as `/api/v2/deals/{id}`.
@@ -145,6 +151,16 @@ impl CallBuilder {
         let Self { template, request_id, deadline, cost, paged, repeatable } = self;
         let request_id = request_id.unwrap_or_else(crate::request_id::fresh);
         let attempts = AtomicU32::new(0);
-        Call { inner: Arc::new(Inner { template, request_id, deadline, cost, paged, repeatable, attempts }) }
+        Call {
+            inner: Arc::new(Inner {
+                template,
+                request_id,
+                deadline,
+                cost,
+                paged,
+                repeatable,
+                attempts,
+            }),
+        }
     }
 }

@@ -93,7 +93,9 @@ fn flaw(response: &Response<Bytes>) -> Option<Garbled> {
     match serde_json::from_slice::<Shape>(body) {
         Ok(Shape { success: Some(false), .. }) => Some(Garbled::Unsuccessful),
         // An empty list of version 1 has null for data, but says that no page follows.
-        Ok(Shape { data: None, additional_data: Some(Additional { pagination: Some(_) }), .. }) => None,
+        Ok(Shape {
+            data: None, additional_data: Some(Additional { pagination: Some(_) }), ..
+        }) => None,
         Ok(Shape { success: Some(true), data: None, .. }) => Some(Garbled::NoData),
         Ok(_) => None,
         Err(error) => Some(Garbled::Json(error)),
@@ -107,7 +109,8 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 /// Whether a 403 is the edge's own page and not the API's: we are banned.
 #[must_use]
 pub fn is_ban(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::FORBIDDEN && content_type(headers).is_some_and(|kind| kind.contains("html"))
+    status == StatusCode::FORBIDDEN
+        && content_type(headers).is_some_and(|kind| kind.contains("html"))
 }
 
 /// Whether a 429 says that the day's tokens are spent, and not only that the burst window is full.
@@ -115,7 +118,9 @@ pub fn is_ban(status: StatusCode, headers: &HeaderMap) -> bool {
 /// Its text names the day, or nothing is left of the day's tokens, or the wait is far longer than a window.
 #[must_use]
 pub fn is_daily(headers: &HeaderMap, body: &[u8]) -> bool {
-    let spent = headers.get("x-daily-ratelimit-token-remaining").is_some_and(|left| left.as_bytes() == b"0");
+    let spent = headers
+        .get("x-daily-ratelimit-token-remaining")
+        .is_some_and(|left| left.as_bytes() == b"0");
     let start = &body[..body.len().min(512)];
     let named = start.windows(5).any(|word| word.eq_ignore_ascii_case(b"daily"));
     spent || named || pause(headers).is_some_and(|pause| pause > LONGEST_BURST)
@@ -128,7 +133,10 @@ pub fn pause(headers: &HeaderMap) -> Option<Duration> {
     retry_after::parse(text, wall_clock(), Duration::from_secs(366 * 24 * 60 * 60))
 }
 
-#[allow(clippy::disallowed_methods, reason = "a date on the wire can only be held against the wall clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a date on the wire can only be held against the wall clock"
+)]
 fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
@@ -169,7 +177,11 @@ impl PipedriveClassifier {
         }
         if status == StatusCode::TOO_MANY_REQUESTS && is_daily(headers, response.body()) {
             let after = pause(headers);
-            return if after.is_some() { Verdict::Retry { class: Class::Quota, after } } else { Verdict::never(Class::Quota) };
+            return if after.is_some() {
+                Verdict::Retry { class: Class::Quota, after }
+            } else {
+                Verdict::never(Class::Quota)
+            };
         }
         if is_ban(status, headers) {
             return Verdict::never(Class::Banned);
@@ -179,7 +191,11 @@ impl PipedriveClassifier {
 }
 
 impl Classify<Request<Bytes>, Response<Bytes>> for PipedriveClassifier {
-    fn classify(&self, _: &Request<Bytes>, outcome: Result<&Response<Bytes>, &BoxError>) -> Verdict {
+    fn classify(
+        &self,
+        _: &Request<Bytes>,
+        outcome: Result<&Response<Bytes>, &BoxError>,
+    ) -> Verdict {
         match outcome {
             Ok(response) => self.judge(response),
             Err(error) => network(&**error),
@@ -199,7 +215,9 @@ fn network(error: &(dyn StdError + 'static)) -> Verdict {
     match fault(error) {
         ConnectionFault::Tls => Verdict::never(Class::Connect),
         ConnectionFault::UnknownHost | ConnectionFault::Refused => Verdict::retry(Class::Connect),
-        _ if find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect()) => {
+        _ if find::<hyper_util::client::legacy::Error>(error)
+            .is_some_and(|error| error.is_connect()) =>
+        {
             Verdict::retry(Class::Connect)
         }
         _ => Verdict::retry(Class::Connection),
@@ -242,12 +260,16 @@ pub(crate) fn fault(error: &(dyn StdError + 'static)) -> ConnectionFault {
 }
 
 /// An error of that type among an error and its causes.
-pub(crate) fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+pub(crate) fn find<'a, E: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a E> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// An error and its causes. An `io::Error` that wraps another would hide it, so it is looked into.
-pub(crate) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn StdError + 'static) = *error;
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -292,7 +314,11 @@ mod tests {
         for (status, kind, body) in [
             (200, JSON, r#"{"success":true,"data":[]}"#),
             (201, JSON, r#"{"status":"ok","success":true,"data":{"id":1}}"#),
-            (200, JSON, r#"{"success":true,"data":null,"additional_data":{"pagination":{"start":0}}}"#),
+            (
+                200,
+                JSON,
+                r#"{"success":true,"data":null,"additional_data":{"pagination":{"start":0}}}"#,
+            ),
             (200, JSON, r#"{"status":"ok"}"#),
             (200, "application/octet-stream", "bytes"),
             (204, JSON, ""),
@@ -303,9 +329,11 @@ mod tests {
 
     #[test]
     fn the_two_kinds_of_429_are_told_apart() {
-        let burst = answer(429, JSON, r#"{"success":false,"error":"request over limit","errorCode":429}"#);
+        let burst =
+            answer(429, JSON, r#"{"success":false,"error":"request over limit","errorCode":429}"#);
         assert_eq!(verdict(&burst), Verdict::retry(Class::RateLimit));
-        let mut day = answer(429, JSON, r#"{"success":false,"error":"daily request budget exceeded"}"#);
+        let mut day =
+            answer(429, JSON, r#"{"success":false,"error":"daily request budget exceeded"}"#);
         assert_eq!(verdict(&day), Verdict::never(Class::Quota));
         day.headers_mut().insert("retry-after", "3939".parse().unwrap());
         let after = Some(Duration::from_secs(3939));
@@ -318,17 +346,26 @@ mod tests {
     #[test]
     fn the_edges_page_is_a_ban_and_the_apis_403_is_not() {
         assert_eq!(verdict(&answer(403, "text/html", "<html>")), Verdict::never(Class::Banned));
-        assert_eq!(verdict(&answer(403, JSON, r#"{"success":false}"#)), Verdict::never(Class::Forbidden));
+        assert_eq!(
+            verdict(&answer(403, JSON, r#"{"success":false}"#)),
+            Verdict::never(Class::Forbidden)
+        );
         assert_eq!(verdict(&answer(502, "text/html", "<html>")), Verdict::retry(Class::Server));
     }
 
     #[test]
     fn statuses_are_classed_as_agreed() {
         for status in [408, 500, 502, 503, 504, 524] {
-            assert!(matches!(verdict(&answer(status, JSON, "{}")), Verdict::Retry { .. }), "{status}");
+            assert!(
+                matches!(verdict(&answer(status, JSON, "{}")), Verdict::Retry { .. }),
+                "{status}"
+            );
         }
         for status in [400, 401, 402, 403, 404, 405, 410, 415, 422, 501] {
-            assert!(matches!(verdict(&answer(status, JSON, "{}")), Verdict::Never { .. }), "{status}");
+            assert!(
+                matches!(verdict(&answer(status, JSON, "{}")), Verdict::Never { .. }),
+                "{status}"
+            );
         }
     }
 
@@ -336,10 +373,14 @@ mod tests {
     fn network_errors_are_told_apart() {
         let io = |kind| BoxError::from(io::Error::from(kind));
         assert_eq!(network(&*io(io::ErrorKind::ConnectionRefused)), Verdict::retry(Class::Connect));
-        assert_eq!(network(&*io(io::ErrorKind::ConnectionReset)), Verdict::retry(Class::Connection));
+        assert_eq!(
+            network(&*io(io::ErrorKind::ConnectionReset)),
+            Verdict::retry(Class::Connection)
+        );
         let elapsed: BoxError = tower::timeout::error::Elapsed::new().into();
         assert_eq!(network(&*elapsed), Verdict::retry(Class::Timeout));
-        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let certificate =
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let certificate: BoxError = io::Error::other(certificate).into();
         assert_eq!(network(&*certificate), Verdict::never(Class::Connect));
         assert_eq!(fault(&*certificate), ConnectionFault::Tls);

@@ -1,6 +1,6 @@
 //! The typed client.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,8 +12,8 @@ use tower::util::BoxCloneSyncService;
 use tower_adaptive_page::{PageController, Position};
 use tower_circuit::Circuit;
 use tower_health::{Check, Health, ProbeStatus};
-use tower_retry_classify::RetryStats;
 use tower_ratelimit_tokens::{Lease, Limiter};
+use tower_retry_classify::RetryStats;
 use tower_service::Service;
 
 use crate::{
@@ -157,7 +157,8 @@ impl Client {
         let row = self.fetch(self.requests.plain("/api/v1/users/me")?, page::one).await?;
         let known: Known = row.parse().unwrap_or_default();
         let RowId::Number(id) = row.id else {
-            return Err(Error::new(ErrorKind::Garbled, Context::default()).message("the user has no number"));
+            return Err(Error::new(ErrorKind::Garbled, Context::default())
+                .message("the user has no number"));
         };
         Ok(Me {
             id,
@@ -198,14 +199,9 @@ impl Client {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Unsupported`] where the API cannot give one; see [`Error`].
-    pub fn get(
-        &self,
-        entity: Entity,
-        id: impl Into<RowId>,
-    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
-        let request = self.requests.record(entity, Action::Get, Some(&id.into()), None);
-        let this = self.clone();
-        async move { this.fetch(request?, page::one).await }
+    pub async fn get(&self, entity: Entity, id: impl Into<RowId>) -> Result<Row, Error> {
+        let request = self.requests.record(entity, Action::Get, Some(&id.into()), None)?;
+        self.fetch(request, page::one).await
     }
 
     /// A new record. It is sent once only, unless the server surely did not act on it.
@@ -213,12 +209,12 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn create(
+    pub async fn create(
         &self,
         entity: Entity,
-        record: &impl Serialize,
-    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
-        self.write(entity, Action::Create, None, record)
+        record: &(impl Serialize + Sync),
+    ) -> Result<Row, Error> {
+        self.write(entity, Action::Create, None, record).await
     }
 
     /// A change of a record: the fields that are given, and no others. Version 2 takes it by PATCH, which is sent
@@ -227,13 +223,13 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn update(
+    pub async fn update(
         &self,
         entity: Entity,
         id: impl Into<RowId>,
-        change: &impl Serialize,
-    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
-        self.write(entity, Action::Update, Some(id.into()), change)
+        change: &(impl Serialize + Sync),
+    ) -> Result<Row, Error> {
+        self.write(entity, Action::Update, Some(&id.into()), change).await
     }
 
     /// Removes a record; most kinds can be brought back for 30 days.
@@ -241,14 +237,9 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn delete(
-        &self,
-        entity: Entity,
-        id: impl Into<RowId>,
-    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
-        let request = self.requests.record(entity, Action::Delete, Some(&id.into()), None);
-        let api = self.api.clone();
-        async move { api.send(request?).await.map(drop) }
+    pub async fn delete(&self, entity: Entity, id: impl Into<RowId>) -> Result<(), Error> {
+        let request = self.requests.record(entity, Action::Delete, Some(&id.into()), None)?;
+        self.api.clone().send(request).await.map(drop)
     }
 
     /// Any other request, through the same stack. A URI without a host goes to the configured one.
@@ -260,17 +251,16 @@ impl Client {
         self.api.clone().send(self.requests.adopt(request)?).await
     }
 
-    fn write(
+    async fn write(
         &self,
         entity: Entity,
         action: Action,
-        id: Option<RowId>,
-        record: &impl Serialize,
-    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static {
-        let request = json(entity, action, record)
-            .and_then(|body| self.requests.record(entity, action, id.as_ref(), Some(body)));
-        let this = self.clone();
-        async move { this.fetch(request?, page::one).await }
+        id: Option<&RowId>,
+        record: &(impl Serialize + Sync),
+    ) -> Result<Row, Error> {
+        let body = json(entity, action, record)?;
+        let request = self.requests.record(entity, action, id, Some(body))?;
+        self.fetch(request, page::one).await
     }
 
     async fn fetch<T>(
@@ -296,7 +286,11 @@ impl Client {
 impl Client {
     pub(crate) fn assemble<S>(config: Config, parts: Parts, stack: S) -> Result<Self, ConfigError>
     where
-        S: Service<Request<Bytes>, Response = Response<Bytes>, Error = BoxError> + Clone + Send + Sync + 'static,
+        S: Service<Request<Bytes>, Response = Response<Bytes>, Error = BoxError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send + 'static,
     {
         let api = Api::new(BoxCloneSyncService::new(stack), parts.pages.clone());

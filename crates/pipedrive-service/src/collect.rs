@@ -140,7 +140,8 @@ impl Gathered {
             Self::Nothing => *self = Self::One(data.copy_to_bytes(data.remaining())),
             Self::One(first) => {
                 let guess = usize::try_from(guess.min(LARGEST_GUESS)).unwrap_or(0);
-                let mut all = BytesMut::with_capacity(guess.max(2 * (first.len() + data.remaining())));
+                let mut all =
+                    BytesMut::with_capacity(guess.max(2 * (first.len() + data.remaining())));
                 all.extend_from_slice(first);
                 while data.has_remaining() {
                     let chunk = data.chunk();
@@ -207,7 +208,11 @@ where
                             gathered.push(data, guess);
                         }
                         Some(Err(error)) => {
-                            break Err(BodyBroken { received: gathered.len(), source: error.into() }.into());
+                            break Err(BodyBroken {
+                                received: gathered.len(),
+                                source: error.into(),
+                            }
+                            .into());
                         }
                         None => {
                             let parts = parts.take().expect("taken only when the state is left");

@@ -185,14 +185,19 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let file = load::read_file(sources, sources.variable(FILE_VARIABLE))?;
         let mut problems = Vec::new();
-        let in_file = file.as_ref().and_then(|(_, root)| root.get("profile")).and_then(toml::Value::as_str);
-        let profile = sources.profile.as_deref().or_else(|| sources.variable(PROFILE_VARIABLE)).or(in_file);
+        let in_file =
+            file.as_ref().and_then(|(_, root)| root.get("profile")).and_then(toml::Value::as_str);
+        let profile =
+            sources.profile.as_deref().or_else(|| sources.variable(PROFILE_VARIABLE)).or(in_file);
         let profile = match profile.unwrap_or("production") {
             "prod" => "production",
             "dev" => "development",
             other => other,
         };
-        let sections = file.as_ref().and_then(|(_, root)| root.get("profiles")).and_then(toml::Value::as_table);
+        let sections = file
+            .as_ref()
+            .and_then(|(_, root)| root.get("profiles"))
+            .and_then(toml::Value::as_table);
         let known = table::PROFILES.iter().any(|(name, _)| *name == profile)
             || sections.is_some_and(|sections| sections.contains_key(profile));
         if !known {
@@ -201,7 +206,8 @@ impl Config {
             )));
         }
         let file = file.as_ref().map(|(name, root)| (name.as_str(), root));
-        let resolved = Resolved::new(SETTINGS, table::PROFILES, profile, file, sources, &mut problems);
+        let resolved =
+            Resolved::new(SETTINGS, table::PROFILES, profile, file, sources, &mut problems);
         let unknown = view::unknown_variables(sources);
         // Values that fit alone may not fit together; values that do not fit fall back to their defaults, which do.
         let config = Self::assemble(profile.to_owned(), resolved, unknown, &mut problems);
@@ -209,7 +215,12 @@ impl Config {
         Ok(config)
     }
 
-    fn assemble(profile: String, r: Resolved, unknown: Vec<String>, problems: &mut Vec<Problem>) -> Self {
+    fn assemble(
+        profile: String,
+        r: Resolved,
+        unknown: Vec<String>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let base_url = base_url(&r, problems);
         let percent = |key| u8::try_from(r.number(key)).unwrap_or(100);
         let small = |key| u32::try_from(r.number(key)).unwrap_or(u32::MAX);
@@ -221,7 +232,11 @@ impl Config {
         let config = Self {
             profile,
             api_token: r.secret("connection.api_token").cloned(),
-            auth: if text("connection.auth") == "oauth" { AuthKind::OAuth } else { AuthKind::ApiToken },
+            auth: if text("connection.auth") == "oauth" {
+                AuthKind::OAuth
+            } else {
+                AuthKind::ApiToken
+            },
             base_url,
             transport: TransportConfig {
                 ca_file: r.text("connection.ca_file").map(PathBuf::from),
@@ -236,7 +251,8 @@ impl Config {
             account: Account {
                 plan: r.text("account.plan").and_then(Plan::named),
                 seats: r.maybe_number("account.seats"),
-                reset_time_zone: TimeZone::get(text("account.reset_time_zone")).unwrap_or(TimeZone::UTC),
+                reset_time_zone: TimeZone::get(text("account.reset_time_zone"))
+                    .unwrap_or(TimeZone::UTC),
                 reset_time: text("account.reset_time").parse().unwrap_or(Time::midnight()),
             },
             rate_limiting: RateLimiting {
@@ -260,17 +276,27 @@ impl Config {
                     _ => Backoff::Exponential,
                 },
                 jitter_factor: r.fraction("robustness.error_handling.jitter_factor"),
-                circuit_breaker_enabled: r.flag("robustness.error_handling.circuit_breaker_enabled"),
-                circuit_breaker_threshold: small("robustness.error_handling.circuit_breaker_threshold"),
-                circuit_breaker_timeout: r.time("robustness.error_handling.circuit_breaker_timeout"),
+                circuit_breaker_enabled: r
+                    .flag("robustness.error_handling.circuit_breaker_enabled"),
+                circuit_breaker_threshold: small(
+                    "robustness.error_handling.circuit_breaker_threshold",
+                ),
+                circuit_breaker_timeout: r
+                    .time("robustness.error_handling.circuit_breaker_timeout"),
                 half_open_max_requests: small("robustness.error_handling.half_open_max_requests"),
                 request_timeout: r.time("robustness.error_handling.request_timeout"),
             },
             memory_management: MemoryManagement {
                 adaptive_pagination: r.flag("robustness.memory_management.adaptive_pagination"),
-                memory_threshold_percent: percent("robustness.memory_management.memory_threshold_percent"),
-                alert_threshold_percent: percent("robustness.memory_management.alert_threshold_percent"),
-                critical_threshold_percent: percent("robustness.memory_management.critical_threshold_percent"),
+                memory_threshold_percent: percent(
+                    "robustness.memory_management.memory_threshold_percent",
+                ),
+                alert_threshold_percent: percent(
+                    "robustness.memory_management.alert_threshold_percent",
+                ),
+                critical_threshold_percent: percent(
+                    "robustness.memory_management.critical_threshold_percent",
+                ),
                 min_batch_size: small("robustness.memory_management.min_batch_size"),
                 max_batch_size: small("robustness.memory_management.max_batch_size"),
                 force_gc: r.flag("robustness.memory_management.force_gc"),
@@ -284,13 +310,16 @@ impl Config {
                     .unwrap_or(Entity::Currencies),
                 check_timeout: r.time("robustness.health_monitoring.check_timeout"),
                 failure_threshold: small("robustness.health_monitoring.failure_threshold"),
-                degradation_threshold: r.time("robustness.health_monitoring.degradation_threshold_ms"),
+                degradation_threshold: r
+                    .time("robustness.health_monitoring.degradation_threshold_ms"),
                 cache_ttl: r.time("robustness.health_monitoring.cache_ttl"),
             },
             monitoring: Monitoring {
                 enabled: r.flag("robustness.monitoring.enabled"),
                 performance_logging: r.flag("robustness.monitoring.performance_logging"),
-                failure_rate_threshold: r.number("robustness.monitoring.failure_rate_threshold") as f64 / 100.0,
+                failure_rate_threshold: r.number("robustness.monitoring.failure_rate_threshold")
+                    as f64
+                    / 100.0,
             },
             enabled_entities: entities(&r.names("sync.enabled_entities")),
             resolved: r,
@@ -306,7 +335,9 @@ impl Config {
         let mut below = |low: &str, low_value: u128, high: &str, high_value: u128, equal: bool| {
             if low_value > high_value || (low_value == high_value && !equal) {
                 let relation = if equal { "at most" } else { "below" };
-                problems.push(Problem::said(format!("{low} ({low_value}) must be {relation} {high} ({high_value})")));
+                problems.push(Problem::said(format!(
+                    "{low} ({low_value}) must be {relation} {high} ({high_value})"
+                )));
             }
         };
         let (shrink, alert, pause) = (
@@ -314,8 +345,20 @@ impl Config {
             memory.alert_threshold_percent.into(),
             memory.critical_threshold_percent.into(),
         );
-        below("PIPEDRIVE_MEMORY_THRESHOLD", shrink, "PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert, false);
-        below("PIPEDRIVE_MEMORY_ALERT_THRESHOLD", alert, "PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD", pause, false);
+        below(
+            "PIPEDRIVE_MEMORY_THRESHOLD",
+            shrink,
+            "PIPEDRIVE_MEMORY_ALERT_THRESHOLD",
+            alert,
+            false,
+        );
+        below(
+            "PIPEDRIVE_MEMORY_ALERT_THRESHOLD",
+            alert,
+            "PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD",
+            pause,
+            false,
+        );
         let (least, most) = (memory.min_batch_size.into(), memory.max_batch_size.into());
         below("PIPEDRIVE_MIN_BATCH_SIZE", least, "PIPEDRIVE_MAX_BATCH_SIZE", most, true);
         let base = self.error_handling.base_delay.as_millis();
@@ -325,7 +368,8 @@ impl Config {
 }
 
 fn entities(names: &[String]) -> Vec<Entity> {
-    let mut wanted: Vec<Entity> = names.iter().filter_map(|name| Entity::named(name)).flatten().collect();
+    let mut wanted: Vec<Entity> =
+        names.iter().filter_map(|name| Entity::named(name)).flatten().collect();
     wanted.sort_unstable();
     wanted.dedup();
     Entity::ALL.into_iter().filter(|entity| wanted.contains(entity)).collect()
@@ -335,13 +379,21 @@ fn base_url(r: &Resolved, problems: &mut Vec<Problem>) -> Uri {
     let text = match (r.text("connection.base_url"), r.text("connection.company_domain")) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
         (None, Some(company)) => {
-            format!("https://{}.pipedrive.com", company.strip_suffix(".pipedrive.com").unwrap_or(company))
+            format!(
+                "https://{}.pipedrive.com",
+                company.strip_suffix(".pipedrive.com").unwrap_or(company)
+            )
         }
         (None, None) => "https://api.pipedrive.com".to_owned(),
     };
     let uri: Uri = text.parse().unwrap_or_else(|_| Uri::from_static("https://api.pipedrive.com"));
-    let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with("127.");
-    if uri.scheme_str() == Some("http") && !uri.host().is_some_and(local) && !r.flag("connection.allow_http") {
+    let local = |host: &str| {
+        matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with("127.")
+    };
+    if uri.scheme_str() == Some("http")
+        && !uri.host().is_some_and(local)
+        && !r.flag("connection.allow_http")
+    {
         let origin = Origin::of(&uri).map_or_else(String::new, |origin| origin.to_string());
         problems.push(Problem::said(format!(
             "{origin} would get the token without TLS; use https, or set PIPEDRIVE_ALLOW_HTTP"

@@ -15,14 +15,20 @@ const UNKNOWN_V2: u32 = 10;
 /// An operation that the table does not know is taken for a list: 20 in version 1, 10 in version 2.
 #[must_use]
 pub fn of(method: &Method, template: &str) -> u32 {
-    known(method, template)
-        .unwrap_or(if template.starts_with("/api/v2/") { UNKNOWN_V2 } else { UNKNOWN_V1 })
+    known(method, template).unwrap_or(if template.starts_with("/api/v2/") {
+        UNKNOWN_V2
+    } else {
+        UNKNOWN_V1
+    })
 }
 
 /// The tokens that an operation costs, if the table knows it.
 #[must_use]
 pub fn known(method: &Method, template: &str) -> Option<u32> {
-    TABLE.iter().find(|(verb, path, _)| *path == template && *verb == method.as_str()).map(|(_, _, cost)| *cost)
+    TABLE
+        .iter()
+        .find(|(verb, path, _)| *path == template && *verb == method.as_str())
+        .map(|(_, _, cost)| *cost)
 }
 
 /// The template that a path belongs to, and what the operation costs.
@@ -47,8 +53,11 @@ pub fn matching(method: &Method, path: &str) -> (&'static str, u32) {
         }
     };
     // A literal part wins over a place for an identifier: `/users/me` over `/users/{id}`.
-    let fits = |(verb, template, _): &&(&'static str, &'static str, u32)| *verb == method.as_str() && same(template);
-    let best = TABLE.iter().filter(fits).min_by_key(|(_, template, _)| template.matches('{').count());
+    let fits = |(verb, template, _): &&(&'static str, &'static str, u32)| {
+        *verb == method.as_str() && same(template)
+    };
+    let best =
+        TABLE.iter().filter(fits).min_by_key(|(_, template, _)| template.matches('{').count());
     match best {
         Some((_, template, cost)) => (template, *cost),
         None if second => ("/api/v2/{path}", UNKNOWN_V2),

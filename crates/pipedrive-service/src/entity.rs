@@ -102,6 +102,7 @@ pub struct Operation {
     pub cost: u32,
 }
 
+#[derive(Clone, Copy)]
 struct Facts {
     name: &'static str,
     aliases: &'static [&'static str],
@@ -154,8 +155,13 @@ impl Entity {
     ];
 
     /// The field lists, which the seeds call `custom_fields`.
-    pub const CUSTOM_FIELDS: [Self; 5] =
-        [Self::DealFields, Self::PersonFields, Self::OrganizationFields, Self::ProductFields, Self::ActivityFields];
+    pub const CUSTOM_FIELDS: [Self; 5] = [
+        Self::DealFields,
+        Self::PersonFields,
+        Self::OrganizationFields,
+        Self::ProductFields,
+        Self::ActivityFields,
+    ];
 
     #[rustfmt::skip]
     const fn facts(self) -> Facts {
@@ -333,7 +339,9 @@ mod tests {
     #[test]
     fn every_operation_has_a_cost_in_the_table() {
         for entity in Entity::ALL {
-            for action in [Action::List, Action::Get, Action::Create, Action::Update, Action::Delete] {
+            for action in
+                [Action::List, Action::Get, Action::Create, Action::Update, Action::Delete]
+            {
                 let Some(operation) = entity.operation(action) else { continue };
                 assert!(
                     costs::known(&operation.method, operation.template).is_some(),

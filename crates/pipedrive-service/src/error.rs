@@ -135,7 +135,8 @@ pub struct Context {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, context: Context) -> Self {
-        let inner = Inner { kind, context, message: None, retry_after: None, refusal: None, source: None };
+        let inner =
+            Inner { kind, context, message: None, retry_after: None, refusal: None, source: None };
         Self { inner: Box::new(inner) }
     }
 
@@ -274,33 +275,49 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match &self.inner.kind {
-            ErrorKind::RateLimit { daily: false } => "Slow down: another program spends the same burst window.",
+            ErrorKind::RateLimit { daily: false } => {
+                "Slow down: another program spends the same burst window."
+            }
             ErrorKind::RateLimit { daily: true } | ErrorKind::BudgetExhausted { .. } => {
                 "Wait for the reset of the daily token budget, or buy more tokens in Pipedrive's company settings."
             }
-            ErrorKind::Banned => "Stop all programs that use this token for some minutes; the edge has blocked it.",
+            ErrorKind::Banned => {
+                "Stop all programs that use this token for some minutes; the edge has blocked it."
+            }
             ErrorKind::Auth { status } if *status == StatusCode::UNAUTHORIZED => {
                 "Check PIPEDRIVE_API_TOKEN; a token is shown under personal preferences, API, in Pipedrive."
             }
-            ErrorKind::Auth { .. } => "Ask an administrator: the user behind the token lacks a permission or a scope.",
+            ErrorKind::Auth { .. } => {
+                "Ask an administrator: the user behind the token lacks a permission or a scope."
+            }
             ErrorKind::Quota => "The Pipedrive account is not open; see its billing settings.",
             ErrorKind::NotFound { .. } => "Check the identifier; the record may have been deleted.",
-            ErrorKind::BadRequest { .. } => "Correct the request; the answer's text says what is wrong with it.",
+            ErrorKind::BadRequest { .. } => {
+                "Correct the request; the answer's text says what is wrong with it."
+            }
             ErrorKind::Server { .. } | ErrorKind::Timeout | ErrorKind::CircuitOpen => {
                 "Pipedrive has trouble; try again later and see its status page."
             }
-            ErrorKind::Garbled => "Check that the base URL is Pipedrive's and that no proxy answers in its place.",
+            ErrorKind::Garbled => {
+                "Check that the base URL is Pipedrive's and that no proxy answers in its place."
+            }
             ErrorKind::Connection(ConnectionFault::UnknownHost) => {
                 "Check PIPEDRIVE_COMPANY_DOMAIN or PIPEDRIVE_BASE_URL for a misspelt host."
             }
-            ErrorKind::Connection(ConnectionFault::Refused) => "Check the host and port, and whether a proxy is needed.",
+            ErrorKind::Connection(ConnectionFault::Refused) => {
+                "Check the host and port, and whether a proxy is needed."
+            }
             ErrorKind::Connection(ConnectionFault::Tls) => {
                 "Check the certificate; for one of your own authority name its file in PIPEDRIVE_CA_FILE."
             }
             ErrorKind::Connection(_) => "Check the network, then try again.",
             ErrorKind::BodyTooLarge { .. } => "Ask for smaller pages, or raise PIPEDRIVE_MAX_BODY.",
-            ErrorKind::Memory { .. } => "Give the program more memory, or lower PIPEDRIVE_MAX_BATCH_SIZE.",
-            ErrorKind::NotAdmitted => "Try again after the time that is named, or allow a longer wait.",
+            ErrorKind::Memory { .. } => {
+                "Give the program more memory, or lower PIPEDRIVE_MAX_BATCH_SIZE."
+            }
+            ErrorKind::NotAdmitted => {
+                "Try again after the time that is named, or allow a longer wait."
+            }
             ErrorKind::Paging => "Start the walk again from its last position.",
             ErrorKind::WrongHost => "Build the request from the client's own base URL.",
             ErrorKind::Unsupported => "Use an operation that the API has for this kind of record.",
@@ -323,24 +340,45 @@ impl fmt::Display for Error {
             write!(f, "{} {}: ", context.method, context.template)?;
         }
         match kind {
-            ErrorKind::RateLimit { daily: false } => f.write_str("the API's burst limit was hit")?,
-            ErrorKind::RateLimit { daily: true } => f.write_str("the day's token budget is spent")?,
+            ErrorKind::RateLimit { daily: false } => {
+                f.write_str("the API's burst limit was hit")?
+            }
+            ErrorKind::RateLimit { daily: true } => {
+                f.write_str("the day's token budget is spent")?
+            }
             ErrorKind::Banned => f.write_str("the API's edge has blocked us")?,
-            ErrorKind::Auth { status } => write!(f, "the API rejected our credentials ({})", status.as_u16())?,
+            ErrorKind::Auth { status } => {
+                write!(f, "the API rejected our credentials ({})", status.as_u16())?
+            }
             ErrorKind::Quota => f.write_str("the company's account is not open (402)")?,
-            ErrorKind::NotFound { status } => write!(f, "there is no such thing ({})", status.as_u16())?,
-            ErrorKind::BadRequest { status } => write!(f, "the API rejected the request ({})", status.as_u16())?,
+            ErrorKind::NotFound { status } => {
+                write!(f, "there is no such thing ({})", status.as_u16())?
+            }
+            ErrorKind::BadRequest { status } => {
+                write!(f, "the API rejected the request ({})", status.as_u16())?
+            }
             ErrorKind::Server { status } => write!(f, "the API failed ({})", status.as_u16())?,
             ErrorKind::Garbled => f.write_str("the answer is not what the API promises")?,
-            ErrorKind::Timeout => f.write_str("no whole answer came within the request time-out")?,
+            ErrorKind::Timeout => {
+                f.write_str("no whole answer came within the request time-out")?
+            }
             ErrorKind::Connection(fault) => write!(f, "{fault}")?,
-            ErrorKind::BodyTooLarge { limit } => write!(f, "the answer is longer than the {limit} bytes allowed")?,
+            ErrorKind::BodyTooLarge { limit } => {
+                write!(f, "the answer is longer than the {limit} bytes allowed")?
+            }
             ErrorKind::Memory { used, limit } => {
-                write!(f, "memory is at its critical threshold: {used} of {limit} bytes are in use")?;
+                write!(
+                    f,
+                    "memory is at its critical threshold: {used} of {limit} bytes are in use"
+                )?;
             }
             ErrorKind::CircuitOpen => f.write_str("not sent: the circuit is open")?,
-            ErrorKind::BudgetExhausted { budget } => write!(f, "not sent: the {budget} budget is spent")?,
-            ErrorKind::NotAdmitted => f.write_str("not sent: the limiter could not admit it in time")?,
+            ErrorKind::BudgetExhausted { budget } => {
+                write!(f, "not sent: the {budget} budget is spent")?
+            }
+            ErrorKind::NotAdmitted => {
+                f.write_str("not sent: the limiter could not admit it in time")?
+            }
             ErrorKind::Paging => f.write_str("the walk cannot go on")?,
             ErrorKind::WrongHost => f.write_str("not sent: the host is not the configured one")?,
             ErrorKind::Unsupported => f.write_str("the API has no such operation")?,
@@ -351,7 +389,11 @@ impl fmt::Display for Error {
             write!(f, ": {message}")?;
         }
         if let Some(after) = retry_after {
-            write!(f, "; try again in {} s", after.as_secs() + u64::from(after.subsec_nanos() > 0))?;
+            write!(
+                f,
+                "; try again in {} s",
+                after.as_secs() + u64::from(after.subsec_nanos() > 0)
+            )?;
         }
         if let Some(refusal) = refusal {
             write!(f, "; not tried again: {refusal}")?;

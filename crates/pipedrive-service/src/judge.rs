@@ -87,10 +87,18 @@ mod tests {
     fn answers_speak_for_or_against_the_api() {
         for status in [200, 400, 401, 402, 403, 404, 422, 501] {
             let body = r#"{"success":true,"data":[]}"#;
-            assert_eq!(works(Ok(&answer(status, "application/json", body))), Some(true), "{status}");
+            assert_eq!(
+                works(Ok(&answer(status, "application/json", body))),
+                Some(true),
+                "{status}"
+            );
         }
         for status in [408, 500, 502, 503, 504, 524] {
-            assert_eq!(works(Ok(&answer(status, "application/json", "{}"))), Some(false), "{status}");
+            assert_eq!(
+                works(Ok(&answer(status, "application/json", "{}"))),
+                Some(false),
+                "{status}"
+            );
         }
         assert_eq!(works(Ok(&answer(200, "text/html", "<html>"))), Some(false));
         assert_eq!(works(Ok(&answer(429, "application/json", "{}"))), None);

@@ -190,7 +190,9 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
     let paged = envelope.additional_data.as_ref().is_some_and(|more| more.pagination.is_some());
     let data = match data(&envelope) {
         // Version 1 writes null for a list of nothing, and says that no page follows.
-        Err(Garbled::NoData) if paged => return Ok(List { rows: Vec::new(), next: Next::End, bytes: body.len() }),
+        Err(Garbled::NoData) if paged => {
+            return Ok(List { rows: Vec::new(), next: Next::End, bytes: body.len() });
+        }
         data => data?,
     };
     let raws: Vec<&RawValue> = if entity == Entity::Goals {
@@ -259,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_list_without_additional_data_has_ended() {
-        for tail in ["", r#","additional_data":null"#, r#","additional_data":{"next_cursor":null}"#] {
+        for tail in ["", r#","additional_data":null"#, r#","additional_data":{"next_cursor":null}"#]
+        {
             let body = Bytes::from(format!(r#"{{"success":true,"data":[]{tail}}}"#));
             assert_eq!(list(Entity::Persons, &body).unwrap().next, Next::End, "{tail}");
         }
@@ -284,14 +287,17 @@ mod tests {
             br#"{"success":true,"statusCode":20000,"data":{"goals":[{"id":"5d2f","title":"more"}]}}"#,
         );
         assert_eq!(list(Entity::Goals, &goals).unwrap().rows[0].id, RowId::from("5d2f"));
-        let fields = Bytes::from_static(br#"{"success":true,"data":[{"field_name":"Title","field_code":"title"}]}"#);
+        let fields = Bytes::from_static(
+            br#"{"success":true,"data":[{"field_name":"Title","field_code":"title"}]}"#,
+        );
         assert_eq!(list(Entity::DealFields, &fields).unwrap().rows[0].id, RowId::from("title"));
     }
 
     #[test]
     fn null_data_truncation_and_refusal_are_told_apart() {
         let garbled = |text: &'static str| {
-            let error = list(Entity::Deals, &Bytes::from_static(text.as_bytes())).map(|_| ()).unwrap_err();
+            let error =
+                list(Entity::Deals, &Bytes::from_static(text.as_bytes())).map(|_| ()).unwrap_err();
             error.downcast::<Garbled>().unwrap()
         };
         assert!(matches!(*garbled(r#"{"success":true,"data":null}"#), Garbled::NoData));
@@ -302,7 +308,8 @@ mod tests {
 
     #[test]
     fn identifiers_sort_by_value() {
-        let mut ids: Vec<RowId> = ["b", "10", "9", "a"].iter().map(|text| text.parse().unwrap()).collect();
+        let mut ids: Vec<RowId> =
+            ["b", "10", "9", "a"].iter().map(|text| text.parse().unwrap()).collect();
         ids.sort();
         assert_eq!(ids, [RowId::Number(9), RowId::Number(10), RowId::from("a"), RowId::from("b")]);
     }

@@ -28,7 +28,9 @@ impl HealthProbe {
         let entity: Entity = settings.health_endpoint;
         let query = ListQuery::new().within(settings.check_timeout);
         let make: MakeRequest = Box::new(move || {
-            requests.page(entity, &query, &Position::Start, 1).expect("the first page of a list can always be asked for")
+            requests
+                .page(entity, &query, &Position::Start, 1)
+                .expect("the first page of a list can always be asked for")
         });
         let prober = Prober::builder("pipedrive", api, make)
             .judge(judge as JudgeFn)
@@ -54,7 +56,11 @@ impl HealthProbe {
 fn judge(outcome: Result<&Response<Bytes>, &Error>) -> Verdict {
     match outcome {
         Ok(_) => Verdict::Good,
-        Err(error) if error.is_local() || matches!(error.kind(), crate::ErrorKind::RateLimit { .. }) => Verdict::Ignore,
+        Err(error)
+            if error.is_local() || matches!(error.kind(), crate::ErrorKind::RateLimit { .. }) =>
+        {
+            Verdict::Ignore
+        }
         Err(_) => Verdict::Bad,
     }
 }

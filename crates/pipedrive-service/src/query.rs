@@ -82,13 +82,18 @@ impl ListQuery {
     pub(crate) fn parameters(&self, entity: Entity) -> Vec<(String, String)> {
         let mut pairs = Vec::with_capacity(6 + self.parameters.len());
         if let (Some(since), true) = (self.updated_since, entity.incremental()) {
-            pairs.push(("updated_since".to_owned(), since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
+            pairs.push((
+                "updated_since".to_owned(),
+                since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            ));
         }
         let field = match self.sort {
             Sort::Unsorted => None,
             _ if !sortable(entity) => None,
             Sort::UpdateTime => Some("update_time"),
-            Sort::Auto if self.updated_since.is_some() && entity.incremental() => Some("update_time"),
+            Sort::Auto if self.updated_since.is_some() && entity.incremental() => {
+                Some("update_time")
+            }
             Sort::Auto | Sort::Id => Some("id"),
         };
         match (field, entity.version()) {
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn updated_since_has_no_fraction_and_is_left_out_where_it_would_be_rejected() {
-        let query = ListQuery::new().updated_since("2026-02-10T11:00:42.511Z".parse::<Timestamp>().unwrap());
+        let query = ListQuery::new()
+            .updated_since("2026-02-10T11:00:42.511Z".parse::<Timestamp>().unwrap());
         assert_eq!(
             text(&query, Entity::Persons),
             "updated_since=2026-02-10T11:00:42Z&sort_by=update_time&sort_direction=asc"

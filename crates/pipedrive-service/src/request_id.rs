@@ -19,6 +19,10 @@ use crate::call::Call;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A fresh id: 32 hexadecimal digits, the first half random per process, the second counted and scrambled.
+///
+/// # Panics
+///
+/// Never: hexadecimal digits are a header value.
 #[must_use]
 pub fn fresh() -> HeaderValue {
     static PROCESS: OnceLock<(RandomState, u64)> = OnceLock::new();
@@ -82,7 +86,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         if !request.headers().contains_key(X_REQUEST_ID) {
-            let id = request.extensions().get::<Call>().map_or_else(fresh, |call| call.request_id().clone());
+            let id = request
+                .extensions()
+                .get::<Call>()
+                .map_or_else(fresh, |call| call.request_id().clone());
             request.headers_mut().insert(X_REQUEST_ID, id);
         }
         self.inner.call(request)
@@ -104,9 +111,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_calls_id_is_used_and_the_callers_own_is_kept() {
-        let mut echo = RequestIdLayer::new().layer(tower::service_fn(|request: Request<()>| async move {
-            Ok::<_, std::convert::Infallible>(request.headers()[X_REQUEST_ID].clone())
-        }));
+        let mut echo =
+            RequestIdLayer::new().layer(tower::service_fn(|request: Request<()>| async move {
+                Ok::<_, std::convert::Infallible>(request.headers()[X_REQUEST_ID].clone())
+            }));
         let call = Call::builder("/x").build();
         let mut request = Request::new(());
         request.extensions_mut().insert(call.clone());

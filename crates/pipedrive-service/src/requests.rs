@@ -56,7 +56,8 @@ impl Requests {
     ) -> Result<Request<Bytes>, Error> {
         let operation = entity.operation(Action::List).expect("every kind has a list");
         let context = context(&operation);
-        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+        let encode =
+            |text: &str| byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
         let pairs: Vec<String> = query
             .parameters(entity)
             .iter()
@@ -106,11 +107,15 @@ impl Requests {
         let context = context(&operation);
         let mut path = self.path(operation.template).to_owned();
         if let Some(id) = id {
-            let id = byte_serialize(id.to_string().as_bytes()).collect::<String>().replace('+', "%20");
+            let id =
+                byte_serialize(id.to_string().as_bytes()).collect::<String>().replace('+', "%20");
             if matches!(id.as_str(), "" | "." | "..") {
-                return Err(Error::new(ErrorKind::Invalid, context).message("that is no identifier"));
+                return Err(
+                    Error::new(ErrorKind::Invalid, context).message("that is no identifier")
+                );
             }
-            let open = path.find('{').expect("the template of one record has a place for its identifier");
+            let open =
+                path.find('{').expect("the template of one record has a place for its identifier");
             path.replace_range(open.., &id);
         }
         let uri = self.uri(&path, &context)?;
@@ -141,13 +146,18 @@ impl Requests {
 
     fn path<'a>(&self, template: &'a str) -> &'a str {
         let common = self.base.host() == Some(COMMON_HOST);
-        template.strip_prefix("/api").filter(|rest| common && rest.starts_with("/v1/")).unwrap_or(template)
+        template
+            .strip_prefix("/api")
+            .filter(|rest| common && rest.starts_with("/v1/"))
+            .unwrap_or(template)
     }
 
     fn uri(&self, path: &str, context: &Context) -> Result<Uri, Error> {
         let mut parts = self.base.clone().into_parts();
-        let invalid = |error: http::Error| Error::new(ErrorKind::Invalid, context.clone()).because(error);
-        parts.path_and_query = Some(path.parse().map_err(|error| invalid(http::Error::from(error)))?);
+        let invalid =
+            |error: http::Error| Error::new(ErrorKind::Invalid, context.clone()).because(error);
+        parts.path_and_query =
+            Some(path.parse().map_err(|error| invalid(http::Error::from(error)))?);
         Uri::from_parts(parts).map_err(|error| invalid(error.into()))
     }
 }
@@ -161,7 +171,9 @@ fn request(method: Method, uri: Uri, body: Bytes, call: Call) -> Request<Bytes> 
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
-    request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
+    request
+        .headers_mut()
+        .insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
     if has_body {
         let json = header::HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -171,9 +183,14 @@ fn request(method: Method, uri: Uri, body: Bytes, call: Call) -> Request<Bytes> 
 }
 
 /// A record as JSON.
-pub(crate) fn json(entity: Entity, action: Action, record: &impl Serialize) -> Result<Bytes, Error> {
+pub(crate) fn json(
+    entity: Entity,
+    action: Action,
+    record: &impl Serialize,
+) -> Result<Bytes, Error> {
     serde_json::to_vec(record).map(Bytes::from).map_err(|error| {
-        let context = entity.operation(action).map_or_else(Context::default, |operation| context(&operation));
+        let context =
+            entity.operation(action).map_or_else(Context::default, |operation| context(&operation));
         Error::new(ErrorKind::Invalid, context).because(error)
     })
 }
@@ -200,7 +217,10 @@ mod tests {
             "https://acme.pipedrive.com/api/v2/deals?sort_by=id&sort_direction=asc&cursor=a%2B%2F%3D&limit=500"
         );
         let files = page(&acme, Entity::Files, &Position::Offset(100));
-        assert_eq!(*files.uri(), "https://acme.pipedrive.com/api/v1/files?sort=id%20ASC&start=100&limit=100");
+        assert_eq!(
+            *files.uri(),
+            "https://acme.pipedrive.com/api/v1/files?sort=id%20ASC&start=100&limit=100"
+        );
         let users = page(&acme, Entity::Users, &Position::Start);
         assert_eq!(*users.uri(), "https://acme.pipedrive.com/api/v1/users");
         assert!(acme.page(Entity::Deals, &ListQuery::new(), &Position::Offset(1), 1).is_err());
@@ -209,8 +229,12 @@ mod tests {
     #[test]
     fn the_common_host_knows_version_one_by_another_path() {
         let common = requests(&[]);
-        assert_eq!(*page(&common, Entity::Users, &Position::Start).uri(), "https://api.pipedrive.com/v1/users");
-        let deal = common.record(Entity::Deals, Action::Get, Some(&RowId::Number(7)), None).unwrap();
+        assert_eq!(
+            *page(&common, Entity::Users, &Position::Start).uri(),
+            "https://api.pipedrive.com/v1/users"
+        );
+        let deal =
+            common.record(Entity::Deals, Action::Get, Some(&RowId::Number(7)), None).unwrap();
         assert_eq!(*deal.uri(), "https://api.pipedrive.com/api/v2/deals/7");
     }
 
@@ -230,7 +254,8 @@ mod tests {
             page(requests, entity, &Position::Start).extensions().get::<Call>().unwrap().cost()
         };
         assert_eq!(cost(&plain, Entity::Deals), 10);
-        let laid_over = requests(&[("PIPEDRIVE_TOKEN_COSTS", "deals=1,custom_fields=3,webhooks=1")]);
+        let laid_over =
+            requests(&[("PIPEDRIVE_TOKEN_COSTS", "deals=1,custom_fields=3,webhooks=1")]);
         assert_eq!(cost(&laid_over, Entity::Deals), 1);
         assert_eq!(cost(&laid_over, Entity::DealFields), 3);
         assert_eq!(cost(&laid_over, Entity::Notes), 20);

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use tokio::time::Instant;
 use tower::{
     Service, ServiceBuilder,
     retry::RetryLayer,
@@ -33,15 +34,13 @@ use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
 use tower_circuit::{Circuit, GateLayer, GuardLayer};
 use tower_health::{Health, HealthLayer};
 use tower_http::decompression::DecompressionLayer;
-use tower_ratelimit_tokens::{
-    Charge, EndpointId, Limiter, Outcome, Settle, TokenLimitLayer,
-};
+use tower_ratelimit_tokens::{Charge, EndpointId, Limiter, Outcome, Settle, TokenLimitLayer};
 use tower_retry_classify::{Class, Classify as _, RetryPolicy, Verdict};
 
 use crate::{
     BoxError,
     auth::AuthLayer,
-    budgets::{BurstDialect, Budgets},
+    budgets::{Budgets, BurstDialect},
     call::Call,
     classify::{PipedriveClassifier, find, inspect},
     collect::{BodyTooLarge, CollectLayer},
@@ -91,7 +90,11 @@ pub struct Parts {
 pub fn stack<T, B>(
     parts: &Parts,
     transport: T,
-) -> impl Service<ApiRequest, Response = ApiResponse, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static
+) -> impl Service<ApiRequest, Response = ApiResponse, Error = BoxError, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static
 where
     T: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
     T::Error: Into<BoxError>,
@@ -117,27 +120,33 @@ where
         .service(transport)
 }
 
-type FnLayer<A, R> = fn(A) -> R;
+/// A question about a request.
+pub type Ask<R> = fn(&ApiRequest) -> R;
+/// A change of an answer.
+pub type Change = fn(ApiResponse) -> ApiResponse;
+/// What becomes of a charge, by the outcome.
+pub type SettleFn = fn(Outcome<'_, ApiResponse>) -> Settle;
+/// A verdict on an outcome.
+pub type JudgeFn<V> = fn(Result<&ApiResponse, &BoxError>) -> V;
+/// The limiter's layer with the price `C`.
+pub type LimitLayer<C> = TokenLimitLayer<C, BurstDialect, SettleFn, Ask<Option<Instant>>>;
 
 /// Lets list requests ask for as many rows as memory allows, and halves the page when an answer was too long.
 #[must_use]
-pub fn page_size(parts: &Parts) -> AdaptivePageLayer<FnLayer2<bool>, LearnBody> {
+pub fn page_size(parts: &Parts) -> AdaptivePageLayer<Ask<bool>, LearnBody> {
     AdaptivePageLayer::new(parts.pages.clone())
         .parameter("limit")
-        .only(is_paged as FnLayer2<bool>)
+        .only(is_paged as Ask<bool>)
         .learn(LearnBody)
         .too_large(|error| find::<BodyTooLarge>(&**error).is_some())
         .enabled(parts.adapt_pages)
 }
 
-/// A question about a request.
-pub type FnLayer2<R> = fn(&ApiRequest) -> R;
-
 fn is_paged(request: &ApiRequest) -> bool {
     request.extensions().get::<Call>().is_some_and(Call::is_paged)
 }
 
-fn deadline(request: &ApiRequest) -> Option<tokio::time::Instant> {
+fn deadline(request: &ApiRequest) -> Option<Instant> {
     request.extensions().get::<Call>().and_then(Call::deadline)
 }
 
@@ -147,24 +156,22 @@ fn deadline(request: &ApiRequest) -> Option<tokio::time::Instant> {
 #[must_use = "a layer does nothing until it is applied"]
 pub fn limit(
     parts: &Parts,
-) -> TokenLimitLayer<
-    impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static,
-    BurstDialect,
-    fn(Outcome<'_, ApiResponse>) -> Settle,
-    FnLayer2<Option<tokio::time::Instant>>,
-> {
+) -> LimitLayer<impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static> {
     let price = price(&parts.limiter, &parts.budgets);
     TokenLimitLayer::new(parts.limiter.clone(), price)
         .dialect(parts.budgets.dialect())
-        .settle(settle as fn(Outcome<'_, ApiResponse>) -> Settle)
-        .deadline(deadline as FnLayer2<Option<tokio::time::Instant>>)
+        .settle(settle as SettleFn)
+        .deadline(deadline as Ask<Option<Instant>>)
         .enabled(parts.limit)
 }
 
 /// What a request costs: one of the window that it falls into, and its tokens of the day.
 ///
 /// It reads the request's [`Call`], or else the table of [`costs`] by method and path.
-pub fn price(limiter: &Limiter, budgets: &Budgets) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static {
+pub fn price(
+    limiter: &Limiter,
+    budgets: &Budgets,
+) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static {
     let mut endpoints: HashMap<&'static str, EndpointId> = HashMap::new();
     for (_, template, _) in costs::TABLE {
         endpoints.entry(template).or_insert_with(|| limiter.endpoint(template));
@@ -172,7 +179,8 @@ pub fn price(limiter: &Limiter, budgets: &Budgets) -> impl Fn(&ApiRequest) -> Ch
     let (endpoints, budgets) = (Arc::new(endpoints), budgets.clone());
     move |request| {
         let call = request.extensions().get::<Call>().map(|call| (call.template(), call.cost()));
-        let (template, tokens) = call.unwrap_or_else(|| costs::matching(request.method(), request.uri().path()));
+        let (template, tokens) =
+            call.unwrap_or_else(|| costs::matching(request.method(), request.uri().path()));
         let window = if costs::is_search(template) { budgets.search } else { budgets.burst };
         let charge = Charge::new().with(window, 1).with(budgets.day, tokens);
         endpoints.get(template).map_or(charge, |endpoint| charge.at(*endpoint))
@@ -193,25 +201,28 @@ pub fn settle(outcome: Outcome<'_, ApiResponse>) -> Settle {
 fn unsent(error: &BoxError) -> bool {
     let request = Request::new(Bytes::new());
     let verdict = PipedriveClassifier::new().classify(&request, Err(error));
-    matches!(verdict, Verdict::Retry { class: Class::Connect, .. } | Verdict::Never { class: Class::Connect })
+    matches!(
+        verdict,
+        Verdict::Retry { class: Class::Connect, .. } | Verdict::Never { class: Class::Connect }
+    )
 }
 
 /// The inner half of the circuit.
 #[must_use]
-pub fn guard(circuit: &Circuit) -> GuardLayer<fn(Result<&ApiResponse, &BoxError>) -> tower_circuit::Verdict> {
+pub fn guard(circuit: &Circuit) -> GuardLayer<JudgeFn<tower_circuit::Verdict>> {
     GuardLayer::new(circuit.clone(), judge::circuit)
 }
 
 /// The passive score.
 #[must_use]
-pub fn health(health: &Health) -> HealthLayer<fn(Result<&ApiResponse, &BoxError>) -> tower_health::Verdict> {
+pub fn health(health: &Health) -> HealthLayer<JudgeFn<tower_health::Verdict>> {
     HealthLayer::new(health.clone(), judge::health)
 }
 
 /// Notes what is wrong with a success; see [`inspect`].
 #[must_use]
-pub fn inspection() -> MapResponseLayer<FnLayer<ApiResponse, ApiResponse>> {
-    MapResponseLayer::new(inspect as FnLayer<ApiResponse, ApiResponse>)
+pub fn inspection() -> MapResponseLayer<Change> {
+    MapResponseLayer::new(inspect as Change)
 }
 
 /// Asks for gzip and unpacks it.

@@ -70,9 +70,15 @@ pub fn build(config: &TransportConfig) -> Result<HyperClient, TlsError> {
     tcp.set_keepalive(Some(config.tcp_keepalive));
     tcp.set_connect_timeout(Some(config.connect_timeout));
     let tcp = ProxyConnector::new(tcp, &config.proxy);
-    let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    let connector =
-        if config.http2 { connector.enable_http2().wrap_connector(tcp) } else { connector.wrap_connector(tcp) };
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1();
+    let connector = if config.http2 {
+        connector.enable_http2().wrap_connector(tcp)
+    } else {
+        connector.wrap_connector(tcp)
+    };
     Ok(Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         // Without it idle connections are never thrown away.

@@ -15,7 +15,6 @@ use tower_adaptive_page::{Page, Parsed, Position, Walk, WalkError, walk};
 use crate::{
     BoxError, Entity, Error, RowsPage, WalkOptions,
     api::Api,
-
     error::{Context as CallContext, from_box},
     page::{self, List},
     requests::Requests,
@@ -43,9 +42,10 @@ impl RowsWalk {
         let position = query.from.clone().unwrap_or(Position::Start);
         let limit = query.limit.unwrap_or(u32::MAX).min(entity.max_limit());
         let make = {
-            let query = query.clone();
             // A request without a call is refused where it would be sent, with a clear error.
-            move |position: &Position, rows: u32| requests.page(entity, &query, position, rows).unwrap_or_default()
+            move |position: &Position, rows: u32| {
+                requests.page(entity, &query, position, rows).unwrap_or_default()
+            }
         };
         let read = move |response: Response<Bytes>| -> Result<Parsed<List>, BoxError> {
             let mut list = page::list(entity, response.body())?;
@@ -95,6 +95,9 @@ impl Drop for RowsWalk {
 
 impl fmt::Debug for RowsWalk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowsWalk").field("list", &self.template).field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("RowsWalk")
+            .field("list", &self.template)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

@@ -13,39 +13,129 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
     ("PIPEDRIVE_DAILY_TOKEN_BUDGET", "12345", "robustness.rate_limiting.daily_budget", "12345"),
     ("PIPEDRIVE_RATE_LIMIT_MAX_DELAY", "8", "robustness.rate_limiting.max_delay", "8s"),
     ("PIPEDRIVE_RATE_LIMIT_JITTER", "false", "robustness.rate_limiting.jitter_enabled", "false"),
-    ("PIPEDRIVE_CIRCUIT_BREAKER_THRESHOLD", "7", "robustness.error_handling.circuit_breaker_threshold", "7"),
-    ("PIPEDRIVE_CIRCUIT_BREAKER_TIMEOUT", "60", "robustness.error_handling.circuit_breaker_timeout", "60s"),
-    ("PIGEON_CB_FAILURE_THRESHOLD", "9", "robustness.error_handling.circuit_breaker_threshold", "9"),
+    (
+        "PIPEDRIVE_CIRCUIT_BREAKER_THRESHOLD",
+        "7",
+        "robustness.error_handling.circuit_breaker_threshold",
+        "7",
+    ),
+    (
+        "PIPEDRIVE_CIRCUIT_BREAKER_TIMEOUT",
+        "60",
+        "robustness.error_handling.circuit_breaker_timeout",
+        "60s",
+    ),
+    (
+        "PIGEON_CB_FAILURE_THRESHOLD",
+        "9",
+        "robustness.error_handling.circuit_breaker_threshold",
+        "9",
+    ),
     ("PIGEON_CB_TIMEOUT_MS", "15000", "robustness.error_handling.request_timeout", "15s"),
-    ("PIGEON_CB_RECOVERY_TIMEOUT_MS", "60000", "robustness.error_handling.circuit_breaker_timeout", "60s"),
-    ("PIGEON_CB_HALF_OPEN_MAX_REQUESTS", "2", "robustness.error_handling.half_open_max_requests", "2"),
+    (
+        "PIGEON_CB_RECOVERY_TIMEOUT_MS",
+        "60000",
+        "robustness.error_handling.circuit_breaker_timeout",
+        "60s",
+    ),
+    (
+        "PIGEON_CB_HALF_OPEN_MAX_REQUESTS",
+        "2",
+        "robustness.error_handling.half_open_max_requests",
+        "2",
+    ),
     ("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "5", "robustness.error_handling.max_retry_attempts", "5"),
     ("PIPEDRIVE_REQUEST_TIMEOUT", "20", "robustness.error_handling.request_timeout", "20s"),
     ("PIGEON_RETRY_MAX_RETRIES", "4", "robustness.error_handling.max_retry_attempts", "4"),
     ("PIGEON_RETRY_BASE_DELAY_MS", "250", "robustness.error_handling.base_delay_ms", "250ms"),
     ("PIGEON_RETRY_MAX_DELAY_MS", "30000", "robustness.rate_limiting.max_delay", "30s"),
     ("PIGEON_RETRY_JITTER_FACTOR", "0.2", "robustness.error_handling.jitter_factor", "0.2"),
-    ("PIGEON_RETRY_BACKOFF_STRATEGY", "linear", "robustness.error_handling.backoff_strategy", "linear"),
-    ("PIPEDRIVE_HEALTH_MONITORING_ENABLED", "false", "robustness.health_monitoring.enabled", "false"),
-    ("PIPEDRIVE_HEALTH_CHECK_INTERVAL", "120", "robustness.health_monitoring.check_interval", "120s"),
+    (
+        "PIGEON_RETRY_BACKOFF_STRATEGY",
+        "linear",
+        "robustness.error_handling.backoff_strategy",
+        "linear",
+    ),
+    (
+        "PIPEDRIVE_HEALTH_MONITORING_ENABLED",
+        "false",
+        "robustness.health_monitoring.enabled",
+        "false",
+    ),
+    (
+        "PIPEDRIVE_HEALTH_CHECK_INTERVAL",
+        "120",
+        "robustness.health_monitoring.check_interval",
+        "120s",
+    ),
     ("PIPEDRIVE_HEALTH_ENDPOINT", "users", "robustness.health_monitoring.health_endpoint", "users"),
     ("PIPEDRIVE_HEALTH_CHECK_TIMEOUT", "5", "robustness.health_monitoring.check_timeout", "5s"),
-    ("PIPEDRIVE_HEALTH_FAILURE_THRESHOLD", "2", "robustness.health_monitoring.failure_threshold", "2"),
-    ("PIPEDRIVE_HEALTH_DEGRADATION_THRESHOLD", "700", "robustness.health_monitoring.degradation_threshold_ms", "700ms"),
+    (
+        "PIPEDRIVE_HEALTH_FAILURE_THRESHOLD",
+        "2",
+        "robustness.health_monitoring.failure_threshold",
+        "2",
+    ),
+    (
+        "PIPEDRIVE_HEALTH_DEGRADATION_THRESHOLD",
+        "700",
+        "robustness.health_monitoring.degradation_threshold_ms",
+        "700ms",
+    ),
     ("PIPEDRIVE_HEALTH_CACHE_TTL", "30", "robustness.health_monitoring.cache_ttl", "30s"),
-    ("PIGEON_FD_HEARTBEAT_INTERVAL_MS", "10000", "robustness.failure_detector.heartbeat_interval_ms", "10s"),
+    (
+        "PIGEON_FD_HEARTBEAT_INTERVAL_MS",
+        "10000",
+        "robustness.failure_detector.heartbeat_interval_ms",
+        "10s",
+    ),
     ("PIGEON_FD_FAILURE_THRESHOLD", "5", "robustness.failure_detector.failure_threshold", "5"),
-    ("PIGEON_FD_RESPONSE_TIMEOUT_MS", "5000", "robustness.failure_detector.response_timeout_ms", "5s"),
-    ("PIPEDRIVE_ADAPTIVE_PAGINATION", "false", "robustness.memory_management.adaptive_pagination", "false"),
-    ("PIPEDRIVE_MEMORY_THRESHOLD", "70", "robustness.memory_management.memory_threshold_percent", "70"),
+    (
+        "PIGEON_FD_RESPONSE_TIMEOUT_MS",
+        "5000",
+        "robustness.failure_detector.response_timeout_ms",
+        "5s",
+    ),
+    (
+        "PIPEDRIVE_ADAPTIVE_PAGINATION",
+        "false",
+        "robustness.memory_management.adaptive_pagination",
+        "false",
+    ),
+    (
+        "PIPEDRIVE_MEMORY_THRESHOLD",
+        "70",
+        "robustness.memory_management.memory_threshold_percent",
+        "70",
+    ),
     ("PIPEDRIVE_MIN_BATCH_SIZE", "20", "robustness.memory_management.min_batch_size", "20"),
     ("PIPEDRIVE_MAX_BATCH_SIZE", "200", "robustness.memory_management.max_batch_size", "200"),
     ("PIPEDRIVE_FORCE_GC", "false", "robustness.memory_management.force_gc", "false"),
-    ("PIPEDRIVE_MEMORY_ALERT_THRESHOLD", "90", "robustness.memory_management.alert_threshold_percent", "90"),
-    ("PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD", "97", "robustness.memory_management.critical_threshold_percent", "97"),
+    (
+        "PIPEDRIVE_MEMORY_ALERT_THRESHOLD",
+        "90",
+        "robustness.memory_management.alert_threshold_percent",
+        "90",
+    ),
+    (
+        "PIPEDRIVE_MEMORY_CRITICAL_THRESHOLD",
+        "97",
+        "robustness.memory_management.critical_threshold_percent",
+        "97",
+    ),
     ("PIPEDRIVE_MONITORING_ENABLED", "false", "robustness.monitoring.enabled", "false"),
-    ("PIPEDRIVE_PERFORMANCE_LOGGING", "false", "robustness.monitoring.performance_logging", "false"),
-    ("PIPEDRIVE_FAILURE_RATE_THRESHOLD", "25", "robustness.monitoring.failure_rate_threshold", "25"),
+    (
+        "PIPEDRIVE_PERFORMANCE_LOGGING",
+        "false",
+        "robustness.monitoring.performance_logging",
+        "false",
+    ),
+    (
+        "PIPEDRIVE_FAILURE_RATE_THRESHOLD",
+        "25",
+        "robustness.monitoring.failure_rate_threshold",
+        "25",
+    ),
     ("PIPEDRIVE_SYNC_QUEUE", "a", "jobs.sync_queue", "a"),
     ("PIPEDRIVE_WEBHOOK_QUEUE", "b", "jobs.webhook_queue", "b"),
     ("PIPEDRIVE_RETRY_QUEUE", "c", "jobs.retry_queue", "c"),
@@ -58,7 +148,12 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
     ("PIPEDRIVE_ALERT_MAIL_TO", "ops@acme.test", "alerting.channels.mail.to", "ops@acme.test"),
     ("PIPEDRIVE_ALERT_MAIL_FROM", "bot@acme.test", "alerting.channels.mail.from", "bot@acme.test"),
     ("PIPEDRIVE_ALERT_SLACK_ENABLED", "true", "alerting.channels.slack.enabled", "true"),
-    ("PIPEDRIVE_ALERT_SLACK_WEBHOOK", "https://hooks.test/x", "alerting.channels.slack.webhook", "(secret)"),
+    (
+        "PIPEDRIVE_ALERT_SLACK_WEBHOOK",
+        "https://hooks.test/x",
+        "alerting.channels.slack.webhook",
+        "(secret)",
+    ),
     ("PIPEDRIVE_ALERT_SLACK_CHANNEL", "#ops", "alerting.channels.slack.channel", "#ops"),
     ("PIPEDRIVE_ENABLED_ENTITIES", "deals,persons", "sync.enabled_entities", "deals,persons"),
     ("PIPEDRIVE_API_TOKEN", "hunter2", "connection.api_token", "(secret)"),
@@ -68,7 +163,12 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
     ("PIPEDRIVE_PLAN", "premium", "account.plan", "premium"),
     ("PIPEDRIVE_SEATS", "3", "account.seats", "3"),
     ("PIPEDRIVE_CA_FILE", "ca.pem", "connection.ca_file", "ca.pem"),
-    ("PIPEDRIVE_PROXY", "http://u:hunter2@proxy.test:3128", "connection.proxy", "http://proxy.test:3128"),
+    (
+        "PIPEDRIVE_PROXY",
+        "http://u:hunter2@proxy.test:3128",
+        "connection.proxy",
+        "http://proxy.test:3128",
+    ),
     ("HTTPS_PROXY", "http://other.test:3128", "connection.proxy", "http://other.test:3128"),
     ("NO_PROXY", "localhost", "connection.no_proxy", "localhost"),
     ("PIPEDRIVE_MAX_BODY", "1MiB", "connection.max_body", "1048576"),
@@ -80,14 +180,19 @@ fn one(name: &str, value: &str) -> Sources {
 }
 
 fn shown(config: &Config, key: &str) -> (String, Source) {
-    let line = config.effective().into_iter().find(|line| line.key == key).unwrap_or_else(|| panic!("{key}"));
+    let line = config
+        .effective()
+        .into_iter()
+        .find(|line| line.key == key)
+        .unwrap_or_else(|| panic!("{key}"));
     (line.value, line.source)
 }
 
 #[test]
 fn every_variable_is_read_and_named_as_the_source() {
     for (name, value, key, expected) in VARIABLES {
-        let config = Config::load(&one(name, value)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let config =
+            Config::load(&one(name, value)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (value, source) = shown(&config, key);
         assert_eq!(value, *expected, "{name}");
         assert_eq!(source.to_string(), format!("variable {name}"));
@@ -116,7 +221,8 @@ fn no_key_and_no_variable_is_listed_twice() {
         for env in setting.env {
             assert!(seen.insert(env.name, ()).is_none(), "{}", env.name);
             // The suffix decides the unit; one name of the first seed is in milliseconds without saying so.
-            let millis = env.name.ends_with("_MS") || env.name == "PIPEDRIVE_HEALTH_DEGRADATION_THRESHOLD";
+            let millis =
+                env.name.ends_with("_MS") || env.name == "PIPEDRIVE_HEALTH_DEGRADATION_THRESHOLD";
             if matches!(setting.kind, Kind::Time(..)) {
                 assert_eq!(env.unit == Unit::Millis, millis, "{}", env.name);
             }
@@ -139,7 +245,10 @@ fn the_specific_variable_wins_over_the_generic_and_the_program_over_both() {
 #[test]
 fn a_profile_lies_over_defaults_and_under_the_file() {
     let development = Config::load(&Sources::new().profile("dev")).unwrap();
-    assert_eq!((development.profile.as_str(), development.error_handling.max_retry_attempts), ("development", 2));
+    assert_eq!(
+        (development.profile.as_str(), development.error_handling.max_retry_attempts),
+        ("development", 2)
+    );
     let text = "profile = 'development'\n[robustness.error_handling]\nmax_retry_attempts = 6\n";
     let config = Config::load(&Sources::new().file_text("a.toml", text)).unwrap();
     assert_eq!(config.error_handling.max_retry_attempts, 6);
@@ -190,7 +299,10 @@ fn every_wrong_variable_is_named_with_its_value_and_what_is_expected() {
     let text = error.to_string();
     assert_eq!(error.problems().len(), wrong.len(), "{text}");
     for (name, value) in wrong {
-        let line = text.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        let line = text
+            .lines()
+            .find(|line| line.contains(name))
+            .unwrap_or_else(|| panic!("{name} in {text}"));
         assert!(line.contains("expected"), "{line}");
         assert_eq!(line.contains(value), name != "PIPEDRIVE_PROXY", "{line}");
     }
@@ -199,8 +311,8 @@ fn every_wrong_variable_is_named_with_its_value_and_what_is_expected() {
 
 #[test]
 fn a_wrong_generic_variable_is_reported_though_the_specific_one_wins() {
-    let sources =
-        Sources::new().env([("PIGEON_RETRY_MAX_RETRIES", "many"), ("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "2")]);
+    let sources = Sources::new()
+        .env([("PIGEON_RETRY_MAX_RETRIES", "many"), ("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "2")]);
     let error = Config::load(&sources).unwrap_err();
     assert_eq!(error.problems()[0].variable(), Some("PIGEON_RETRY_MAX_RETRIES"));
 }
@@ -221,7 +333,10 @@ fn unknown_keys_of_a_file_are_errors_with_a_suggestion() {
     let text = error.to_string();
     assert_eq!(error.problems().len(), 4, "{text}");
     assert!(text.contains("did you mean robustness.rate_limiting.max_delay?"), "{text}");
-    assert!(text.contains("robustness.error_handling.max_retry_attempts (file a.toml) is"), "{text}");
+    assert!(
+        text.contains("robustness.error_handling.max_retry_attempts (file a.toml) is"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -230,7 +345,8 @@ fn a_file_that_is_not_toml_is_named_by_line_without_its_text() {
     let error = Config::load(&Sources::new().file_text("a.toml", text)).unwrap_err().to_string();
     assert!(error.contains("a.toml is not TOML near line"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
-    let missing = Config::load(&Sources::new().env([("PIPEDRIVE_CONFIG", "/nonexistent/p.toml")])).unwrap_err();
+    let missing = Config::load(&Sources::new().env([("PIPEDRIVE_CONFIG", "/nonexistent/p.toml")]))
+        .unwrap_err();
     assert!(missing.to_string().contains("/nonexistent/p.toml"));
 }
 
@@ -280,4 +396,33 @@ fn plan_seats_and_kind_of_token_are_understood() {
 #[test]
 fn an_empty_variable_is_no_variable() {
     assert!(Config::load(&one("PIPEDRIVE_MAX_RETRY_ATTEMPTS", " ")).is_ok());
+}
+
+/// The README's table, from the settings themselves.
+fn table() -> String {
+    let mut text =
+        String::from("| key | variables | default | meaning |\n| --- | --- | --- | --- |\n");
+    for setting in SETTINGS {
+        let names: Vec<_> = setting.env.iter().map(|env| format!("`{}`", env.name)).collect();
+        let default = if setting.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", setting.default)
+        };
+        text.push_str(&format!(
+            "| `{}` | {} | {default} | {} |\n",
+            setting.key,
+            names.join(", "),
+            setting.doc
+        ));
+    }
+    text
+}
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("<!-- settings -->\n").expect("the mark is there");
+    let (listed, _) = rest.split_once("<!-- /settings -->").expect("the mark is there");
+    assert!(listed == table(), "put this between the marks:\n{}", table());
 }

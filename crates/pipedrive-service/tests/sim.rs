@@ -38,7 +38,10 @@ async fn every_list_arrives_whole() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_or_doubled_in_a_storm() {
     let sim = sim(SimConfig { faults: Faults::storm(), ..small() });
-    let client = client(&sim, &[("PIPEDRIVE_MAX_BATCH_SIZE", "20"), ("PIPEDRIVE_CIRCUIT_BREAKER_TIMEOUT", "5")]);
+    let client = client(
+        &sim,
+        &[("PIPEDRIVE_MAX_BATCH_SIZE", "20"), ("PIPEDRIVE_CIRCUIT_BREAKER_TIMEOUT", "5")],
+    );
     let walks = Entity::ALL.map(|entity| {
         let client = client.clone();
         async move { (entity, whole(&client, entity).await) }
@@ -78,11 +81,18 @@ async fn records_are_created_read_changed_and_removed() {
         (Entity::Persons, json!({ "name": "Otto Lind" }), json!({ "name": "Otto Lund" })),
         (Entity::Organizations, json!({ "name": "Lind AB" }), json!({ "name": "Lund AB" })),
         (Entity::Deals, json!({ "title": "rollout" }), json!({ "title": "roll-out" })),
-        (Entity::Activities, json!({ "subject": "call", "type": "call" }), json!({ "subject": "call again" })),
+        (
+            Entity::Activities,
+            json!({ "subject": "call", "type": "call" }),
+            json!({ "subject": "call again" }),
+        ),
         (Entity::Products, json!({ "name": "hammer" }), json!({ "name": "mallet" })),
         (Entity::Notes, json!({ "content": "a", "deal_id": 1 }), json!({ "content": "b" })),
     ] {
-        let made = client.create(entity, &record).await.unwrap_or_else(|error| panic!("{entity}: {error:?}"));
+        let made = client
+            .create(entity, &record)
+            .await
+            .unwrap_or_else(|error| panic!("{entity}: {error:?}"));
         let changed = client.update(entity, made.id.clone(), &change).await;
         let changed = changed.unwrap_or_else(|error| panic!("{entity}: {error:?}"));
         assert_eq!(changed.id, made.id);
@@ -123,13 +133,21 @@ async fn a_page_changed_since_a_time_is_the_newer_part() {
     let middle: jiff::Timestamp = times[times.len() / 2].parse().unwrap();
     let newer = client.list(Entity::Deals, ListQuery::new().updated_since(middle)).await.unwrap();
     assert!(!newer.rows.is_empty() && newer.rows.len() < all.rows.len());
-    assert!(newer.rows.iter().all(|row| row.update_time.as_deref().unwrap() >= times[times.len() / 2].as_str()));
+    assert!(
+        newer
+            .rows
+            .iter()
+            .all(|row| row.update_time.as_deref().unwrap() >= times[times.len() / 2].as_str())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_token_is_said_once_and_not_tried_again() {
     let sim = sim(SimConfig {
-        faults: Faults { expire: Some(Expire { after_requests: Some(1), after_ms: None }), ..Faults::none() },
+        faults: Faults {
+            expire: Some(Expire { after_requests: Some(1), after_ms: None }),
+            ..Faults::none()
+        },
         ..small()
     });
     let client = client(&sim, &[]);
@@ -236,13 +254,23 @@ async fn a_ban_parks_everybody_and_is_no_failure_of_the_api() {
         ..small()
     });
     // A plan that is not the account's makes us too fast.
-    let client = client(&sim, &[("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0"), ("PIPEDRIVE_RATE_LIMIT_QUEUE_TIMEOUT", "10")]);
-    let errors: Vec<_> = join_all((0..6).map(|_| client.me())).await.into_iter().filter_map(Result::err).collect();
-    let banned = errors.iter().find(|error| *error.kind() == ErrorKind::Banned).expect("the edge has had enough");
+    let client = client(
+        &sim,
+        &[("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0"), ("PIPEDRIVE_RATE_LIMIT_QUEUE_TIMEOUT", "10")],
+    );
+    let errors: Vec<_> =
+        join_all((0..6).map(|_| client.me())).await.into_iter().filter_map(Result::err).collect();
+    let banned = errors
+        .iter()
+        .find(|error| *error.kind() == ErrorKind::Banned)
+        .expect("the edge has had enough");
     assert!(banned.is_retryable() && !banned.is_local() && banned.class() == Class::Banned);
     let before = sim.truth().requests;
     let parked = client.me().await.unwrap_err();
-    assert!(parked.is_local() && parked.retry_after().unwrap() > Duration::from_secs(200), "{parked:?}");
+    assert!(
+        parked.is_local() && parked.retry_after().unwrap() > Duration::from_secs(200),
+        "{parked:?}"
+    );
     assert_eq!(sim.truth().requests, before, "nothing is sent while we are banned");
     assert_eq!(client.circuit().state(), State::Closed);
 }
@@ -250,9 +278,12 @@ async fn a_ban_parks_everybody_and_is_no_failure_of_the_api() {
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_done_twice_is_sent_once() {
     let record = json!({ "name": "Otto Lind" });
-    for (fault, sent) in [(FaultKind::Error500, 1), (FaultKind::TruncatedJson, 1), (FaultKind::RateLimited, 2)] {
+    for (fault, sent) in
+        [(FaultKind::Error500, 1), (FaultKind::TruncatedJson, 1), (FaultKind::RateLimited, 2)]
+    {
         let rule = Rule { fault: Some(fault), nth: Some(1), ..Rule::default() };
-        let sim = sim(SimConfig { faults: Faults { rules: vec![rule], ..Faults::none() }, ..small() });
+        let sim =
+            sim(SimConfig { faults: Faults { rules: vec![rule], ..Faults::none() }, ..small() });
         let client = client(&sim, &[]);
         let made = client.create(Entity::Persons, &record).await;
         assert_eq!(sim.truth().requests, sent, "{fault:?}");
@@ -263,14 +294,16 @@ async fn what_may_not_be_done_twice_is_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn a_page_too_long_to_be_held_is_asked_for_in_smaller_pieces() {
     let sim = sim(small());
-    let client = client(&sim, &[("PIPEDRIVE_MAX_BODY", "24KiB"), ("PIPEDRIVE_MIN_BATCH_SIZE", "1")]);
+    let client =
+        client(&sim, &[("PIPEDRIVE_MAX_BODY", "24KiB"), ("PIPEDRIVE_MIN_BATCH_SIZE", "1")]);
     let (rows, errors) = whole(&client, Entity::Deals).await;
     assert!(errors.is_empty(), "{errors:?}");
     let truth = sim.digest(theirs(Entity::Deals));
     assert_eq!(digest(&rows), (truth.rows, truth.sha256));
     assert!(client.pages().status().too_large > 0);
     // Where even one row is too long, the error says so.
-    let client = support::client(&sim, &[("PIPEDRIVE_MAX_BODY", "1KiB"), ("PIPEDRIVE_MIN_BATCH_SIZE", "1")]);
+    let client =
+        support::client(&sim, &[("PIPEDRIVE_MAX_BODY", "1KiB"), ("PIPEDRIVE_MIN_BATCH_SIZE", "1")]);
     let error = client.list(Entity::Deals, ListQuery::new()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::BodyTooLarge { limit: 1024 });
 }
@@ -299,7 +332,9 @@ async fn a_walk_goes_on_from_a_position() {
 #[tokio::test(start_paused = true)]
 async fn a_leased_budget_waits_for_its_grant() {
     let sim = sim(small());
-    let client = pipedrive_service::Client::builder(support::config(&[])).leased(true).build_over(sim.service());
+    let client = pipedrive_service::Client::builder(support::config(&[]))
+        .leased(true)
+        .build_over(sim.service());
     let client = client.unwrap();
     let lease = client.lease().unwrap();
     let asker = client.clone();
@@ -358,7 +393,8 @@ async fn any_other_request_goes_through_the_same_stack() {
     assert_eq!(client.call(request).await.unwrap().status(), 200);
     let used = client.limiter().status().budget("day").unwrap().used;
     assert_eq!(used, 1);
-    let elsewhere = Request::get("https://evil.test/api/v2/deals/1").body(bytes::Bytes::new()).unwrap();
+    let elsewhere =
+        Request::get("https://evil.test/api/v2/deals/1").body(bytes::Bytes::new()).unwrap();
     let error = client.call(elsewhere).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::WrongHost);
     assert!(error.is_local());
@@ -371,7 +407,8 @@ async fn searches_have_a_window_of_their_own() {
     let sim = sim(small());
     let client = client(&sim, &[]);
     let search = || {
-        let request = Request::get("/api/v2/deals/search?term=deal").body(bytes::Bytes::new()).unwrap();
+        let request =
+            Request::get("/api/v2/deals/search?term=deal").body(bytes::Bytes::new()).unwrap();
         client.call(request)
     };
     join_all((0..25).map(|_| search())).await.into_iter().for_each(|found| drop(found.unwrap()));

@@ -7,14 +7,20 @@ use crate::{Entity, auth::Origin, transport::ProxyUri};
 pub(super) fn company(text: &str) -> bool {
     let name = text.strip_suffix(".pipedrive.com").unwrap_or(text);
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !name.is_empty() && name.len() <= 63 && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+    !name.is_empty()
+        && name.len() <= 63
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 pub(super) fn origin(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|uri| {
         let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
         let host_only = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        bare && host_only && Origin::of(&uri).is_some() && uri.host().is_some_and(|host| !host.is_empty())
+        bare && host_only
+            && Origin::of(&uri).is_some()
+            && uri.host().is_some_and(|host| !host.is_empty())
     })
 }
 

@@ -38,7 +38,12 @@ impl Problem {
         Self { text: text.into(), variable: None }
     }
 
-    pub(super) fn new(source: &Source, key: &str, shown: Option<String>, expected: impl fmt::Display) -> Self {
+    pub(super) fn new(
+        source: &Source,
+        key: &str,
+        shown: Option<String>,
+        expected: impl fmt::Display,
+    ) -> Self {
         let place = match (source, key) {
             (Source::Env(name), _) => (*name).to_owned(),
             (_, "") => source.to_string(),
@@ -84,7 +89,10 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The candidate that is most like the word, if any is like it at all. The last part of a dotted key counts alone too.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
     candidates
         .map(|candidate| {
@@ -119,7 +127,10 @@ mod tests {
     #[test]
     fn a_misspelt_word_finds_its_neighbour() {
         let words = ["robustness.rate_limiting.max_delay", "connection.proxy"];
-        assert_eq!(nearest("robustness.rate_limiting.max_dealy", words.into_iter()), Some(words[0]));
+        assert_eq!(
+            nearest("robustness.rate_limiting.max_dealy", words.into_iter()),
+            Some(words[0])
+        );
         assert_eq!(nearest("max_delay", words.into_iter()), Some(words[0]));
         assert_eq!(nearest("nothing_like_it", words.into_iter()), None);
     }

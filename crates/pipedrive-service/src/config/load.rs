@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -120,8 +120,13 @@ impl Sources {
     }
 
     /// Adds variables of an environment.
-    pub fn env<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.env.extend(variables.into_iter().map(|(name, value)| (name.into(), EnvText(value.into()))));
+    pub fn env<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.env.extend(
+            variables.into_iter().map(|(name, value)| (name.into(), EnvText(value.into()))),
+        );
         self
     }
 
@@ -228,7 +233,14 @@ impl Resolved {
         this
     }
 
-    fn set(&mut self, table: &[Setting], key: &str, text: &str, source: &Source, problems: &mut Vec<Problem>) {
+    fn set(
+        &mut self,
+        table: &[Setting],
+        key: &str,
+        text: &str,
+        source: &Source,
+        problems: &mut Vec<Problem>,
+    ) {
         let Some(setting) = table.iter().find(|setting| setting.key == key) else {
             problems.push(Problem::unknown(source, key, table));
             return;
@@ -237,7 +249,12 @@ impl Resolved {
             Ok(value) => drop(self.values.insert(setting.key, (value, source.clone()))),
             Err(_) => {
                 let shown = (!setting.kind.is_secret()).then(|| text.to_owned());
-                problems.push(Problem::new(source, key, shown, setting.kind.expects(setting.file_unit())));
+                problems.push(Problem::new(
+                    source,
+                    key,
+                    shown,
+                    setting.kind.expects(setting.file_unit()),
+                ));
             }
         }
     }
@@ -260,7 +277,12 @@ impl Resolved {
                     Ok(value) => drop(self.values.insert(setting.key, (value, source.clone()))),
                     Err(_) => {
                         let shown = (!setting.kind.is_secret()).then(|| value.to_string());
-                        problems.push(Problem::new(source, &key, shown, setting.kind.expects(setting.file_unit())));
+                        problems.push(Problem::new(
+                            source,
+                            &key,
+                            shown,
+                            setting.kind.expects(setting.file_unit()),
+                        ));
                     }
                 }
                 continue;
@@ -282,7 +304,8 @@ impl Resolved {
     /// If the table has no such key, which is a mistake in the program.
     #[must_use]
     pub fn get(&self, key: &str) -> (&Value, &Source) {
-        let (value, source) = self.values.get(key).unwrap_or_else(|| panic!("no setting is called {key}"));
+        let (value, source) =
+            self.values.get(key).unwrap_or_else(|| panic!("no setting is called {key}"));
         (value, source)
     }
 
@@ -325,28 +348,40 @@ impl Resolved {
     }
 
     pub(super) fn numbers(&self, key: &str) -> BTreeMap<String, u64> {
-        if let Value::Numbers(numbers) = self.get(key).0 { numbers.clone() } else { BTreeMap::new() }
+        if let Value::Numbers(numbers) = self.get(key).0 {
+            numbers.clone()
+        } else {
+            BTreeMap::new()
+        }
     }
 }
 
 /// Reads the TOML file of the sources, if there is one.
-pub(super) fn read_file(sources: &Sources, fallback: Option<&str>) -> Result<Option<(String, toml::Table)>, ConfigError> {
+pub(super) fn read_file(
+    sources: &Sources,
+    fallback: Option<&str>,
+) -> Result<Option<(String, toml::Table)>, ConfigError> {
     let (name, text) = match (&sources.file, fallback) {
         (Some(FileSource::Text(name, text)), _) => (name.clone(), text.0.clone()),
-        (Some(FileSource::Path(path)), _) => (path.display().to_string(), read(path.clone())?),
-        (None, Some(path)) => (path.to_owned(), read(PathBuf::from(path))?),
+        (Some(FileSource::Path(path)), _) => (path.display().to_string(), read(path)?),
+        (None, Some(path)) => (path.to_owned(), read(Path::new(path))?),
         (None, None) => return Ok(None),
     };
     let table = text.parse::<toml::Table>().map_err(|error| {
         // The parser's own text quotes the line, which may hold a secret.
-        let place = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        let place =
+            error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
         let place = place.map_or_else(String::new, |line| format!(" near line {line}"));
-        ConfigError::one(Problem::said(format!("file {name} is not TOML{place}: {}", error.message())))
+        ConfigError::one(Problem::said(format!(
+            "file {name} is not TOML{place}: {}",
+            error.message()
+        )))
     })?;
     Ok(Some((name, table)))
 }
 
-fn read(path: PathBuf) -> Result<String, ConfigError> {
-    std::fs::read_to_string(&path)
-        .map_err(|error| ConfigError::one(Problem::said(format!("file {} cannot be read: {error}", path.display()))))
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::one(Problem::said(format!("file {} cannot be read: {error}", path.display())))
+    })
 }

@@ -76,7 +76,8 @@ impl fmt::Display for Value {
             Self::Secret(_) => f.write_str("(secret)"),
             Self::Names(names) => f.write_str(&names.join(",")),
             Self::Numbers(numbers) => {
-                let pairs: Vec<_> = numbers.iter().map(|(name, number)| format!("{name}={number}")).collect();
+                let pairs: Vec<_> =
+                    numbers.iter().map(|(name, number)| format!("{name}={number}")).collect();
                 f.write_str(&pairs.join(","))
             }
         }
@@ -102,17 +103,28 @@ impl Kind {
         };
         match self {
             Self::Switch => "true or false".to_owned(),
-            Self::Number(least, most) if most == u64::MAX => format!("a whole number of at least {least}"),
+            Self::Number(least, most) if most == u64::MAX => {
+                format!("a whole number of at least {least}")
+            }
             Self::Number(least, most) => format!("a whole number from {least} to {most}"),
             Self::Fraction => "a number from 0 to 1".to_owned(),
             Self::Time(least, most) => {
                 let name = if unit == Unit::Millis { "milliseconds" } else { "seconds" };
-                let least = if least > 0 && least < 1000 && unit == Unit::Seconds { format!("{least}ms") } else { span(least) };
+                let least = if least > 0 && least < 1000 && unit == Unit::Seconds {
+                    format!("{least}ms")
+                } else {
+                    span(least)
+                };
                 format!("{name} from {least} to {}, or a time such as 500ms or 2m", span(most))
             }
-            Self::Size(least, most) => format!("bytes from {least} to {most}, or a size such as 32MiB"),
+            Self::Size(least, most) => {
+                format!("bytes from {least} to {most}, or a size such as 32MiB")
+            }
             Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Text(expected, _) | Self::Veiled(expected, _) | Self::Names(expected, _) | Self::Numbers(expected, _) => expected.to_owned(),
+            Self::Text(expected, _)
+            | Self::Veiled(expected, _)
+            | Self::Names(expected, _)
+            | Self::Numbers(expected, _) => expected.to_owned(),
             Self::Secret => "a text that is not empty".to_owned(),
         }
     }
@@ -137,22 +149,33 @@ impl Kind {
             }
             Self::Size(least, most) => within(size(text), least, most).map(Value::Number),
             Self::Choice(words) => {
-                let word = words.iter().find(|word| word.eq_ignore_ascii_case(text)).ok_or(Misfit)?;
+                let word =
+                    words.iter().find(|word| word.eq_ignore_ascii_case(text)).ok_or(Misfit)?;
                 Ok(Value::Text((*word).to_owned()))
             }
             Self::Text(_, check) if check(text) => Ok(Value::Text(text.to_owned())),
-            Self::Veiled(_, check) if check(text) => Ok(Value::Secret(SecretString::from(text.to_owned()))),
-            Self::Secret if !text.is_empty() => Ok(Value::Secret(SecretString::from(text.to_owned()))),
+            Self::Veiled(_, check) if check(text) => {
+                Ok(Value::Secret(SecretString::from(text.to_owned())))
+            }
+            Self::Secret if !text.is_empty() => {
+                Ok(Value::Secret(SecretString::from(text.to_owned())))
+            }
             Self::Names(_, check) => {
                 let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
-                if names.iter().all(|name| check(name)) { Ok(Value::Names(names)) } else { Err(Misfit) }
+                if names.iter().all(|name| check(name)) {
+                    Ok(Value::Names(names))
+                } else {
+                    Err(Misfit)
+                }
             }
             Self::Numbers(_, check) => {
                 let mut numbers = BTreeMap::new();
                 for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
                     let (name, value) = pair.split_once('=').ok_or(Misfit)?;
                     let value = number(value.trim()).ok_or(Misfit)?;
-                    check(name.trim()).then(|| numbers.insert(name.trim().to_owned(), value)).ok_or(Misfit)?;
+                    check(name.trim())
+                        .then(|| numbers.insert(name.trim().to_owned(), value))
+                        .ok_or(Misfit)?;
                 }
                 Ok(Value::Numbers(numbers))
             }
@@ -164,9 +187,10 @@ impl Kind {
     pub(super) fn read_toml(self, value: &toml::Value, unit: Unit) -> Result<Value, Misfit> {
         match (self, value) {
             (Self::Switch, toml::Value::Boolean(on)) => Ok(Value::Switch(*on)),
-            (Self::Number(..) | Self::Time(..) | Self::Size(..) | Self::Fraction, toml::Value::Integer(number)) => {
-                self.read(&number.to_string(), unit)
-            }
+            (
+                Self::Number(..) | Self::Time(..) | Self::Size(..) | Self::Fraction,
+                toml::Value::Integer(number),
+            ) => self.read(&number.to_string(), unit),
             (Self::Fraction, toml::Value::Float(number)) => self.read(&number.to_string(), unit),
             (Self::Switch | Self::Number(..) | Self::Fraction, _) => Err(Misfit),
             (Self::Names(..), toml::Value::Array(items)) => {
@@ -174,7 +198,9 @@ impl Kind {
                 self.read(&names.ok_or(Misfit)?.join(","), unit)
             }
             (Self::Numbers(..), toml::Value::Table(table)) => {
-                let pair = |(name, value): (&String, &toml::Value)| Some(format!("{name}={}", value.as_integer()?));
+                let pair = |(name, value): (&String, &toml::Value)| {
+                    Some(format!("{name}={}", value.as_integer()?))
+                };
                 let pairs: Option<Vec<_>> = table.iter().map(pair).collect();
                 self.read(&pairs.ok_or(Misfit)?.join(","), unit)
             }
@@ -241,7 +267,9 @@ mod tests {
 
     #[test]
     fn negative_zero_and_absurd_values_are_rejected() {
-        for text in ["-1", "0", "601", "1e3", "", "ten", "18446744073709551616", "99999999999999999h"] {
+        for text in
+            ["-1", "0", "601", "1e3", "", "ten", "18446744073709551616", "99999999999999999h"]
+        {
             assert!(shown(Kind::Time(1, 600_000), text, Unit::Seconds).is_none(), "{text:?}");
         }
         for text in ["-1", "0", "101", "5 5", "+5"] {

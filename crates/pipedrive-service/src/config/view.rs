@@ -1,4 +1,6 @@
-use super::{Config, FILE_VARIABLE, PROFILE_VARIABLE, SETTINGS, Setting, Source, Sources, error::nearest};
+use super::{
+    Config, FILE_VARIABLE, PROFILE_VARIABLE, SETTINGS, Setting, Source, Sources, error::nearest,
+};
 
 /// A setting as it is in effect, for a person to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,11 @@ pub(super) fn unknown_variables(sources: &Sources) -> Vec<String> {
     sources
         .variables()
         .filter(ours)
-        .filter(|name| *name != PROFILE_VARIABLE && *name != FILE_VARIABLE && !known().any(|other| other == *name))
+        .filter(|name| {
+            *name != PROFILE_VARIABLE
+                && *name != FILE_VARIABLE
+                && !known().any(|other| other == *name)
+        })
         .map(|name| match nearest(name, known()) {
             Some(near) => format!("{name} is not known; did you mean {near}?"),
             None => format!("{name} is not known"),

@@ -88,14 +88,19 @@ fn is_transport(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn from_walk(walk: WalkError, context: Context) -> Error {
     match walk {
-        WalkError::Service { source, .. } | WalkError::Parse { source, .. } => from_box(source, context),
+        WalkError::Service { source, .. } | WalkError::Parse { source, .. } => {
+            from_box(source, context)
+        }
         WalkError::Memory { source, .. } => from_box(source.into(), context),
         other => Error::new(ErrorKind::Paging, context).message(other.to_string()),
     }
 }
 
 /// The answer if it is a good one, else the error that it is.
-pub(crate) fn from_response(response: Response<Bytes>, context: Context) -> Result<Response<Bytes>, Error> {
+pub(crate) fn from_response(
+    response: Response<Bytes>,
+    context: Context,
+) -> Result<Response<Bytes>, Error> {
     let status = response.status();
     let why = NotRetried::of(&response);
     let after = why.and_then(NotRetried::retry_after).or_else(|| pause(response.headers()));

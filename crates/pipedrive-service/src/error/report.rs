@@ -52,7 +52,9 @@ impl ErrorReport {
             request_id: context.request_id.clone(),
             retryable: error.is_retryable(),
             local: error.is_local(),
-            retry_after_ms: error.retry_after().map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms: error
+                .retry_after()
+                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             advice: error.advice().to_owned(),
             causes,
         }

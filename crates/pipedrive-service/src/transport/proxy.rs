@@ -36,7 +36,10 @@ impl ProxyUri {
         let text = text.trim();
         let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         match text.parse::<Uri>() {
-            Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) => {
+            Ok(uri)
+                if uri.scheme_str() == Some("http")
+                    && uri.host().is_some_and(|host| !host.is_empty()) =>
+            {
                 Ok(Self { text, uri })
             }
             _ => Err(NotAProxy { _private: () }),
@@ -45,7 +48,9 @@ impl ProxyUri {
 
     fn shown(&self) -> String {
         let host = self.uri.host().unwrap_or_default();
-        self.uri.port_u16().map_or_else(|| format!("http://{host}"), |port| format!("http://{host}:{port}"))
+        self.uri
+            .port_u16()
+            .map_or_else(|| format!("http://{host}"), |port| format!("http://{host}:{port}"))
     }
 }
 
@@ -106,7 +111,8 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, target: Uri) -> Connecting {
-        let Some(intercept) = self.matcher.as_ref().and_then(|matcher| matcher.intercept(&target)) else {
+        let Some(intercept) = self.matcher.as_ref().and_then(|matcher| matcher.intercept(&target))
+        else {
             let connecting = self.direct.call(target);
             return Box::pin(async move { connecting.await.map_err(Into::into) });
         };
@@ -129,7 +135,10 @@ mod tests {
     fn an_address_shows_no_secret() {
         let proxy = ProxyUri::parse("http://user:hunter2@proxy.test:3128").unwrap();
         assert_eq!(format!("{proxy:?} {proxy}"), "http://proxy.test:3128 http://proxy.test:3128");
-        assert_eq!(ProxyUri::parse("proxy.test:3128").unwrap().to_string(), "http://proxy.test:3128");
+        assert_eq!(
+            ProxyUri::parse("proxy.test:3128").unwrap().to_string(),
+            "http://proxy.test:3128"
+        );
         for bad in ["", "https://proxy.test", "socks5://proxy.test", "http://"] {
             assert!(ProxyUri::parse(bad).is_err(), "{bad}");
         }

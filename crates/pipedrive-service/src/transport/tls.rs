@@ -53,7 +53,9 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsE
         let before = roots.len();
         for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
             let certificate = certificate.map_err(unreadable)?;
-            roots.add(certificate).map_err(|source| TlsError::Root { path: path.to_owned(), source })?;
+            roots
+                .add(certificate)
+                .map_err(|source| TlsError::Root { path: path.to_owned(), source })?;
         }
         if roots.len() == before {
             return Err(TlsError::Empty { path: path.to_owned() });
@@ -76,7 +78,9 @@ mod tests {
     fn a_missing_file_and_one_without_certificates_are_named() {
         let missing = client_config(Some(Path::new("/nonexistent/ca.pem"))).unwrap_err();
         assert!(missing.to_string().contains("/nonexistent/ca.pem"), "{missing}");
-        let empty = client_config(Some(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")))).unwrap_err();
+        let empty =
+            client_config(Some(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))))
+                .unwrap_err();
         assert!(matches!(empty, TlsError::Empty { .. }), "{empty}");
         assert!(client_config(None).is_ok());
     }
