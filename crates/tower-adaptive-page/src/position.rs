@@ -51,7 +51,7 @@ impl fmt::Display for Shown<'_> {
         match self.0 {
             Position::Url(url) => {
                 let end = url.find(['?', '#']).unwrap_or(url.len());
-                f.write_str(crate::origin::without_user(&url[..end]))
+                write!(f, "url:{}", crate::origin::without_user(&url[..end]))
             }
             position => fmt::Display::fmt(position, f),
         }

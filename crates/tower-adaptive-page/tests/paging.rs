@@ -444,6 +444,10 @@ fn a_configuration_that_cannot_work_lists_everything_that_is_wrong() {
     for problem in error.problems() {
         assert!(message.contains(&problem.to_string()), "{message}");
     }
+    for (shrink, alert, pause) in [(0, 85, 95), (85, 85, 95), (80, 95, 95), (80, 85, 101)] {
+        let error = PageController::builder().thresholds(shrink, alert, pause).build().unwrap_err();
+        assert_eq!(error.problems(), [Problem::Thresholds { shrink, alert, pause }]);
+    }
     let error = PageController::builder().bounds(200, 100).server_max(150).build().unwrap_err();
     assert_eq!(
         error.problems(),

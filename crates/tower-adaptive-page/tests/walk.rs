@@ -332,6 +332,8 @@ async fn a_next_url_of_another_origin_is_never_asked() {
 #[tokio::test(start_paused = true)]
 async fn to_resume_from_a_url_the_origin_must_be_said() {
     let (service, notes) = scripted(|_, _| Ok((vec![1], Next::End)));
+    let with_user = Position::Url("https://u:secret@api.test/rows".to_owned());
+    assert_eq!(format!("{with_user:?}"), "Url(url:api.test/rows)");
     let url = || Position::Url("https://api.test/rows?page=2&token=secret".to_owned());
     let how = || Walk::new(ask, parse).from(url());
     let (_, error) = ends_with(walk(service.clone(), how())).await;
