@@ -78,3 +78,26 @@ fn random_changes_leave_every_walk_whole_and_in_order() {
         }
     }
 }
+
+/// A page may end between a row of the seed and a changed row of the same second, whatever the
+/// changed row's id.
+#[test]
+fn a_page_may_end_among_rows_of_one_second() {
+    let mut sizes = Sizes::each(0);
+    sizes.stages = 30;
+    let list = "/api/v2/stages?limit=1&sort_by=update_time&sort_direction=";
+    let times: Vec<_> = walk_v2(&Account::new(2, sizes.clone()), &format!("{list}asc"))
+        .iter()
+        .map(|row| row["update_time"].clone())
+        .collect();
+    for (place, time) in times.iter().enumerate().skip(1) {
+        let account = Account::new(2, sizes.clone());
+        let change = json!({ "update_time": time });
+        account.update(Entity::Stages, &place.to_string(), &change, now()).expect("there");
+        for direction in ["asc", "desc"] {
+            let mut seen = ids(&walk_v2(&account, &format!("{list}{direction}")));
+            seen.sort_by_key(Value::as_u64);
+            assert_eq!(seen, (1..=30).map(Value::from).collect::<Vec<_>>(), "{direction} {place}");
+        }
+    }
+}
