@@ -356,11 +356,13 @@ impl Core {
     /// than its timer says, and whoever grants leases if more are wanted.
     pub(crate) fn reconsider(&mut self, now: Nanos, effects: &mut Effects) {
         effects.leases |= self.leases_wanted();
-        let Some(charge) = self.queue.sleeping_first() else { return };
+        let Some((charge, deadline)) = self.queue.sleeping_first() else { return };
         let earlier = match self.wait(now, &charge, [0; MAX_BUDGETS], false) {
             None => true,
             Some(wait) => match (wait.fit, self.queue.armed) {
                 (Fit::Now | Fit::Never, _) => true,
+                // It cannot go in time any more, and is to hear of it.
+                (Fit::Exhausted(at), _) if at > deadline => true,
                 (Fit::At(at) | Fit::Leased(at) | Fit::Exhausted(at), Some(armed)) => at < armed,
                 (Fit::At(_) | Fit::Leased(_) | Fit::Exhausted(_), None) => true,
                 (Fit::Event, _) => false,

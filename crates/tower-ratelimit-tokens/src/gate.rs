@@ -13,35 +13,39 @@ pub(crate) struct Gate {
     reason: GateReason,
     /// After opening, admissions lie this far apart ...
     gap: Nanos,
-    /// ... for this long.
+    /// ... for this long ...
     ramp: Nanos,
+    /// ... that is, until then.
+    paced_until: Nanos,
     next: Nanos,
 }
 
 impl Gate {
     pub(crate) fn new(gap: Duration, ramp: Duration) -> Self {
-        Self { until: 0, reason: GateReason::Manual, gap: nanos(gap), ramp: nanos(ramp), next: 0 }
+        let (gap, ramp) = (nanos(gap), nanos(ramp));
+        Self { until: 0, reason: GateReason::Manual, gap, ramp, paced_until: 0, next: 0 }
     }
 
-    /// Never shortens. Returns whether it now closes for longer than before.
+    /// Never shortens. Returns whether it is now closed for longer than before.
     pub(crate) fn close(&mut self, now: Nanos, until: Nanos, reason: GateReason) -> bool {
         if until <= self.until || until <= now {
             return false;
         }
         (self.until, self.reason, self.next) = (until, reason, until);
+        self.paced_until = until.saturating_add(self.ramp);
         true
     }
 
     /// When the next call may pass; not later than `now` if at once.
     #[inline]
-    pub(crate) fn opens(&self, now: Nanos) -> Nanos {
-        if now >= self.until.saturating_add(self.ramp) { 0 } else { self.next }
+    pub(crate) const fn opens(&self, now: Nanos) -> Nanos {
+        if now >= self.paced_until { 0 } else { self.next }
     }
 
     #[inline]
     pub(crate) fn passed(&mut self, now: Nanos) {
-        if now < self.until.saturating_add(self.ramp) {
-            self.next = self.next.max(now) + self.gap;
+        if now < self.paced_until {
+            self.next = self.next.max(now).saturating_add(self.gap);
         }
     }
 

@@ -189,10 +189,10 @@ impl Queue {
         }
     }
 
-    /// The charge of the first, if it sleeps and could be woken.
-    pub(crate) fn sleeping_first(&self) -> Option<Charge> {
+    /// Charge and deadline of the first, if it sleeps and could be woken.
+    pub(crate) fn sleeping_first(&self) -> Option<(Charge, Nanos)> {
         let waiter = self.slots.get(self.first as usize)?;
-        waiter.waker.is_some().then_some(waiter.charge)
+        waiter.waker.is_some().then_some((waiter.charge, waiter.deadline))
     }
 
     /// Wakes the first; it polls, and arms its timer anew if it must.

@@ -132,7 +132,7 @@ async fn wild_latency_causes_no_refusal() {
     for seed in 1..=5 {
         for even in [true, false] {
             let latency = Some((0, 999_000));
-            let (share, refused) = run(Run { walkers: 200, latency, even, seed }).await;
+            let (_, refused) = run(Run { walkers: 200, latency, even, seed }).await;
             assert_eq!(refused, 0, "even {even}, seed {seed}");
         }
     }
