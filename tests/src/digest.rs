@@ -30,7 +30,10 @@ pub fn digest_of(rows: &[Row]) -> (u64, String) {
 #[must_use]
 pub fn sim_entity(entity: Entity) -> SimEntity {
     let called = |name: &str| name == entity.name() || entity.aliases().contains(&name);
-    SimEntity::ALL.into_iter().find(|other| called(other.name())).expect("both sides know the same entities")
+    SimEntity::ALL
+        .into_iter()
+        .find(|other| called(other.name()))
+        .expect("both sides know the same entities")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,7 +3,10 @@
 //!
 //! Everything runs in one process on Tokio's clock. With the clock paused, days pass in milliseconds.
 #![forbid(unsafe_code)]
-#![allow(clippy::missing_panics_doc, reason = "a test helper that panics fails the test, and is meant to")]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test helper that panics fails the test, and is meant to"
+)]
 
 mod digest;
 mod walks;

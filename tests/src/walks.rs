@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use futures_util::StreamExt as _;
-use pipedrive_service::{Client, Entity, Error, Row, WalkOptions};
+use pipedrive_service::{Client, Entity, Error, Position, Row, WalkOptions};
 use tokio::time::{Instant, sleep};
 
 /// A walk that fails so often will never end.
@@ -30,16 +30,21 @@ impl Walked {
     }
 }
 
-/// Reads a list to its end. A page that fails is asked for again, no sooner than its error says.
+/// Reads a list to its end, from where the options say. A page that fails is asked for again, no sooner than its error says.
 ///
 /// # Panics
 ///
 /// If a page fails with an error that asking again cannot mend, or a thousand of them fail.
 pub async fn walk_all(client: Client, entity: Entity, options: WalkOptions) -> Walked {
-    let mut walked = Walked { rows: Vec::new(), pages: 0, failures: Vec::new(), ended: Instant::now() };
-    let mut position = None;
+    let mut walked =
+        Walked { rows: Vec::new(), pages: 0, failures: Vec::new(), ended: Instant::now() };
+    let mut position: Option<Position> = None;
     loop {
-        let mut pages = pin!(client.walk(entity, options.clone().from(position.clone())));
+        let options = match &position {
+            Some(position) => options.clone().from(position.clone()),
+            None => options.clone(),
+        };
+        let mut pages = pin!(client.walk(entity, options));
         let error = loop {
             match pages.next().await {
                 None => {

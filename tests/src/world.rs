@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pipedrive_service::{Client, Config, Sources};
 use saas_sim::pipedrive::{Faults, Rule, Sim, SimConfig};
+use tower_adaptive_page::Memory;
 use tower_health::Report;
 use tower_ratelimit_tokens::{AnchoredClock, BudgetStatus, Status};
 
@@ -25,12 +26,14 @@ impl World {
     ///
     /// The client knows the plan, and learns the day's tokens from the answers unless it is told the seats. Its
     /// calendar goes by the account's clock, and so by Tokio's.
+    #[must_use]
     pub fn new(config: SimConfig, settings: &[(&str, &str)]) -> Self {
         let sim = Sim::new(config).expect("good settings of the simulator");
         Self::over(sim, settings)
     }
 
     /// The same over an account that exists.
+    #[must_use]
     pub fn over(sim: Sim, settings: &[(&str, &str)]) -> Self {
         let wire = Wire::to(&sim);
         let client = client(&sim, &wire, settings);
@@ -38,17 +41,20 @@ impl World {
     }
 
     /// A small account on which nothing goes wrong.
+    #[must_use]
     pub fn small(settings: &[(&str, &str)]) -> Self {
         Self::new(SimConfig { records: 500, ..SimConfig::default() }, settings)
     }
 
     /// A small account on which these rules go wrong.
+    #[must_use]
     pub fn with_rules(rules: Vec<Rule>, settings: &[(&str, &str)]) -> Self {
         let faults = Faults { rules, ..Faults::none() };
         Self::new(SimConfig { records: 500, faults, ..SimConfig::default() }, settings)
     }
 
     /// What health says.
+    #[must_use]
     pub fn health(&self) -> Report {
         self.client.health().expect("health is watched").report()
     }
@@ -76,7 +82,10 @@ fn client(sim: &Sim, wire: &Wire, settings: &[(&str, &str)]) -> Client {
     }
     let config = Config::load(&sources).expect("good settings of the client");
     let clock = AnchoredClock::new(sim.now());
-    Client::builder(config).wall_clock(clock).seed(1).build_over(wire.clone()).expect("a stack")
+    // Not this machine's: on a full one pages would be shorter.
+    let memory = || Some(Memory { used: 1, limit: 100 });
+    let client = Client::builder(config).wall_clock(clock).memory_probe(memory).seed(1);
+    client.build_over(wire.clone()).expect("a stack")
 }
 
 /// The seed of a random test: from the environment variable, or the default.
@@ -87,7 +96,9 @@ fn client(sim: &Sim, wire: &Wire, settings: &[(&str, &str)]) -> Client {
 #[must_use]
 pub fn seed(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")),
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}"))
+        }
         Err(_) => default,
     }
 }

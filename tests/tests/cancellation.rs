@@ -72,23 +72,38 @@ async fn after_thousands_of_dropped_calls_nothing_is_held_and_nothing_unsent_was
     let calls = self::seed("CANCEL_CALLS", 3_000);
     let faults = Faults {
         seed,
-        rates: [(FaultKind::Error503, 0.05), (FaultKind::SlowDrip, 0.1), (FaultKind::TruncatedJson, 0.05)].into(),
+        rates: [
+            (FaultKind::Error503, 0.05),
+            (FaultKind::SlowDrip, 0.1),
+            (FaultKind::TruncatedJson, 0.05),
+        ]
+        .into(),
         drip: Drip { pieces: 5, pause_ms: 20 },
         latency_before_ms: [5, 40],
         latency_after_ms: [5, 40],
         ..Faults::none()
     };
     // Without these headers the limiter has nothing but its own count.
-    let config =
-        SimConfig { records: 500, seats: 100, faults, token_headers: false, ..SimConfig::default() };
-    let settings = [("account.seats", "100"), ("robustness.error_handling.circuit_breaker_enabled", "false")];
+    let config = SimConfig {
+        records: 500,
+        seats: 100,
+        faults,
+        token_headers: false,
+        ..SimConfig::default()
+    };
+    let settings =
+        [("account.seats", "100"), ("robustness.error_handling.circuit_breaker_enabled", "false")];
     let world = World::new(config, &settings);
     let mut rng = Rng::with_seed(seed);
     let dropped = drop_at_random(&world, &mut rng, calls).await;
     pass(Duration::from_millis(3_100)).await;
 
     let (truth, status) = (world.sim.truth(), world.limiter());
-    println!("seed {seed}: {dropped} of {calls} dropped, {} sent, {} counted", world.wire.sent(), truth.charged);
+    println!(
+        "seed {seed}: {dropped} of {calls} dropped, {} sent, {} counted",
+        world.wire.sent(),
+        truth.charged
+    );
     assert!(dropped > calls / 3 && world.wire.sent() > calls / 6);
     assert_eq!(world.wire.under_way(), 0);
     assert_eq!(status.waiting, 0, "nobody waits");
@@ -103,7 +118,11 @@ async fn after_thousands_of_dropped_calls_nothing_is_held_and_nothing_unsent_was
     assert!(priced - truth.day.used <= 20 * (world.wire.sent() - truth.charged));
     assert_eq!(truth.refusals.caused(), 0, "{:?}", truth.refusals);
 
-    world.client.list(Entity::Deals, ListQuery::new().limit(10)).await.expect("the next call goes through");
+    world
+        .client
+        .list(Entity::Deals, ListQuery::new().limit(10))
+        .await
+        .expect("the next call goes through");
 }
 
 /// What the request to this path costs, by the published table.
@@ -119,17 +138,21 @@ fn price(path: &str) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn the_servers_own_count_is_reached_again_after_dropped_calls() {
     let faults = Faults { latency_before_ms: [5, 40], latency_after_ms: [5, 40], ..Faults::none() };
-    let world = World::new(SimConfig { records: 500, seats: 100, faults, ..SimConfig::default() }, &[(
-        "account.seats",
-        "100",
-    )]);
+    let world = World::new(
+        SimConfig { records: 500, seats: 100, faults, ..SimConfig::default() },
+        &[("account.seats", "100")],
+    );
     let mut rng = Rng::with_seed(seed("CANCEL_SEED", 1) ^ 7);
     // The dropped calls would open the circuit; that is another test.
     world.client.circuit().force_closed();
     let dropped = drop_at_random(&world, &mut rng, 500).await;
     assert!(dropped > 100);
     pass(Duration::from_secs(3)).await;
-    world.client.list(Entity::Deals, ListQuery::new().limit(10)).await.expect("a page, whose headers tell");
+    world
+        .client
+        .list(Entity::Deals, ListQuery::new().limit(10))
+        .await
+        .expect("a page, whose headers tell");
     assert_eq!(world.budget("day").used, world.sim.truth().day.used);
 }
 
@@ -141,7 +164,8 @@ async fn dropped_trials_give_their_places_back() {
         ("robustness.error_handling.half_open_max_requests", "2"),
         ("robustness.error_handling.max_retry_attempts", "0"),
     ];
-    let faults = Faults { latency_before_ms: [20, 20], latency_after_ms: [20, 20], ..Faults::none() };
+    let faults =
+        Faults { latency_before_ms: [20, 20], latency_after_ms: [20, 20], ..Faults::none() };
     let world = World::new(SimConfig { records: 500, faults, ..SimConfig::default() }, &settings);
     let mut rng = Rng::with_seed(seed("CANCEL_SEED", 1));
     for round in 0..300 {
@@ -155,13 +179,21 @@ async fn dropped_trials_give_their_places_back() {
         let trials = (0..rng.usize(1..5)).map(|_| {
             let client = world.client.clone();
             let time = Duration::from_millis(rng.u64(0..38));
-            async move { tokio::time::timeout(time, client.list(Entity::Deals, ListQuery::new())).await.is_ok() }
+            async move {
+                tokio::time::timeout(time, client.list(Entity::Deals, ListQuery::new()))
+                    .await
+                    .is_ok()
+            }
         });
         join_all(trials.collect::<Vec<_>>()).await;
         let status = world.client.circuit().status();
         assert_eq!(status.trials_running, 0, "round {round}: {status:?}");
         pass(Duration::from_secs(10)).await;
-        world.client.list(Entity::Deals, ListQuery::new()).await.expect("a trial goes through, and closes the circuit");
+        world
+            .client
+            .list(Entity::Deals, ListQuery::new())
+            .await
+            .expect("a trial goes through, and closes the circuit");
         assert_eq!(world.client.circuit().state(), State::Closed, "round {round}");
     }
 }

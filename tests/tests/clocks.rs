@@ -55,7 +55,10 @@ async fn a_day_has(local: &str, left: Duration) {
     world.client.list(Entity::Deals, page()).await.expect_err("the day has not ended yet");
     pass(Duration::from_secs(302)).await;
     let wait = spend_the_day(&world).await;
-    assert!(wait.abs_diff(hours(24.0)) < Duration::from_secs(5), "the next day is an ordinary one: {wait:?}");
+    assert!(
+        wait.abs_diff(hours(24.0)) < Duration::from_secs(5),
+        "the next day is an ordinary one: {wait:?}"
+    );
     let truth = world.sim.truth();
     assert_eq!(truth.refusals.caused(), 0, "{:?}", truth.refusals);
     assert_eq!(truth.day.resets, 1);
@@ -106,7 +109,9 @@ fn date_in(time: Duration) -> String {
 
 /// How long the call takes after one such answer.
 async fn delay_after(response: Response<Bytes>) -> Duration {
-    let world = World::small(&[]);
+    // A date is held against the wall clock, so the account lives now.
+    let world =
+        World::new(SimConfig { records: 500, start: real_now(), ..SimConfig::default() }, &[]);
     world.client.list(Entity::Deals, page()).await.expect("a page");
     world.wire.set(Weather::answer_once(response));
     let before = Instant::now();

@@ -25,13 +25,16 @@ fn page() -> ListQuery {
 #[tokio::test(start_paused = true)]
 async fn every_attempt_pays_and_is_counted_as_the_simulator_counts_it() {
     use FaultKind::{Error500, Error503, Html, NullData, ResetInBody, TruncatedJson};
-    let rates = [Error500, Error503, TruncatedJson, Html, NullData, ResetInBody].map(|kind| (kind, 0.05));
+    let rates =
+        [Error500, Error503, TruncatedJson, Html, NullData, ResetInBody].map(|kind| (kind, 0.05));
     let faults = Faults { rates: BTreeMap::from(rates), ..Faults::none() };
     // Without these headers the limiter has nothing but its own count.
     let config = SimConfig { records: 500, faults, token_headers: false, ..SimConfig::default() };
-    let world = World::new(config, &[("robustness.error_handling.circuit_breaker_threshold", "100")]);
+    let world =
+        World::new(config, &[("robustness.error_handling.circuit_breaker_threshold", "100")]);
     for number in 0..200 {
-        let entity = [Entity::Deals, Entity::ArchivedDeals, Entity::Stages, Entity::Notes][number % 4];
+        let entity =
+            [Entity::Deals, Entity::ArchivedDeals, Entity::Stages, Entity::Notes][number % 4];
         let _ = world.client.list(entity, page()).await;
     }
     let truth = world.sim.truth();
@@ -124,7 +127,10 @@ async fn a_local_refusal_ends_the_retries_and_the_caller_gets_the_last_real_answ
     let world = World::with_rules(vec![firsts(100, FaultKind::Error503)], &settings);
     let before = Instant::now();
     let error = world.client.list(Entity::Deals, page()).await.expect_err("the API is down");
-    assert!(matches!(error.kind(), ErrorKind::Server { status } if status.as_u16() == 503), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::Server { status } if status.as_u16() == 503),
+        "{error:?}"
+    );
     let refusal = error.refusal().expect("says why it went no further");
     assert!(refusal.contains("circuit") && refusal.contains("open"), "{refusal}");
     assert_eq!(world.wire.sent(), 2, "the third attempt was refused here, and there was no fourth");
@@ -173,9 +179,13 @@ async fn a_request_that_is_never_answered_ends_with_its_time_out() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_inside_the_body_are_tried_again() {
-    for fault in
-        [FaultKind::TruncatedJson, FaultKind::ResetInBody, FaultKind::Html, FaultKind::NullData, FaultKind::Reset]
-    {
+    for fault in [
+        FaultKind::TruncatedJson,
+        FaultKind::ResetInBody,
+        FaultKind::Html,
+        FaultKind::NullData,
+        FaultKind::Reset,
+    ] {
         for entity in [Entity::Deals, Entity::Notes] {
             let world = World::with_rules(vec![first(fault)], &[]);
             let page = world.client.list(entity, page()).await;
@@ -183,7 +193,11 @@ async fn faults_inside_the_body_are_tried_again() {
             assert!(!page.rows.is_empty(), "{entity}, {}", fault.name());
             assert_eq!(world.wire.sent(), 2, "{entity}, {}", fault.name());
             assert_eq!(world.sim.truth().fault(fault), 1);
-            assert_eq!(world.client.circuit().status().consecutive_failures, 0, "the second attempt worked");
+            assert_eq!(
+                world.client.circuit().status().consecutive_failures,
+                0,
+                "the second attempt worked"
+            );
             assert_eq!(world.health().bad, 1, "{entity}, {}", fault.name());
         }
     }
@@ -197,7 +211,9 @@ async fn an_answer_without_data_after_other_failures_is_not_taken_for_the_end_of
         let world = World::with_rules(vec![firsts(3, FaultKind::Error503), null.clone()], &[]);
         let outcome = world.client.list(entity, page()).await;
         let error = match outcome {
-            Ok(page) => panic!("{entity}: {} rows, next {:?}: rows are lost", page.rows.len(), page.next),
+            Ok(page) => {
+                panic!("{entity}: {} rows, next {:?}: rows are lost", page.rows.len(), page.next)
+            }
             Err(error) => error,
         };
         assert!(error.is_retryable(), "{error:?}");

@@ -18,7 +18,7 @@ const WALKS: [Entity; 5] =
 
 async fn outage(weather: Weather) {
     let config = SimConfig {
-        sizes: Some(Sizes::each(3_000)),
+        sizes: Some(Sizes::each(450)),
         seats: 100,
         faults: Faults { latency_before_ms: [5, 40], latency_after_ms: [5, 40], ..Faults::none() },
         ..SimConfig::default()
@@ -27,13 +27,13 @@ async fn outage(weather: Weather) {
         [("account.seats", "100"), ("robustness.error_handling.circuit_breaker_timeout", "30")];
     let world = World::new(config, &settings);
     let mut transitions = world.client.circuit().watch();
-    let options = WalkOptions::new().limit(20);
+    let options = WalkOptions::new().limit(5);
     let walks = WALKS.map(|entity| {
         let walk = tokio::spawn(walk_all(world.client.clone(), entity, options.clone()));
         async move { (entity, walk.await.expect("no panic")) }
     });
 
-    pass(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(4)).await;
     let began = Instant::now();
     assert!(world.wire.sent() > 150, "the walks are under way");
     world.wire.set(weather);
@@ -55,7 +55,10 @@ async fn outage(weather: Weather) {
     assert!(world.client.circuit().status().refused > 0);
     assert_eq!(world.client.circuit().state(), State::Closed);
     assert!(world.client.circuit().status().transitions >= 3, "opened, tried, closed");
-    assert!(transitions.has_changed().is_ok_and(|changed| changed) && transitions.borrow_and_update().to == State::Closed);
+    assert!(
+        transitions.has_changed().is_ok_and(|changed| changed)
+            && transitions.borrow_and_update().to == State::Closed
+    );
     let last = walks.iter().map(|(_, walked)| walked.ended).max().expect("some walks");
     // What is left takes under a minute; the last open time adds half of one.
     assert!(last - ended < Duration::from_secs(90), "{:?}", last - ended);
@@ -64,7 +67,8 @@ async fn outage(weather: Weather) {
 
 #[tokio::test(start_paused = true)]
 async fn five_minutes_of_503_are_sat_out() {
-    let answer = || Response::builder().status(503).body(Bytes::from_static(b"{}")).expect("a response");
+    let answer =
+        || Response::builder().status(503).body(Bytes::from_static(b"{}")).expect("a response");
     outage(Weather::answer(answer)).await;
 }
 

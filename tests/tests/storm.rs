@@ -13,7 +13,8 @@ async fn every_row_of_every_entity_comes_once_through_a_storm() {
     let records = seed("STORM_RECORDS", 6_000);
     let faults = Faults { seed: seed_of_faults, ..Faults::storm() };
     let kinds: Vec<FaultKind> = faults.rates.keys().copied().collect();
-    let config = SimConfig { seed: seed_of_faults, records, seats: 100, faults, ..SimConfig::default() };
+    let config =
+        SimConfig { seed: seed_of_faults, records, seats: 100, faults, ..SimConfig::default() };
     let world = World::new(config, &[("account.seats", "100")]);
 
     let options = WalkOptions::new().limit(20).prefetch(2);
@@ -39,8 +40,16 @@ async fn every_row_of_every_entity_comes_once_through_a_storm() {
         100.0 * truth.share_failed(),
         truth.faults,
     );
-    assert!(failures * 100 < pages + failures, "{failures} of {} logical requests failed", pages + failures);
-    assert!(truth.share_failed() >= 0.10, "a storm fails at least a tenth: {}", truth.share_failed());
+    assert!(
+        failures * 100 < pages + failures,
+        "{failures} of {} logical requests failed",
+        pages + failures
+    );
+    assert!(
+        truth.share_failed() >= 0.10,
+        "a storm fails at least a tenth: {}",
+        truth.share_failed()
+    );
     for kind in kinds {
         assert!(truth.fault(kind) > 0, "{} never occurred", kind.name());
     }

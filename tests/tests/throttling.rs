@@ -23,14 +23,13 @@ const WALKS: [Entity; 6] = [
 
 /// What share of the allowed requests was used while at least four walks had pages left.
 async fn share_used(faults: Faults) -> f64 {
-    let sizes = Sizes::each(6_500);
-    let world = World::new(SimConfig { sizes: Some(sizes), seats: 100, faults, ..SimConfig::default() }, &[(
-        "account.seats",
-        "100",
-    )]);
+    let sizes = Sizes::each(1_300);
+    let config = SimConfig { sizes: Some(sizes), seats: 100, faults, ..SimConfig::default() };
+    let world = World::new(config, &[("account.seats", "100")]);
     let from = Instant::now();
-    let options = WalkOptions::new().limit(10).prefetch(2);
-    let walks = WALKS.map(|entity| tokio::spawn(walk_all(world.client.clone(), entity, options.clone())));
+    let options = WalkOptions::new().limit(2).prefetch(2);
+    let walks =
+        WALKS.map(|entity| tokio::spawn(walk_all(world.client.clone(), entity, options.clone())));
     let mut ends: Vec<Instant> = join_all(walks)
         .await
         .into_iter()
@@ -49,7 +48,11 @@ async fn share_used(faults: Faults) -> f64 {
     assert!(truth.window.peak <= 100, "{}", truth.window.peak);
     let allowed = 50.0 * (to - from).as_secs_f64();
     let share = world.sim.charged_between(from, to) as f64 / allowed;
-    println!("{:.1} s, peak {} of 100, share used {share:.4}", (to - from).as_secs_f64(), truth.window.peak);
+    println!(
+        "{:.1} s, peak {} of 100, share used {share:.4}",
+        (to - from).as_secs_f64(),
+        truth.window.peak
+    );
     share
 }
 
@@ -62,7 +65,8 @@ async fn a_minute_of_walks_uses_the_burst_to_the_full_and_causes_no_429() {
 
 #[tokio::test(start_paused = true)]
 async fn a_minute_of_walks_with_latency_on_both_sides_causes_no_429_either() {
-    let latency = Faults { latency_before_ms: [5, 40], latency_after_ms: [5, 40], ..Faults::none() };
+    let latency =
+        Faults { latency_before_ms: [5, 40], latency_after_ms: [5, 40], ..Faults::none() };
     let share = share_used(latency).await;
     assert!(share >= 0.93, "{share}");
     assert!(share <= 1.0, "{share}");
@@ -74,7 +78,8 @@ fn page() -> ListQuery {
 
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_day_is_refused_here_with_the_time_of_its_end_and_goes_on_after_it() {
-    let world = World::new(SimConfig { records: 500, day_tokens: Some(100), ..SimConfig::default() }, &[]);
+    let world =
+        World::new(SimConfig { records: 500, day_tokens: Some(100), ..SimConfig::default() }, &[]);
     // The first answer tells the true limit.
     for _ in 0..10 {
         world.client.list(Entity::Deals, page()).await.expect("there are tokens");
@@ -117,7 +122,10 @@ async fn a_call_waits_over_midnight_if_that_is_near() {
 
 #[tokio::test(start_paused = true)]
 async fn others_who_spend_the_day_are_seen_before_they_hurt() {
-    let world = World::new(SimConfig { records: 500, day_tokens: Some(1_000), ..SimConfig::default() }, &[]);
+    let world = World::new(
+        SimConfig { records: 500, day_tokens: Some(1_000), ..SimConfig::default() },
+        &[],
+    );
     world.client.list(Entity::Deals, page()).await.expect("a page");
     world.sim.spend_elsewhere(900);
     world.client.list(Entity::Deals, page()).await.expect("a page, whose headers tell");
@@ -133,15 +141,22 @@ async fn others_who_spend_the_day_are_seen_before_they_hurt() {
 #[tokio::test(start_paused = true)]
 async fn the_servers_word_that_the_day_is_spent_stops_everybody_after_one_429() {
     // No header tells what is left, so only the refusal itself can.
-    let config =
-        SimConfig { records: 500, day_tokens: Some(100), token_headers: false, ..SimConfig::default() };
+    let config = SimConfig {
+        records: 500,
+        day_tokens: Some(100),
+        token_headers: false,
+        ..SimConfig::default()
+    };
     let world = World::new(config, &[]);
     for _ in 0..10 {
         world.client.list(Entity::Deals, page()).await.expect("there are tokens");
     }
     let error = world.client.list(Entity::Deals, page()).await.expect_err("the server refuses");
     assert_eq!(*error.kind(), ErrorKind::RateLimit { daily: true }, "{error:?}");
-    assert!(error.retry_after().is_some_and(|wait| wait > Duration::from_secs(14 * 3600)), "{error:?}");
+    assert!(
+        error.retry_after().is_some_and(|wait| wait > Duration::from_secs(14 * 3600)),
+        "{error:?}"
+    );
     for _ in 0..20 {
         let error = world.client.list(Entity::Persons, page()).await.expect_err("refused here");
         assert_eq!(*error.kind(), ErrorKind::BudgetExhausted { budget: "day".to_owned() });
@@ -153,7 +168,8 @@ async fn the_servers_word_that_the_day_is_spent_stops_everybody_after_one_429() 
 
 #[tokio::test(start_paused = true)]
 async fn a_429_without_cause_parks_all_callers_and_nobody_is_banned() {
-    let rules = vec![Rule { nth: Some(20), fault: Some(FaultKind::RateLimited), ..Rule::default() }];
+    let rules =
+        vec![Rule { nth: Some(20), fault: Some(FaultKind::RateLimited), ..Rule::default() }];
     let config = SimConfig {
         sizes: Some(Sizes::each(600)),
         retry_after_on_burst: true,
@@ -163,7 +179,8 @@ async fn a_429_without_cause_parks_all_callers_and_nobody_is_banned() {
     };
     let world = World::new(config, &[]);
     let options = WalkOptions::new().limit(10);
-    let walks = WALKS.map(|entity| tokio::spawn(walk_all(world.client.clone(), entity, options.clone())));
+    let walks =
+        WALKS.map(|entity| tokio::spawn(walk_all(world.client.clone(), entity, options.clone())));
     for walked in join_all(walks).await {
         assert!(walked.expect("no panic").failures.is_empty());
     }
@@ -173,7 +190,10 @@ async fn a_429_without_cause_parks_all_callers_and_nobody_is_banned() {
     assert_eq!(truth.refusals.edge, 0);
     let refused = truth.log.iter().find(|entry| entry.status == Some(429)).expect("one 429");
     let told = refused.answered_us.expect("was answered");
-    let early = truth.log.iter().filter(|entry| entry.arrived_us > told && entry.arrived_us < told + 2_000_000);
+    let early = truth
+        .log
+        .iter()
+        .filter(|entry| entry.arrived_us > told && entry.arrived_us < told + 2_000_000);
     assert_eq!(early.count(), 0, "for two seconds nobody sends");
     assert!(truth.log.iter().any(|entry| entry.arrived_us > told + 2_000_000));
     assert_eq!(world.limiter().refusals.burst, 1);
@@ -181,7 +201,12 @@ async fn a_429_without_cause_parks_all_callers_and_nobody_is_banned() {
 
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_429s_without_cause_never_brings_the_ban() {
-    let rules = vec![Rule { every: Some(3), to: Some(300), fault: Some(FaultKind::RateLimited), ..Rule::default() }];
+    let rules = vec![Rule {
+        every: Some(3),
+        to: Some(300),
+        fault: Some(FaultKind::RateLimited),
+        ..Rule::default()
+    }];
     let config = SimConfig {
         sizes: Some(Sizes::each(600)),
         faults: Faults { rules, ..Faults::none() },
@@ -189,14 +214,19 @@ async fn a_storm_of_429s_without_cause_never_brings_the_ban() {
     };
     let world = World::new(config, &[]);
     let options = WalkOptions::new().limit(50);
-    let walks = WALKS.map(|entity| tokio::spawn(walk_all(world.client.clone(), entity, options.clone())));
+    let walks =
+        WALKS.map(|entity| tokio::spawn(walk_all(world.client.clone(), entity, options.clone())));
     for walked in join_all(walks).await {
         walked.expect("no panic");
     }
     let truth = world.sim.truth();
     assert!(truth.fault(FaultKind::RateLimited) > 20, "{:?}", truth.faults);
     assert_eq!((truth.refusals.edge, truth.refusals.caused()), (0, 0));
-    assert_eq!(world.client.circuit().status().transitions, 0, "a 429 does not speak against the API");
+    assert_eq!(
+        world.client.circuit().status().transitions,
+        0,
+        "a 429 does not speak against the API"
+    );
 }
 
 fn edge_page() -> Response<Bytes> {
@@ -243,7 +273,8 @@ async fn a_ban_that_others_brought_upon_the_token_is_sat_out() {
     // Another program with the same token runs into the limit until the edge has had enough.
     let mut other = Wire::to(&world.sim);
     for _ in 0..201 {
-        let request = Request::get("/api/v2/deals?limit=1").header("x-api-token", world.sim.api_token());
+        let request =
+            Request::get("/api/v2/deals?limit=1").header("x-api-token", world.sim.api_token());
         other.call(request.body(Full::default()).expect("a request")).await.expect("an answer");
     }
     let edge = world.sim.truth().refusals.edge;
@@ -259,13 +290,17 @@ async fn a_ban_that_others_brought_upon_the_token_is_sat_out() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_is_an_error_of_credentials_after_one_attempt() {
-    let rules = vec![Rule { nth: Some(3), fault: Some(FaultKind::ExpiredToken), ..Rule::default() }];
+    let rules =
+        vec![Rule { nth: Some(3), fault: Some(FaultKind::ExpiredToken), ..Rule::default() }];
     let world = World::with_rules(rules, &[]);
     for _ in 0..2 {
         world.client.list(Entity::Deals, page()).await.expect("a good token");
     }
     let error = world.client.list(Entity::Deals, page()).await.expect_err("it has expired");
-    assert!(matches!(error.kind(), ErrorKind::Auth { status } if status.as_u16() == 401), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::Auth { status } if status.as_u16() == 401),
+        "{error:?}"
+    );
     assert!(!error.is_retryable());
     assert_eq!(error.context().attempts, 1);
     assert_eq!(world.wire.sent(), 3);
@@ -299,7 +334,10 @@ async fn search_has_a_window_of_its_own() {
     let truth = world.sim.truth();
     assert_eq!(truth.refusals.caused(), 0, "{:?}", truth.refusals);
     assert!(truth.window.search_peak <= 10);
-    assert!(searches >= Duration::from_secs(8) && searches < Duration::from_secs(11), "{searches:?}");
+    assert!(
+        searches >= Duration::from_secs(8) && searches < Duration::from_secs(11),
+        "{searches:?}"
+    );
     println!("searches {searches:?}, lists {lists:?}");
     assert!(world.budget("search").limit == 10);
 }
