@@ -94,7 +94,7 @@ pub fn stack<T, B>(
 + Clone
 + Send
 + Sync
-+ 'static
++ use<T, B>
 where
     T: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
     T::Error: Into<BoxError>,
@@ -156,7 +156,7 @@ fn deadline(request: &ApiRequest) -> Option<Instant> {
 #[must_use = "a layer does nothing until it is applied"]
 pub fn limit(
     parts: &Parts,
-) -> LimitLayer<impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static> {
+) -> LimitLayer<impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + use<>> {
     let price = price(&parts.limiter, &parts.budgets);
     TokenLimitLayer::new(parts.limiter.clone(), price)
         .dialect(parts.budgets.dialect())
@@ -171,7 +171,7 @@ pub fn limit(
 pub fn price(
     limiter: &Limiter,
     budgets: &Budgets,
-) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + 'static {
+) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + use<> {
     let mut endpoints: HashMap<&'static str, EndpointId> = HashMap::new();
     for (_, template, _) in costs::TABLE {
         endpoints.entry(template).or_insert_with(|| limiter.endpoint(template));
