@@ -143,7 +143,8 @@ pub struct Demo {
 
 fn latency(text: &str) -> Result<[u64; 2], String> {
     let (least, most) = text.split_once('-').ok_or("expected two numbers such as 5-40")?;
-    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| format!("{text:?} is not a number"));
+    let number =
+        |text: &str| text.trim().parse::<u64>().map_err(|_| format!("{text:?} is not a number"));
     let range = [number(least)?, number(most)?];
     if range[0] > range[1] { Err("the least is more than the most".into()) } else { Ok(range) }
 }

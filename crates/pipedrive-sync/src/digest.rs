@@ -105,7 +105,10 @@ mod tests {
 
     #[test]
     fn keys_may_come_in_any_order() {
-        assert_eq!(row(r#"{"b": [1, {"d":2,"c":"x"}], "a": null}"#).unwrap(), row(r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#).unwrap());
+        assert_eq!(
+            row(r#"{"b": [1, {"d":2,"c":"x"}], "a": null}"#).unwrap(),
+            row(r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#).unwrap()
+        );
         assert_ne!(row(r#"{"a":1}"#).unwrap(), row(r#"{"a":2}"#).unwrap());
     }
 
@@ -113,7 +116,10 @@ mod tests {
     fn the_digest_of_nothing_is_the_hash_of_nothing() {
         let digest = Digester::default().finish();
         assert_eq!(digest.rows, 0);
-        assert_eq!(digest.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            digest.sha256,
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 
     #[test]

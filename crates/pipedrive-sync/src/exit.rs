@@ -50,7 +50,10 @@ impl Failure {
     /// An end by a signal.
     #[must_use]
     pub fn interrupted() -> Self {
-        Self::new(Code::Other, "interrupted; what was committed stays, and the same command goes on from there")
+        Self::new(
+            Code::Other,
+            "interrupted; what was committed stays, and the same command goes on from there",
+        )
     }
 }
 
@@ -65,7 +68,9 @@ impl std::error::Error for Failure {}
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::Sql(_) | StoreError::Content { .. } | StoreError::Locked { .. } => Code::Other,
+            StoreError::Sql(_) | StoreError::Content { .. } | StoreError::Locked { .. } => {
+                Code::Other
+            }
             _ => Code::Usage,
         };
         Self::new(code, error.to_string())

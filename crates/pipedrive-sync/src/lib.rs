@@ -13,3 +13,8 @@ pub mod report;
 pub mod signals;
 pub mod store;
 pub mod wall;
+
+/// The README's figures and names are kept true by hand; its code is shell.
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+pub struct Readme;

@@ -13,7 +13,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; everything else is one of usage.
             let _ = error.print();
-            return if error.use_stderr() { Code::Usage.number().into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                Code::Usage.number().into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

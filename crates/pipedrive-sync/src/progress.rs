@@ -142,11 +142,15 @@ impl Progress for Lines {
     fn event(&self, event: &Event<'_>) {
         let line = match *event {
             Event::Note { text } => text.to_owned(),
-            Event::Started { walk, resumed: true, .. } => format!("{walk}: goes on where it stopped"),
+            Event::Started { walk, resumed: true, .. } => {
+                format!("{walk}: goes on where it stopped")
+            }
             Event::Committed { walk, rows, removed, done: true, .. } if removed > 0 => {
                 format!("{walk}: complete, {rows} rows, {removed} removed")
             }
-            Event::Committed { walk, rows, done: true, .. } => format!("{walk}: complete, {rows} rows"),
+            Event::Committed { walk, rows, done: true, .. } => {
+                format!("{walk}: complete, {rows} rows")
+            }
             Event::Committed { walk, rows, .. } => {
                 let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
                 let last = said.entry(walk.to_owned()).or_default();
@@ -181,8 +185,10 @@ impl Progress for Bars {
             Event::Started { walk, rows, .. } => {
                 let bar = match rows.filter(|rows| *rows > 0) {
                     Some(rows) => ProgressBar::new(rows).with_style(
-                        ProgressStyle::with_template("{msg:22} {bar:40} {pos:>8}/{len:8} {per_sec:>12}")
-                            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+                        ProgressStyle::with_template(
+                            "{msg:22} {bar:40} {pos:>8}/{len:8} {per_sec:>12}",
+                        )
+                        .unwrap_or_else(|_| ProgressStyle::default_bar()),
                     ),
                     None => ProgressBar::new_spinner().with_style(
                         ProgressStyle::with_template("{msg:22} {spinner} {pos} rows")
@@ -202,7 +208,10 @@ impl Progress for Bars {
                 }
             }
             Event::Paused { walk, reason, pause } => {
-                let _ = self.all.println(format!("{walk}: asked again in {:.1} s: {reason}", pause.as_secs_f64()));
+                let _ = self.all.println(format!(
+                    "{walk}: asked again in {:.1} s: {reason}",
+                    pause.as_secs_f64()
+                ));
             }
             Event::Finished => {
                 for bar in bars.values().filter(|bar| !bar.is_finished()) {

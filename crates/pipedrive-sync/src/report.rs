@@ -1,6 +1,10 @@
 //! What a sync says at its end.
 
-use std::{collections::BTreeMap, fmt, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use pipedrive_service::Client;
 use serde::Serialize;
@@ -89,11 +93,19 @@ impl Report {
             pages: outcome.finals,
             attempts: retries.attempts(),
             recovered: retries.recovered(),
-            failed_attempts: retries.failed.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
+            failed_attempts: retries
+                .failed
+                .iter()
+                .map(|(class, count)| (class.to_string(), *count))
+                .collect(),
             refused_by_server: (limits.refusals.burst, limits.refusals.exhausted),
             tokens_planned: outcome.planned.0,
             plan_exact: outcome.planned.1,
-            tokens_used: limits.endpoints.iter().map(|usage| usage.spent[client.budgets().day.index()]).sum(),
+            tokens_used: limits
+                .endpoints
+                .iter()
+                .map(|usage| usage.spent[client.budgets().day.index()])
+                .sum(),
             tokens_left: day.map_or((0, 0), |day| (day.remaining, day.limit)),
             circuit: (circuit.state.to_string(), circuit.transitions),
             page_sizes: client.pages().status().sizes_used,
@@ -119,21 +131,42 @@ impl fmt::Display for Report {
             };
             writeln!(f, "  {name:22} {rows:>9} rows{state}")?;
         }
-        writeln!(f, "  {:22} {:>9} rows, {written} written and {removed} removed in this run", "all", self.rows_in_all)?;
+        writeln!(
+            f,
+            "  {:22} {:>9} rows, {written} written and {removed} removed in this run",
+            "all", self.rows_in_all
+        )?;
         write!(f, "requests   {} pages asked, {} attempts sent", self.pages.asked, self.attempts)?;
-        writeln!(f, ", {} recovered by a retry, {} failed finally and asked again later", self.recovered, self.pages.failed)?;
+        writeln!(
+            f,
+            ", {} recovered by a retry, {} failed finally and asked again later",
+            self.recovered, self.pages.failed
+        )?;
         if !self.failed_attempts.is_empty() {
-            let classes: Vec<_> = self.failed_attempts.iter().map(|(class, count)| format!("{class} {count}")).collect();
+            let classes: Vec<_> = self
+                .failed_attempts
+                .iter()
+                .map(|(class, count)| format!("{class} {count}"))
+                .collect();
             writeln!(f, "failures   {}", classes.join(", "))?;
         }
         let (burst, day) = self.refused_by_server;
         writeln!(f, "429s seen  {burst} burst, {day} day")?;
         let planned = if self.plan_exact { "" } else { " at least" };
         let (left, limit) = self.tokens_left;
-        writeln!(f, "tokens     planned{planned} {}, used {}, {left} of {limit} left today", self.tokens_planned, self.tokens_used)?;
+        writeln!(
+            f,
+            "tokens     planned{planned} {}, used {}, {left} of {limit} left today",
+            self.tokens_planned, self.tokens_used
+        )?;
         writeln!(f, "circuit    {}, {} transitions", self.circuit.0, self.circuit.1)?;
-        let sizes: Vec<_> = self.page_sizes.iter().map(|(size, count)| format!("{size} rows x {count}")).collect();
-        writeln!(f, "pages      {}", if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") })?;
+        let sizes: Vec<_> =
+            self.page_sizes.iter().map(|(size, count)| format!("{size} rows x {count}")).collect();
+        writeln!(
+            f,
+            "pages      {}",
+            if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") }
+        )?;
         if let Some(bytes) = self.peak_memory {
             writeln!(f, "memory     {} MiB at most", bytes >> 20)?;
         }

@@ -7,7 +7,10 @@ use std::{fs, net::Ipv4Addr};
 
 use common::{Ended, World, ended, pipedrive};
 use pipedrive_sync::store::Reader;
-use saas_sim::{Listen, pipedrive::{SimConfig, Sizes}};
+use saas_sim::{
+    Listen,
+    pipedrive::{SimConfig, Sizes},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -59,7 +62,9 @@ async fn no_token_at_all() {
 async fn an_unknown_host() {
     let world = small().await;
     let mut program = world.pipedrive("sync");
-    program.args(["--base-url", "https://no-such-host.invalid"]).env("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0");
+    program
+        .args(["--base-url", "https://no-such-host.invalid"])
+        .env("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0");
     one_line(&ended(program).await, 5, &["host"]);
     nothing_written(&world).await;
 }
@@ -92,9 +97,21 @@ async fn a_certificate_that_nobody_trusts_until_its_authority_is_named() {
 async fn a_database_that_cannot_be_written() {
     let world = small().await;
     let place = world.dir.path().join("no/such/folder/account.sqlite");
-    one_line(&world.run("sync", &["--database", place.to_str().unwrap()]).await, 2, &["account.sqlite", "No such file"]);
-    one_line(&world.run("sync", &["--database", world.dir.path().to_str().unwrap()]).await, 2, &["directory"]);
-    one_line(&world.run("sync", &["--database", "postgres://somewhere/x"]).await, 2, &["not a database"]);
+    one_line(
+        &world.run("sync", &["--database", place.to_str().unwrap()]).await,
+        2,
+        &["account.sqlite", "No such file"],
+    );
+    one_line(
+        &world.run("sync", &["--database", world.dir.path().to_str().unwrap()]).await,
+        2,
+        &["directory"],
+    );
+    one_line(
+        &world.run("sync", &["--database", "postgres://somewhere/x"]).await,
+        2,
+        &["not a database"],
+    );
     assert_eq!(world.sim.truth().requests, 0);
 }
 
@@ -128,7 +145,12 @@ async fn all_wrong_values_of_the_environment_are_listed_together() {
     let ended = ended(program).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     for (name, _) in wrong {
-        assert_eq!(ended.err.lines().filter(|line| line.contains(name)).count(), 1, "{name} in {}", ended.err);
+        assert_eq!(
+            ended.err.lines().filter(|line| line.contains(name)).count(),
+            1,
+            "{name} in {}",
+            ended.err
+        );
     }
     assert_eq!(ended.err.lines().count(), wrong.len());
     assert!(!ended.err.contains("secret-"));
@@ -172,14 +194,20 @@ async fn html_in_place_of_json() {
                 let mut heard = [0; 4096];
                 let _ = stream.read(&mut heard).await;
                 let page = "<!doctype html><title>Welcome to the guest network</title>";
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", page.len());
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    page.len()
+                );
                 let _ = stream.write_all(format!("{head}{page}").as_bytes()).await;
             });
         }
     });
     let world = small().await;
     let mut program = world.pipedrive("sync");
-    program.args(["--base-url", &url]).env("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "1").env("PIGEON_RETRY_BASE_DELAY_MS", "10");
+    program
+        .args(["--base-url", &url])
+        .env("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "1")
+        .env("PIGEON_RETRY_BASE_DELAY_MS", "10");
     one_line(&ended(program).await, 5, &["base URL"]);
     nothing_written(&world).await;
     server.abort();

@@ -1,7 +1,7 @@
 //! `kill -9` at any moment: nothing lost, nothing doubled, nothing asked twice that was committed, no token forgotten.
 //!
 //! Short by default. `PIPEDRIVE_KILLS=50` makes it as long as one likes, `PIPEDRIVE_KILL_SEED` another story.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod common;
 
@@ -115,7 +115,8 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
         let last = killed >= kills;
         let by_answers = random.bool();
         let count = random.u64(1..20);
-        trap.left.store(if last || !by_answers { i64::MAX } else { count as i64 }, Ordering::SeqCst);
+        trap.left
+            .store(if last || !by_answers { i64::MAX } else { count as i64 }, Ordering::SeqCst);
         let mut program = world.pipedrive("sync");
         program
             .args(["--progress", "json", "--quiet", "--max-batch-size", "10"])
@@ -132,7 +133,8 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
         let commits = (!last && !by_answers).then_some(count);
         tokio::task::spawn_blocking(move || watch(out, &watcher, commits)).await.unwrap();
         let child = trap.child.lock().unwrap().take().unwrap();
-        let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+        let ended =
+            tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
         // Requests of the dead may still be under way inside the simulator.
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
 
@@ -144,14 +146,22 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
             if path == START_UP {
                 continue;
             }
-            assert!(in_this_run.insert(entry.target.clone()), "{} was asked twice in one run", entry.target);
+            assert!(
+                in_this_run.insert(entry.target.clone()),
+                "{} was asked twice in one run",
+                entry.target
+            );
             let pages = order.entry(path.clone()).or_default();
             match pages.iter().position(|page| *page == entry.target) {
                 None => pages.push(entry.target.clone()),
                 Some(index) => {
                     twice.insert(entry.target.clone());
                     let (pages, done) = before.get(&path).copied().unwrap_or_default();
-                    assert!(index as u64 >= pages && !done, "{} was committed, and asked again", entry.target);
+                    assert!(
+                        index as u64 >= pages && !done,
+                        "{} was committed, and asked again",
+                        entry.target
+                    );
                 }
             }
         }
@@ -162,7 +172,13 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
         // Whatever was charged is on the disk as leased.
         let charged = world.sim.truth().day.used;
         if charged > 0 {
-            let budget = Reader::open(&world.database()).await.unwrap().last_budget().await.unwrap().unwrap();
+            let budget = Reader::open(&world.database())
+                .await
+                .unwrap()
+                .last_budget()
+                .await
+                .unwrap()
+                .unwrap();
             assert!(budget.leased >= charged, "{} leased, {charged} charged", budget.leased);
         }
         match ended.status.code() {
@@ -178,7 +194,10 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
         "{killed} kills, {starts} starts, {requests} requests for {pages} pages, {} pages asked again, none of them committed",
         twice.len()
     );
-    assert!(killed >= kills || requests as usize <= pages + starts, "the account was too small for {kills} kills");
+    assert!(
+        killed >= kills || requests as usize <= pages + starts,
+        "the account was too small for {kills} kills"
+    );
     // Each start asks once who it is; each kill costs at most the pages that were under way or fetched ahead.
     let again = requests as usize - pages - starts;
     assert!(again <= killed as usize * 21 * 4, "{again} pages asked again for {killed} kills");

@@ -4,7 +4,8 @@
 use std::{fs, path::Path};
 
 use pipedrive_sync::store::{
-    Database, Finish, Id, Mode, PageWrite, Reader, RowWrite, Settled, Store, StoreError, WalkState, schema,
+    Database, Finish, Id, Mode, PageWrite, Reader, RowWrite, Settled, Store, StoreError, WalkState,
+    schema,
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -35,7 +36,11 @@ fn row(id: i64, time: &'static str) -> RowWrite<'static> {
     RowWrite { id: Id::Number(id), update_time: Some(time), data: r#"{"add_time":"then"}"# }
 }
 
-fn page<'a>(state: &'a WalkState, rows: &'a [RowWrite<'a>], position: Option<&str>) -> PageWrite<'a> {
+fn page<'a>(
+    state: &'a WalkState,
+    rows: &'a [RowWrite<'a>],
+    position: Option<&str>,
+) -> PageWrite<'a> {
     PageWrite {
         state,
         rows,
@@ -43,12 +48,15 @@ fn page<'a>(state: &'a WalkState, rows: &'a [RowWrite<'a>], position: Option<&st
         position: position.map(Into::into),
         max_seen: None,
         page_size: Some(500),
-        finish: position.is_none().then_some(Finish { high_water: Some("2026-01-01T00:00:00Z".into()) }),
+        finish: position
+            .is_none()
+            .then_some(Finish { high_water: Some("2026-01-01T00:00:00Z".into()) }),
     }
 }
 
 async fn sql(path: &Path, statements: &'static str) {
-    let mut conn = SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap();
+    let mut conn =
+        SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap();
     sqlx::raw_sql(statements).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
 }
@@ -61,7 +69,12 @@ fn there_is_a_table_for_every_entity() {
 
 #[test]
 fn a_database_is_named_by_a_path_or_a_url() {
-    for (given, path) in [("a.db", "a.db"), ("sqlite:a.db", "a.db"), ("sqlite:///x/a.db", "/x/a.db"), ("sqlite:/x/a.db?mode=rwc", "/x/a.db")] {
+    for (given, path) in [
+        ("a.db", "a.db"),
+        ("sqlite:a.db", "a.db"),
+        ("sqlite:///x/a.db", "/x/a.db"),
+        ("sqlite:/x/a.db?mode=rwc", "/x/a.db"),
+    ] {
         assert_eq!(given.parse::<Database>().unwrap().path(), Path::new(path), "{given}");
     }
     for given in ["", "sqlite:", "sqlite::memory:", ":memory:", "postgres://host/db"] {
@@ -93,7 +106,10 @@ async fn what_is_not_ours_is_refused_and_not_touched() {
         let error = Store::open(&path.clone().into()).await.unwrap_err();
         assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
         assert!(!error.to_string().contains('\n'));
-        assert!(matches!(Reader::open(&path.clone().into()).await, Err(StoreError::Foreign { .. })));
+        assert!(matches!(
+            Reader::open(&path.clone().into()).await,
+            Err(StoreError::Foreign { .. })
+        ));
         assert_eq!(fs::read(&path).ok(), before);
     }
     // Not even a lock or a draft was left beside them.
@@ -125,7 +141,10 @@ async fn a_second_writer_is_refused_until_the_first_has_gone() {
     let database = database(&dir);
     let first = Store::open(&database).await.unwrap();
     let error = Store::open(&database).await.unwrap_err();
-    assert!(matches!(error, StoreError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
+    assert!(
+        matches!(error, StoreError::Locked { pid: Some(pid), .. } if pid == std::process::id()),
+        "{error}"
+    );
     drop(first);
     Store::open(&database).await.unwrap();
 }
@@ -144,7 +163,9 @@ async fn a_page_is_there_with_its_cursor_or_neither_is() {
     // Row 4 cannot be written: rows 3 and 4, the cursor and what was spent must all stay behind.
     sql(database.path(), "CREATE TRIGGER boom BEFORE INSERT ON deals WHEN NEW.id = 4 BEGIN SELECT RAISE(ABORT, 'boom'); END").await;
     let settled = Settled { day: "2026-03-01".into(), used: 77, leased: Some(99), limit: 1000 };
-    let failed = store.commit(&[page(&state, &[row(3, "a"), row(4, "a")], Some("\"p2\""))], Some(&settled)).await;
+    let failed = store
+        .commit(&[page(&state, &[row(3, "a"), row(4, "a")], Some("\"p2\""))], Some(&settled))
+        .await;
     assert!(failed.unwrap_err().to_string().contains("boom"));
     let walks = store.walks().await.unwrap();
     assert_eq!(walks[0].position.as_deref(), Some("\"p1\""));
@@ -171,12 +192,18 @@ async fn the_end_of_a_full_walk_removes_what_was_not_seen() {
     let first = store.begin_run("sync").await.unwrap();
     let state = walk("persons", Mode::Full, first);
     store.begin_walks([&state]).await.unwrap();
-    store.commit(&[page(&state, &[row(1, "a"), row(2, "a"), row(3, "a")], None)], None).await.unwrap();
+    store
+        .commit(&[page(&state, &[row(1, "a"), row(2, "a"), row(3, "a")], None)], None)
+        .await
+        .unwrap();
     assert!(store.walks().await.unwrap()[0].done_at.is_some());
 
     let state = walk("persons", Mode::Full, store.begin_run("sync").await.unwrap());
     store.begin_walks([&state]).await.unwrap();
-    assert_eq!(store.commit(&[page(&state, &[row(1, "a")], Some("\"p\""))], None).await.unwrap(), [0]);
+    assert_eq!(
+        store.commit(&[page(&state, &[row(1, "a")], Some("\"p\""))], None).await.unwrap(),
+        [0]
+    );
     assert_eq!(store.counts().await.unwrap()["persons"], (3, 0), "nothing is removed half way");
     assert_eq!(store.commit(&[page(&state, &[row(2, "a")], None)], None).await.unwrap(), [1]);
     assert_eq!(store.counts().await.unwrap()["persons"], (2, 0));
@@ -184,7 +211,11 @@ async fn the_end_of_a_full_walk_removes_what_was_not_seen() {
     let state = walk("persons", Mode::Incremental, store.begin_run("sync").await.unwrap());
     store.begin_walks([&state]).await.unwrap();
     assert_eq!(store.commit(&[page(&state, &[], None)], None).await.unwrap(), [0]);
-    assert_eq!(store.counts().await.unwrap()["persons"], (2, 0), "an incremental walk removes nothing");
+    assert_eq!(
+        store.counts().await.unwrap()["persons"],
+        (2, 0),
+        "an incremental walk removes nothing"
+    );
 }
 
 #[tokio::test]
@@ -192,7 +223,8 @@ async fn a_deal_has_one_home_and_its_newer_state_stays() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(&database(&dir)).await.unwrap();
     let run = store.begin_run("sync").await.unwrap();
-    let (deals, archived) = (walk("deals", Mode::Incremental, run), walk("archived_deals", Mode::Incremental, run));
+    let (deals, archived) =
+        (walk("deals", Mode::Incremental, run), walk("archived_deals", Mode::Incremental, run));
     store.begin_walks([&deals]).await.unwrap();
     store.begin_walks([&archived]).await.unwrap();
     store.commit(&[page(&deals, &[row(1, "a"), row(2, "c")], Some("1"))], None).await.unwrap();
@@ -239,7 +271,10 @@ async fn rows_are_read_numbers_first_then_texts() {
     let state = walk("leads", Mode::Full, store.begin_run("sync").await.unwrap());
     store.begin_walks([&state]).await.unwrap();
     let text = |id| RowWrite { id: Id::Text(id), update_time: None, data: "{}" };
-    store.commit(&[page(&state, &[text("b"), row(10, "a"), text("10"), row(9, "a")], None)], None).await.unwrap();
+    store
+        .commit(&[page(&state, &[text("b"), row(10, "a"), text("10"), row(9, "a")], None)], None)
+        .await
+        .unwrap();
     let mut reader = Reader::open(&database).await.unwrap();
     let ids: Vec<_> = reader.rows("leads").map_ok(|(id, _)| id).try_collect().await.unwrap();
     assert_eq!(ids, ["9", "10", "10", "b"]);

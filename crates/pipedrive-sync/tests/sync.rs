@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::{io::{BufRead as _, BufReader}, process::Command};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Command,
+};
 
 use common::World;
 use pipedrive_service::{Client, Config, Entity, Sources};
@@ -12,11 +15,18 @@ use saas_sim::pipedrive::{FaultKind, Faults, Rule, SimConfig, Sizes};
 use serde_json::{Value, json};
 
 fn config(each: u64) -> SimConfig {
-    SimConfig { sizes: Some(Sizes::each(each)), burst: Some(100_000), log: 1_000_000, ..SimConfig::default() }
+    SimConfig {
+        sizes: Some(Sizes::each(each)),
+        burst: Some(100_000),
+        log: 1_000_000,
+        ..SimConfig::default()
+    }
 }
 
 fn client(world: &World) -> Client {
-    let sources = Sources::new().set("connection.base_url", world.server.url()).set("connection.api_token", world.sim.api_token());
+    let sources = Sources::new()
+        .set("connection.base_url", world.server.url())
+        .set("connection.api_token", world.sim.api_token());
     Client::new(Config::load(&sources).unwrap()).unwrap()
 }
 
@@ -27,18 +37,31 @@ async fn counts(world: &World) -> pipedrive_sync::store::Counts {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_stops_each_entity_and_the_next_run_goes_on_from_there() {
     let world = World::new(config(60)).await;
-    let ended = world.run("sync", &["--entity", "deals,notes,users", "--limit", "25", "--max-batch-size", "10", "--json"]).await;
+    let ended = world
+        .run(
+            "sync",
+            &["--entity", "deals,notes,users", "--limit", "25", "--max-batch-size", "10", "--json"],
+        )
+        .await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((report["rows"]["deals"].clone(), report["rows"]["notes"].clone()), (json!(25), json!(25)));
+    assert_eq!(
+        (report["rows"]["deals"].clone(), report["rows"]["notes"].clone()),
+        (json!(25), json!(25))
+    );
     assert_eq!(report["walks"]["deals"]["done"], json!(false));
 
-    let ended = world.run("sync", &["--entity", "deals,notes,users", "--max-batch-size", "10", "--json"]).await;
+    let ended = world
+        .run("sync", &["--entity", "deals,notes,users", "--max-batch-size", "10", "--json"])
+        .await;
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     let account = world.sim.digest(saas_sim::pipedrive::Entity::Deals).rows;
     assert_eq!(report["rows"]["deals"], json!(account));
     assert_eq!(report["walks"]["deals"]["rows"], json!(account - 25), "nothing was read again");
-    assert!(report["walks"].get("users").is_none(), "users were complete in the run that was cut short");
+    assert!(
+        report["walks"].get("users").is_none(),
+        "users were complete in the run that was cut short"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +73,15 @@ async fn the_next_run_brings_the_copy_up_to_date_by_what_has_changed() {
     let api = client(&world);
     let ids = |entity: Entity| {
         let api = api.clone();
-        async move { api.list(entity, pipedrive_service::ListQuery::new()).await.unwrap().rows.into_iter().map(|row| row.id).collect::<Vec<_>>() }
+        async move {
+            api.list(entity, pipedrive_service::ListQuery::new())
+                .await
+                .unwrap()
+                .rows
+                .into_iter()
+                .map(|row| row.id)
+                .collect::<Vec<_>>()
+        }
     };
     let deals = ids(Entity::Deals).await;
     api.update(Entity::Deals, deals[3].clone(), &json!({"title": "changed"})).await.unwrap();
@@ -67,7 +98,10 @@ async fn the_next_run_brings_the_copy_up_to_date_by_what_has_changed() {
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(report["walks"]["deals:deleted"]["rows"], json!(1));
     assert_eq!(report["walks"]["stages"]["removed"], json!(1));
-    assert!(report["walks"]["deals"]["rows"].as_u64().unwrap() < 10, "only what has changed: {report}");
+    assert!(
+        report["walks"]["deals"]["rows"].as_u64().unwrap() < 10,
+        "only what has changed: {report}"
+    );
     assert_eq!(counts(&world).await["deals"].1, 1, "the deleted deal is kept, and marked");
     let log = &world.sim.truth().log[before..];
     let asked = log.iter().filter(|entry| entry.target.contains("/v2/deals?")).collect::<Vec<_>>();
@@ -81,7 +115,13 @@ async fn the_next_run_brings_the_copy_up_to_date_by_what_has_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_fails_finally_is_asked_again_while_the_others_go_on() {
-    let rule = Rule { path: Some("/api/v2/persons".into()), from: Some(3), to: Some(4), fault: Some(FaultKind::Error500), ..Rule::default() };
+    let rule = Rule {
+        path: Some("/api/v2/persons".into()),
+        from: Some(3),
+        to: Some(4),
+        fault: Some(FaultKind::Error500),
+        ..Rule::default()
+    };
     let faults = Faults { rules: vec![rule], ..Faults::none() };
     let world = World::new(SimConfig { faults, ..config(100) }).await;
     let mut program = world.pipedrive("sync");
@@ -101,7 +141,11 @@ async fn a_day_that_ends_in_the_middle_says_when_it_can_go_on_and_keeps_what_it_
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.err.contains("it can go on at"), "{}", ended.err);
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
-    assert_eq!(world.sim.truth().refusals.day, 0, "the limiter knew before the server had to say it");
+    assert_eq!(
+        world.sim.truth().refusals.day,
+        0,
+        "the limiter knew before the server had to say it"
+    );
     assert!(counts(&world).await.values().map(|(rows, _)| rows).sum::<u64>() > 300);
     // Without --across-days it says so before anything is spent on the plan.
     let world = World::new(SimConfig { day_tokens: Some(700), ..config(400) }).await;
@@ -147,7 +191,10 @@ async fn a_signal_ends_cleanly_and_the_next_run_goes_on() {
         .await
         .unwrap();
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert_eq!(ended.err.trim(), "pipedrive: interrupted; what was committed stays, and the same command goes on from there");
+        assert_eq!(
+            ended.err.trim(),
+            "pipedrive: interrupted; what was committed stays, and the same command goes on from there"
+        );
         let runs = Reader::open(&world.database()).await.unwrap().runs(1).await.unwrap();
         assert_eq!(runs[0].exit_code, Some(1), "the end was noted");
         assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
@@ -183,12 +230,18 @@ async fn status_verify_and_health_check_tell_what_is() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let verified: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(verified["equal"], json!(true));
-    assert_eq!(verified["tokens_planned"].as_u64().unwrap(), world.sim.truth().day.used - before, "the price was the planned one");
+    assert_eq!(
+        verified["tokens_planned"].as_u64().unwrap(),
+        world.sim.truth().day.used - before,
+        "the price was the planned one"
+    );
     assert!(ended.err.contains("will cost about"), "{}", ended.err);
 
     let api = client(&world);
     let deals = api.list(Entity::Deals, pipedrive_service::ListQuery::new()).await.unwrap();
-    api.update(Entity::Deals, deals.rows[0].id.clone(), &json!({"title": "changed"})).await.unwrap();
+    api.update(Entity::Deals, deals.rows[0].id.clone(), &json!({"title": "changed"}))
+        .await
+        .unwrap();
     let ended = world.run("verify", &["--quiet", "--entity", "deals"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("differs"), "{}", ended.err);
@@ -201,7 +254,11 @@ async fn the_configuration_is_shown_with_its_sources_and_without_secrets() {
     program.env("PIPEDRIVE_REQUEST_TIMEOUT", "7");
     let ended = common::ended(program).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.out.contains("request_timeout = 7s  (variable PIPEDRIVE_REQUEST_TIMEOUT)"), "{}", ended.out);
+    assert!(
+        ended.out.contains("request_timeout = 7s  (variable PIPEDRIVE_REQUEST_TIMEOUT)"),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.contains("api_token = (secret)"));
     assert!(!ended.out.contains(&world.sim.api_token()));
 }
@@ -214,8 +271,16 @@ async fn the_token_is_nowhere_in_all_that_a_sync_prints_and_writes() {
         let mut program = world.pipedrive(command);
         program.env("RUST_LOG", "trace").arg("-vv");
         let ended = common::ended(program).await;
-        assert_eq!(ended.code, Some(0), "{command}: {}", &ended.err[ended.err.len().saturating_sub(300)..]);
-        assert!(!ended.out.contains(&token) && !ended.err.contains(&token), "{command} shows the token");
+        assert_eq!(
+            ended.code,
+            Some(0),
+            "{command}: {}",
+            &ended.err[ended.err.len().saturating_sub(300)..]
+        );
+        assert!(
+            !ended.out.contains(&token) && !ended.err.contains(&token),
+            "{command} shows the token"
+        );
         if command == "sync" {
             assert!(ended.err.lines().count() > 100, "trace is on");
         }
@@ -236,9 +301,10 @@ async fn a_database_of_another_company_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_token_and_a_ban_end_with_their_own_codes_and_keep_what_was_read() {
+async fn an_expired_token_ends_the_run_and_keeps_what_was_read() {
     let expire = Some(saas_sim::pipedrive::Expire { after_requests: Some(30), after_ms: None });
-    let world = World::new(SimConfig { faults: Faults { expire, ..Faults::none() }, ..config(300) }).await;
+    let world =
+        World::new(SimConfig { faults: Faults { expire, ..Faults::none() }, ..config(300) }).await;
     let ended = world.run("sync", &["--quiet", "--max-batch-size", "10"]).await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
@@ -251,11 +317,46 @@ async fn an_expired_token_and_a_ban_end_with_their_own_codes_and_keep_what_was_r
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_proves_equality_and_says_so() {
     let mut program = common::pipedrive();
-    program.args(["demo", "--records", "1500", "--faults", "storm", "--seed", "3", "--json", "--progress", "none"]);
+    program.args([
+        "demo",
+        "--records",
+        "1500",
+        "--faults",
+        "storm",
+        "--seed",
+        "3",
+        "--json",
+        "--progress",
+        "none",
+    ]);
     let ended = common::ended(program).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(report["equal"], json!(true));
     assert_eq!(report["refusals_caused"], json!(0));
     assert!(report["rows_in_all"].as_u64().unwrap() >= 1500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ban_of_the_edge_is_told_apart_and_nothing_is_sent_while_it_lasts() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let edge =
+        saas_sim::pipedrive::Edge { enabled: true, refusals: 3, within_s: 60, block_s: 3600 };
+    let world = World::new(SimConfig { edge, burst: Some(5), ..config(20) }).await;
+    // Another program abuses the token until the edge has had enough.
+    for _ in 0..10 {
+        let mut stream = tokio::net::TcpStream::connect(world.server.addr()).await.unwrap();
+        let request = format!(
+            "GET /api/v1/users/me HTTP/1.1\r\nhost: x\r\nx-api-token: {}\r\nconnection: close\r\n\r\n",
+            world.sim.api_token()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+    let before = world.sim.truth().requests;
+    let ended = world.run("sync", &["--quiet"]).await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(ended.err.contains("blocked"), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    assert_eq!(world.sim.truth().requests, before + 1, "asked once, and not again");
 }

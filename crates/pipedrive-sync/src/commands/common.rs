@@ -2,7 +2,10 @@
 
 use std::io::{self, Write as _};
 
-use pipedrive_service::{Client, Entity, config::{Config, ConfigError, Sources}};
+use pipedrive_service::{
+    Client, Entity,
+    config::{Config, ConfigError, Sources},
+};
 use serde::Serialize;
 
 use crate::{
@@ -61,7 +64,6 @@ pub(super) fn plain_client(config: Config) -> Result<Client, Failure> {
     Client::new(config).map_err(|error| wrong(&error))
 }
 
-
 fn wrong(error: &ConfigError) -> Failure {
     let lines: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
     Failure::new(Code::Usage, lines.join("\n"))
@@ -93,7 +95,13 @@ pub(super) fn print(json: bool, value: &impl Serialize, text: &str) {
 /// Columns as wide as their widest cell; all but the first to the right.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<_> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {

@@ -73,7 +73,8 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
         names => engine::plan::entities(names).map_err(|line| usage(&line))?,
     };
     // A folder of its own, which goes when the demo ends; a file that was named stays.
-    let folder = tempfile::tempdir().map_err(|error| other(&format!("no temporary folder: {error}")))?;
+    let folder =
+        tempfile::tempdir().map_err(|error| other(&format!("no temporary folder: {error}")))?;
     let database: Database = match &args.database {
         Some(name) => name.parse()?,
         None => PathBuf::from(folder.path()).join("demo.sqlite").into(),
@@ -81,11 +82,17 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
     let stop = signals::stop_flag().map_err(|error| other(&error))?;
     let progress: Arc<dyn crate::progress::Progress> = Arc::from(args.output.style().start());
 
+    progress.event(&Event::Note { text: "making a simulated account" });
     let sim = Sim::new(sim_config(&args)).map_err(|error| usage(&error))?;
-    let server = serve(&sim, Listen::http((Ipv4Addr::LOCALHOST, 0))).await.map_err(|error| other(&error))?;
+    let server =
+        serve(&sim, Listen::http((Ipv4Addr::LOCALHOST, 0))).await.map_err(|error| other(&error))?;
     // Nobody else writes to this account, so its digests hold to the end.
-    let account: Account = sim::Entity::ALL.into_iter().filter_map(|theirs| Some((ours(theirs)?, sim.digest(theirs)))).collect();
-    let totals: BTreeMap<&'static str, u64> = account.iter().map(|(entity, digest)| (entity.name(), digest.rows)).collect();
+    let account: Account = sim::Entity::ALL
+        .into_iter()
+        .filter_map(|theirs| Some((ours(theirs)?, sim.digest(theirs))))
+        .collect();
+    let totals: BTreeMap<&'static str, u64> =
+        account.iter().map(|(entity, digest)| (entity.name(), digest.rows)).collect();
     let config = common::load(&sources(&args, &server.url(), &sim.api_token()))?;
     let page = config.memory_management.max_batch_size;
     let client = common::leased_client(config)?;
@@ -144,28 +151,22 @@ fn sim_config(args: &cli::Demo) -> SimConfig {
         "ultimate" => Plan::Ultimate,
         _ => Plan::Premium,
     };
-    let mut config = SimConfig::default();
-    config.seed = args.seed;
-    config.records = args.records;
-    config.plan = plan;
-    config.faults = faults;
-    config
+    SimConfig { seed: args.seed, records: args.records, plan, faults, ..SimConfig::default() }
 }
 
 /// The user's own settings apply to the demo too, but for those that name an account.
 fn sources(args: &cli::Demo, url: &str, token: &str) -> Sources {
-    let mut connection = cli::Connection::default();
-    connection.max_batch_size = args.max_batch_size;
-    let mut sources = common::sources(&connection)
+    let connection =
+        cli::Connection { max_batch_size: args.max_batch_size, ..cli::Connection::default() };
+    common::sources(&connection)
         .set("connection.base_url", url)
         .set("connection.api_token", token)
         .set("connection.auth", "api_token")
         .set("connection.no_proxy", "127.0.0.1")
         .set("account.plan", &args.plan)
-        .set("account.seats", "1");
-    // A hang costs one time-out: short here, where every answer is near.
-    sources = sources.set("robustness.error_handling.request_timeout", "5s");
-    sources
+        .set("account.seats", "1")
+        // A hang costs one time-out: short here, where every answer is near.
+        .set("robustness.error_handling.request_timeout", "5s")
 }
 
 fn ours(entity: sim::Entity) -> Option<Entity> {
@@ -175,7 +176,11 @@ fn ours(entity: sim::Entity) -> Option<Entity> {
 /// What the simulator says of each entity.
 type Account = BTreeMap<Entity, sim::Digest>;
 
-async fn compare(account: &Account, database: &Database, entities: &[Entity]) -> Result<Vec<Difference>, Failure> {
+async fn compare(
+    account: &Account,
+    database: &Database,
+    entities: &[Entity],
+) -> Result<Vec<Difference>, Failure> {
     let mut reader = Reader::open(database).await?;
     let mut differ = Vec::new();
     for (entity, theirs) in account.iter().filter(|(entity, _)| entities.contains(entity)) {
@@ -192,7 +197,9 @@ async fn digest(reader: &mut Reader, entity: &'static str) -> Result<EntityDiges
     let mut digester = Digester::default();
     let mut rows = reader.rows(entity);
     while let Some((id, data)) = rows.try_next().await? {
-        digester.add(&id, &data).map_err(|error| Failure::new(Code::Other, format!("{entity} {id} is not JSON: {error}")))?;
+        digester.add(&id, &data).map_err(|error| {
+            Failure::new(Code::Other, format!("{entity} {id} is not JSON: {error}"))
+        })?;
     }
     Ok(digester.finish())
 }
@@ -206,7 +213,9 @@ fn gather(
     outcome: &Outcome,
 ) -> DemoReport {
     let truth = sim.truth();
-    let busy = outcome.busy.map(|interval| busy(sim, interval, truth.window.limit, truth.window.window_ms));
+    let busy = outcome
+        .busy
+        .map(|interval| busy(sim, interval, truth.window.limit, truth.window.window_ms));
     DemoReport {
         report,
         equal: differ.is_empty() && outcome.failure.is_none(),
@@ -232,7 +241,11 @@ fn busy(sim: &Sim, (from, until): (Instant, Instant), limit: u32, window_ms: u64
 impl std::fmt::Display for DemoReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.report.fmt(f)?;
-        writeln!(f, "server     {} requests, {} tokens, {} refusals caused by us", self.requests, self.tokens_by_server, self.refusals_caused)?;
+        writeln!(
+            f,
+            "server     {} requests, {} tokens, {} refusals caused by us",
+            self.requests, self.tokens_by_server, self.refusals_caused
+        )?;
         let (peak, limit) = self.window_peak;
         write!(f, "burst      at most {peak} of {limit} requests in a window")?;
         match &self.busy {
@@ -244,13 +257,31 @@ impl std::fmt::Display for DemoReport {
             )?,
             None => writeln!(f)?,
         }
-        let faults: Vec<_> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let faults: Vec<_> =
+            self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         if !faults.is_empty() {
-            writeln!(f, "faults     {} ({:.1} % of the requests failed)", faults.join(", "), self.share_failed * 100.0)?;
+            writeln!(
+                f,
+                "faults     {} ({:.1} % of the requests failed)",
+                faults.join(", "),
+                self.share_failed * 100.0
+            )?;
         }
         for Difference { entity, account, database } in &self.differ {
-            writeln!(f, "differs    {entity}: {} rows in the account, {} in the database", account.rows, database.rows)?;
+            writeln!(
+                f,
+                "differs    {entity}: {} rows in the account, {} in the database",
+                account.rows, database.rows
+            )?;
         }
-        writeln!(f, "{}", if self.equal { "EQUAL: the database holds the account, row for row" } else { "NOT EQUAL" })
+        writeln!(
+            f,
+            "{}",
+            if self.equal {
+                "EQUAL: the database holds the account, row for row"
+            } else {
+                "NOT EQUAL"
+            }
+        )
     }
 }

@@ -19,28 +19,46 @@ pub(super) async fn run(args: cli::HealthCheck) -> Result<(), Failure> {
             Ok(line) => (true, line.as_str(), Code::Done),
             Err(failure) => (false, failure.line.as_str(), failure.code),
         };
-        common::print(true, &json!({"healthy": healthy, "detail": line, "exit_code": code.number()}), "");
+        common::print(
+            true,
+            &json!({"healthy": healthy, "detail": line, "exit_code": code.number()}),
+            "",
+        );
     } else if let Ok(line) = &found {
         common::print(false, &(), line);
     }
     found.map(drop)
 }
 
-async fn check(args: &cli::HealthCheck, database: &crate::store::Database) -> Result<String, Failure> {
+async fn check(
+    args: &cli::HealthCheck,
+    database: &crate::store::Database,
+) -> Result<String, Failure> {
     let mut reader = Reader::open(database).await?;
     let walks = reader.walks().await?;
     // The copy is as old as its oldest part. A walk that is under way counts by the one before.
-    let oldest = walks.iter().map(|walk| walk.done_at.as_deref().and_then(wall::parse)).min().flatten();
+    let oldest =
+        walks.iter().map(|walk| walk.done_at.as_deref().and_then(wall::parse)).min().flatten();
     let last_run = reader.runs(1).await?.into_iter().next();
     let age = oldest.map(|done| wall::now().duration_since(done));
     let line = match age {
-        Some(age) if age <= args.max_age => format!("healthy: every entity was complete {age:#} ago or less"),
+        Some(age) if age <= args.max_age => {
+            format!("healthy: every entity was complete {age:#} ago or less")
+        }
         Some(age) => {
-            return Err(Failure::new(Code::Other, format!("unhealthy: the copy is {age:#} old, {:#} are allowed", args.max_age)));
+            return Err(Failure::new(
+                Code::Other,
+                format!("unhealthy: the copy is {age:#} old, {:#} are allowed", args.max_age),
+            ));
         }
         None => {
-            let outcome = last_run.and_then(|run| run.outcome).unwrap_or_else(|| "no sync has ended yet".into());
-            return Err(Failure::new(Code::Other, format!("unhealthy: not every entity is complete; {outcome}")));
+            let outcome = last_run
+                .and_then(|run| run.outcome)
+                .unwrap_or_else(|| "no sync has ended yet".into());
+            return Err(Failure::new(
+                Code::Other,
+                format!("unhealthy: not every entity is complete; {outcome}"),
+            ));
         }
     };
     if args.probe {

@@ -9,7 +9,8 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
     let database = common::database(&args.database)?;
     let mut reader = Reader::open(&database).await?;
     let (walks, counts) = (reader.walks().await?, reader.counts().await?);
-    let (runs, budget, company) = (reader.runs(5).await?, reader.last_budget().await?, reader.company().await?);
+    let (runs, budget, company) =
+        (reader.runs(5).await?, reader.last_budget().await?, reader.company().await?);
 
     let mut rows = vec![["walk", "state", "mode", "rows", "seen up to"].map(String::from).to_vec()];
     let mut list: Vec<Value> = Vec::new();
@@ -31,18 +32,30 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
             "rows_in_walk": walk.rows, "rows_held": held, "high_water": walk.high_water, "run": walk.run,
         }));
     }
-    let mut text = format!("{}  company {}\n", database.path().display(), company.as_deref().unwrap_or("not known yet"));
+    let mut text = format!(
+        "{}  company {}\n",
+        database.path().display(),
+        company.as_deref().unwrap_or("not known yet")
+    );
     text.push_str(&common::table(&rows));
     if let Some(budget) = &budget {
         let of = budget.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-        text.push_str(&format!("budget of {}: {}{of} tokens spent, {} leased\n", budget.day, budget.settled, budget.leased));
+        text.push_str(&format!(
+            "budget of {}: {}{of} tokens spent, {} leased\n",
+            budget.day, budget.settled, budget.leased
+        ));
     }
     for run in &runs {
         let end = match (&run.ended_at, run.exit_code) {
-            (Some(at), Some(code)) => format!("ended {at} with {code}: {}", run.outcome.as_deref().unwrap_or("")),
+            (Some(at), Some(code)) => {
+                format!("ended {at} with {code}: {}", run.outcome.as_deref().unwrap_or(""))
+            }
             _ => "under way, or killed".into(),
         };
-        text.push_str(&format!("run {} {}: began {}, {end}\n", run.id, run.command, run.started_at));
+        text.push_str(&format!(
+            "run {} {}: began {}, {end}\n",
+            run.id, run.command, run.started_at
+        ));
     }
     let value = json!({
         "database": database.path(), "company": company, "walks": list, "budget": budget, "runs": runs,

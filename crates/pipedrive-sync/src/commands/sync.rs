@@ -27,7 +27,8 @@ pub(super) async fn run(args: cli::Sync) -> Result<(), Failure> {
     };
     let database = common::database(&args.database)?;
     let client = common::leased_client(config)?;
-    let stop = signals::stop_flag().map_err(|error| Failure::new(Code::Other, format!("no signals: {error}")))?;
+    let stop = signals::stop_flag()
+        .map_err(|error| Failure::new(Code::Other, format!("no signals: {error}")))?;
     // The last thing before work begins: what was wrong above leaves no file behind.
     let store = Store::open(&database).await?;
     let job = Job {

@@ -45,7 +45,9 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     let mut store = Store::open(&database).await?;
     let progress: Arc<dyn Progress> = Arc::from(args.output.style().start());
     let price = price(&mut store, &entities, &args, page).await?;
-    progress.event(&Event::Note { text: &format!("comparing {} entities will cost about {price} tokens", entities.len()) });
+    progress.event(&Event::Note {
+        text: &format!("comparing {} entities will cost about {price} tokens", entities.len()),
+    });
 
     let mut lease = DayLease::open(&client, None, &mut store).await?;
     let me = lease.during(&mut store, client.me()).await??;
@@ -54,20 +56,40 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     if price > left {
         return Err(Failure::new(
             Code::Budget,
-            format!("the comparison needs {price} tokens and {left} are left today; name fewer entities, or pass --sample-only"),
+            format!(
+                "the comparison needs {price} tokens and {left} are left today; name fewer entities, or pass --sample-only"
+            ),
         ));
     }
-    let compared = lease.during(&mut store, compare_all(&client, &database, &entities, &args)).await??;
-    let report: BTreeMap<_, _> = entities.iter().map(|entity| entity.name()).zip(compared).collect();
+    let compared =
+        lease.during(&mut store, compare_all(&client, &database, &entities, &args)).await??;
+    let report: BTreeMap<_, _> =
+        entities.iter().map(|entity| entity.name()).zip(compared).collect();
     let equal = report.values().all(Compared::equal);
     if args.output.json || !args.output.quiet {
-        common::print(args.output.json, &serde_json::json!({"equal": equal, "entities": report, "tokens_planned": price}), &text(&report, equal));
+        common::print(
+            args.output.json,
+            &serde_json::json!({"equal": equal, "entities": report, "tokens_planned": price}),
+            &text(&report, equal),
+        );
     }
     store.close().await?;
-    if equal { Ok(()) } else { Err(Failure::new(Code::Other, "the database differs from the account; `pipedrive sync --full` repairs it")) }
+    if equal {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Code::Other,
+            "the database differs from the account; `pipedrive sync --full` repairs it",
+        ))
+    }
 }
 
-async fn price(store: &mut Store, entities: &[Entity], args: &cli::Verify, page: u32) -> Result<u64, Failure> {
+async fn price(
+    store: &mut Store,
+    entities: &[Entity],
+    args: &cli::Verify,
+    page: u32,
+) -> Result<u64, Failure> {
     let counts = store.counts().await?;
     let mut price = START_UP_TOKENS;
     for &entity in entities {
@@ -75,7 +97,8 @@ async fn price(store: &mut Store, entities: &[Entity], args: &cli::Verify, page:
         if !args.sample_only {
             let page = u64::from(page.min(entity.max_limit())).max(1);
             let whole = entity.paging() == pipedrive_service::Paging::Whole;
-            price += if whole { 1 } else { rows.div_ceil(page).max(1) } * u64::from(entity.list_cost());
+            price +=
+                if whole { 1 } else { rows.div_ceil(page).max(1) } * u64::from(entity.list_cost());
         }
         if let Some(get) = entity.operation(Action::Get) {
             price += u64::from(args.sample).min(rows) * u64::from(get.cost);
@@ -97,7 +120,12 @@ async fn compare_all(
         .await
 }
 
-async fn compare(client: &Client, database: &Database, entity: Entity, args: &cli::Verify) -> Result<Compared, Failure> {
+async fn compare(
+    client: &Client,
+    database: &Database,
+    entity: Entity,
+    args: &cli::Verify,
+) -> Result<Compared, Failure> {
     let mut reader = Reader::open(database).await?;
     let mut held = BTreeMap::new();
     let mut rows = reader.rows(entity.name());
@@ -127,7 +155,12 @@ async fn compare(client: &Client, database: &Database, entity: Entity, args: &cl
             let id: RowId = id.parse().expect("every text is an identifier");
             let same = match client.get(entity, id).await {
                 Ok(row) => agree(&data, row.raw.get()),
-                Err(error) if error.is_retryable() || error.status().is_none_or(|status| status.as_u16() != 404) => return Err(error.into()),
+                Err(error)
+                    if error.is_retryable()
+                        || error.status().is_none_or(|status| status.as_u16() != 404) =>
+                {
+                    return Err(error.into());
+                }
                 Err(_) => false,
             };
             compared.sampled += 1;
@@ -138,12 +171,15 @@ async fn compare(client: &Client, database: &Database, entity: Entity, args: &cl
 }
 
 fn hash(data: &str) -> Result<String, Failure> {
-    digest::row(data).map_err(|error| Failure::new(Code::Other, format!("a row is not JSON: {error}")))
+    digest::row(data)
+        .map_err(|error| Failure::new(Code::Other, format!("a row is not JSON: {error}")))
 }
 
 /// One record may have more fields than its row in a list: those of both must agree.
 fn agree(list: &str, one: &str) -> bool {
-    let (Ok(Value::Object(list)), Ok(Value::Object(one))) = (serde_json::from_str(list), serde_json::from_str(one)) else {
+    let (Ok(Value::Object(list)), Ok(Value::Object(one))) =
+        (serde_json::from_str(list), serde_json::from_str(one))
+    else {
         return false;
     };
     list.iter().all(|(key, value)| one.get(key).is_none_or(|other| other == value))

@@ -28,7 +28,11 @@ impl DayLease {
     /// # Errors
     ///
     /// If the database cannot be read.
-    pub async fn open(client: &Client, chunk: Option<u64>, store: &mut Store) -> Result<Self, StoreError> {
+    pub async fn open(
+        client: &Client,
+        chunk: Option<u64>,
+        store: &mut Store,
+    ) -> Result<Self, StoreError> {
         let (limiter, config) = (client.limiter().clone(), client.config());
         let day = client.budgets().day;
         if !(config.is_set("account.plan") && config.is_set("account.seats"))
@@ -76,7 +80,11 @@ impl DayLease {
     }
 
     /// Writes a larger lease and only then grants it.
-    pub(crate) async fn extend(&mut self, wanted: u64, store: &mut Store) -> Result<(), StoreError> {
+    pub(crate) async fn extend(
+        &mut self,
+        wanted: u64,
+        store: &mut Store,
+    ) -> Result<(), StoreError> {
         let Some(lease) = &self.lease else { return Ok(()) };
         let today = lease.day();
         let day = today.to_string();
@@ -85,7 +93,8 @@ impl DayLease {
             self.written = (day.clone(), leased);
         }
         let limit = self.limit();
-        let total = wanted.max(lease.used().saturating_add(self.chunk()).min(limit)).max(self.written.1);
+        let total =
+            wanted.max(lease.used().saturating_add(self.chunk()).min(limit)).max(self.written.1);
         if total > self.written.1 {
             store.lease(&day, total, Some(limit)).await?;
             self.written.1 = total;
@@ -121,7 +130,11 @@ impl DayLease {
     /// # Errors
     ///
     /// If a lease cannot be written.
-    pub async fn during<F: Future>(&mut self, store: &mut Store, future: F) -> Result<F::Output, StoreError> {
+    pub async fn during<F: Future>(
+        &mut self,
+        store: &mut Store,
+        future: F,
+    ) -> Result<F::Output, StoreError> {
         let mut future = std::pin::pin!(future);
         loop {
             let wanted = tokio::select! {

@@ -187,7 +187,7 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
         None => (Code::Done, "complete"),
         Some(failure) => (failure.code, failure.line.as_str()),
     };
-    let report = serde_json::to_string(&outcome.walks).expect("a tally is JSON");
+    let report = serde_json::to_string(&outcome.walks).unwrap_or_default();
     job.store.end_run(run, code.number(), line, &report).await?;
     job.store.close().await?;
     match result {
@@ -199,7 +199,8 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
-        || (job.client.config().is_set("account.plan") && job.client.config().is_set("account.seats"));
+        || (job.client.config().is_set("account.plan")
+            && job.client.config().is_set("account.seats"));
     if told {
         fits(&plan, lease.limit(), None, job.settings.across_days)?;
     }
@@ -212,16 +213,28 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
     };
     job.store.claim(&company(&me)).await?;
     outcome.used.0 = lease.used();
-    fits(&plan, lease.limit(), Some(lease.limit().saturating_sub(lease.used())), job.settings.across_days)?;
+    fits(
+        &plan,
+        lease.limit(),
+        Some(lease.limit().saturating_sub(lease.used())),
+        job.settings.across_days,
+    )?;
 
     job.progress.event(&Event::Note { text: &format!("plan: {}", plan.summary()) });
-    job.store.begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state)).await?;
+    job.store
+        .begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state))
+        .await?;
     let result = walk_all(job, plan, &mut lease, outcome).await;
     outcome.used.1 = lease.used();
     result
 }
 
-async fn walk_all(job: &mut Job, plan: Plan, lease: &mut DayLease, outcome: &mut Outcome) -> Result<(), Failure> {
+async fn walk_all(
+    job: &mut Job,
+    plan: Plan,
+    lease: &mut DayLease,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
     // One flag ends all: the user's signal, or the first walk that cannot go on.
     let (halt, halted) = watch::channel(false);
     let halt = Arc::new(halt);
@@ -230,7 +243,11 @@ async fn walk_all(job: &mut Job, plan: Plan, lease: &mut DayLease, outcome: &mut
     let busy = Arc::new(Busy::new(plan.walks.len()));
     let mut tasks = JoinSet::new();
     for (index, walk) in plan.walks.iter().enumerate() {
-        job.progress.event(&Event::Started { walk: &walk.state.walk, rows: walk.rows_expected, resumed: walk.resumed });
+        job.progress.event(&Event::Started {
+            walk: &walk.state.walk,
+            rows: walk.rows_expected,
+            resumed: walk.resumed,
+        });
         let walk = Walk {
             index,
             plan: walk.clone(),
@@ -269,13 +286,19 @@ async fn walk_all(job: &mut Job, plan: Plan, lease: &mut DayLease, outcome: &mut
     };
     let mut walks = plan.walks;
     let pages = job.client.pages().clone();
-    let writer = Writer { store: &mut job.store, lease, page_size: &|| Some(pages.size()), progress: &*job.progress };
+    let writer = Writer {
+        store: &mut job.store,
+        lease,
+        page_size: &|| Some(pages.size()),
+        progress: &*job.progress,
+    };
     let written = writer.run(&mut walks, receiver).await;
     relay.abort();
     // The writer's end closes the channel, so the walks end too.
     let mut failures = Vec::new();
     while let Some(ended) = tasks.join_next().await {
-        let (failure, finals) = ended.map_err(|error| Failure::new(Code::Other, format!("a walk broke off: {error}")))?;
+        let (failure, finals) = ended
+            .map_err(|error| Failure::new(Code::Other, format!("a walk broke off: {error}")))?;
         failures.extend(failure);
         outcome.finals.asked += finals.asked;
         outcome.finals.failed += finals.failed;
@@ -299,24 +322,36 @@ async fn walk_all(job: &mut Job, plan: Plan, lease: &mut DayLease, outcome: &mut
 /// What a database is bound to: the identifier of the company that the token belongs to.
 #[must_use]
 pub fn company(me: &Me) -> String {
-    me.company_id.map(|id| id.to_string()).or_else(|| me.company_domain.clone()).unwrap_or_else(|| "unknown".to_owned())
+    me.company_id
+        .map(|id| id.to_string())
+        .or_else(|| me.company_domain.clone())
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Whether the day's budget is enough, said before anything is spent on the plan.
 fn fits(plan: &Plan, limit: u64, remaining: Option<u64>, across_days: bool) -> Result<(), Failure> {
-    let least: u64 = START_UP_TOKENS + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
+    let least: u64 = START_UP_TOKENS
+        + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
     let tokens = plan.tokens;
     if limit < least || (limit < tokens && !across_days) {
-        let hint = if limit < least { "ask for fewer entities" } else { "ask for fewer entities, or pass --across-days" };
+        let hint = if limit < least {
+            "ask for fewer entities"
+        } else {
+            "ask for fewer entities, or pass --across-days"
+        };
         return Err(Failure::new(
             Code::Budget,
-            format!("the daily budget of {limit} tokens is too small: the plan needs {tokens}; {hint}"),
+            format!(
+                "the daily budget of {limit} tokens is too small: the plan needs {tokens}; {hint}"
+            ),
         ));
     }
     match remaining {
         Some(remaining) if remaining < least.min(tokens) => Err(Failure::new(
             Code::Budget,
-            format!("{remaining} of {limit} tokens are left today, and the plan needs {tokens}; it can go on after the daily reset"),
+            format!(
+                "{remaining} of {limit} tokens are left today, and the plan needs {tokens}; it can go on after the daily reset"
+            ),
         )),
         _ => Ok(()),
     }

@@ -88,7 +88,8 @@ impl Plan {
         for &entity in basis.entities {
             if basis.just_done(entity.name()) {
                 // Its deleted rows may still be under way.
-                let deleted = basis.state(&deleted_name(entity)).filter(|state| state.done_at.is_none());
+                let deleted =
+                    basis.state(&deleted_name(entity)).filter(|state| state.done_at.is_none());
                 if deleted.is_some() && basis.wanted != Wanted::Full {
                     plan.add(basis.walk(entity, true));
                 }
@@ -115,7 +116,8 @@ impl Plan {
     /// One line for people.
     #[must_use]
     pub fn summary(&self) -> String {
-        let count = |test: fn(&WalkPlan) -> bool| self.walks.iter().filter(|walk| test(walk)).count();
+        let count =
+            |test: fn(&WalkPlan) -> bool| self.walks.iter().filter(|walk| test(walk)).count();
         format!(
             "{} walks ({} full, {} incremental, {} of them go on where they stopped), {} {} tokens",
             self.walks.len(),
@@ -139,8 +141,11 @@ impl Basis<'_> {
 
     /// Complete, in a run that was cut short: that run is finished first, and what it has done is not done again.
     fn just_done(&self, walk: &str) -> bool {
-        let Some(state) = self.state(walk).filter(|state| state.done_at.is_some()) else { return false };
-        let asked = |other: &WalkState| self.entities.iter().any(|entity| entity.name() == other.entity);
+        let Some(state) = self.state(walk).filter(|state| state.done_at.is_some()) else {
+            return false;
+        };
+        let asked =
+            |other: &WalkState| self.entities.iter().any(|entity| entity.name() == other.entity);
         let cut_short = |other: &WalkState| other.run == state.run && other.done_at.is_none();
         self.known.iter().any(|other| cut_short(other) && asked(other) && self.may_go_on(other))
             && self.may_go_on(state)
@@ -154,8 +159,14 @@ impl Basis<'_> {
             Some(state) => state.clone(),
             None => self.begin(entity, deleted, name, known),
         };
-        let rows_expected = self.expected(entity, &state).map(|rows| self.limit.map_or(rows, |limit| rows.min(limit)));
-        let page = u64::from(if entity.paging() == Paging::Whole { u32::MAX } else { self.page.min(entity.max_limit()) });
+        let rows_expected = self
+            .expected(entity, &state)
+            .map(|rows| self.limit.map_or(rows, |limit| rows.min(limit)));
+        let page = u64::from(if entity.paging() == Paging::Whole {
+            u32::MAX
+        } else {
+            self.page.min(entity.max_limit())
+        });
         let pages = rows_expected.unwrap_or(0).div_ceil(page.max(1)).max(1);
         let tokens = pages * u64::from(entity.list_cost());
         WalkPlan { entity, deleted, resumed: resumed.is_some(), rows_expected, tokens, state }
@@ -168,20 +179,29 @@ impl Basis<'_> {
         }
     }
 
-    fn begin(&self, entity: Entity, deleted: bool, walk: String, known: Option<&WalkState>) -> WalkState {
+    fn begin(
+        &self,
+        entity: Entity,
+        deleted: bool,
+        walk: String,
+        known: Option<&WalkState>,
+    ) -> WalkState {
         let main = self.state(entity.name());
         // The first look for deleted rows goes as far back as the rows themselves.
         let high_water = known.or(main).and_then(|state| state.high_water.clone());
-        let recent = main.and_then(|state| state.done_at.as_deref()).and_then(wall::parse).is_some_and(|done| {
-            entity != Entity::Deals || self.now.duration_since(done) < DELETED_SHOWN_FOR
-        });
-        let since = high_water.as_deref().and_then(wall::parse).map(|time| wall::text(time - self.overlap));
+        let recent =
+            main.and_then(|state| state.done_at.as_deref()).and_then(wall::parse).is_some_and(
+                |done| entity != Entity::Deals || self.now.duration_since(done) < DELETED_SHOWN_FOR,
+            );
+        let since =
+            high_water.as_deref().and_then(wall::parse).map(|time| wall::text(time - self.overlap));
         let complete = deleted || (main.is_some_and(|state| state.done_at.is_some()) && recent);
-        let mode = if self.wanted != Wanted::Full && entity.incremental() && complete && since.is_some() {
-            Mode::Incremental
-        } else {
-            Mode::Full
-        };
+        let mode =
+            if self.wanted != Wanted::Full && entity.incremental() && complete && since.is_some() {
+                Mode::Incremental
+            } else {
+                Mode::Full
+            };
         WalkState {
             walk,
             entity: entity.name().to_owned(),
@@ -208,7 +228,10 @@ impl Basis<'_> {
             return totals.get(entity.name()).map(|all| all.saturating_sub(state.rows));
         }
         let complete_once = state.high_water.is_some()
-            || self.known.iter().any(|known| known.walk == entity.name() && known.done_at.is_some());
+            || self
+                .known
+                .iter()
+                .any(|known| known.walk == entity.name() && known.done_at.is_some());
         let held = self.counts.get(entity.name()).map_or(0, |(rows, _)| *rows);
         (complete_once || (state.rows == 0 && held > 0)).then(|| held.saturating_sub(state.rows))
     }
@@ -236,7 +259,12 @@ pub fn high_water(state: &WalkState, max_seen: Option<&str>) -> Option<String> {
 pub fn entities(names: &[String]) -> Result<Vec<Entity>, String> {
     let mut chosen = Vec::new();
     let mut wrong = Vec::new();
-    for name in names.iter().flat_map(|names| names.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
+    for name in names
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
         match Entity::named(name) {
             Some(some) => chosen.extend(some),
             None => wrong.extend(Entity::from_str(name).err().map(|error| error.to_string())),
@@ -296,7 +324,10 @@ mod tests {
 
     #[test]
     fn a_walk_under_way_goes_on_and_what_its_run_has_done_is_not_done_again() {
-        let known = [state(Entity::Deals, Mode::Full, None), state(Entity::Notes, Mode::Full, Some("2026-03-01T00:01:00Z"))];
+        let known = [
+            state(Entity::Deals, Mode::Full, None),
+            state(Entity::Notes, Mode::Full, Some("2026-03-01T00:01:00Z")),
+        ];
         let plan = Plan::new(&basis(&[Entity::Deals, Entity::Notes], &known, &Counts::new()));
         assert_eq!(plan.walks.len(), 1);
         assert!(plan.walks[0].resumed);
@@ -308,11 +339,20 @@ mod tests {
 
     #[test]
     fn what_is_complete_is_brought_up_to_date_with_an_overlap_and_deleted_deals() {
-        let known = [Entity::Deals, Entity::Stages].map(|entity| state(entity, Mode::Full, Some("2026-03-01T00:01:00Z")));
+        let known = [Entity::Deals, Entity::Stages]
+            .map(|entity| state(entity, Mode::Full, Some("2026-03-01T00:01:00Z")));
         let counts = Counts::from([("deals", (1500, 0)), ("stages", (600, 0))]);
         let plan = Plan::new(&basis(&[Entity::Deals, Entity::Stages], &known, &counts));
-        let names: Vec<_> = plan.walks.iter().map(|walk| (walk.state.walk.as_str(), walk.state.mode)).collect();
-        assert_eq!(names, [("deals", Mode::Incremental), ("deals:deleted", Mode::Incremental), ("stages", Mode::Full)]);
+        let names: Vec<_> =
+            plan.walks.iter().map(|walk| (walk.state.walk.as_str(), walk.state.mode)).collect();
+        assert_eq!(
+            names,
+            [
+                ("deals", Mode::Incremental),
+                ("deals:deleted", Mode::Incremental),
+                ("stages", Mode::Full)
+            ]
+        );
         assert_eq!(plan.walks[0].state.since.as_deref(), Some("2026-02-28T11:59:00Z"));
         assert_eq!((plan.tokens, plan.exact), (2 + 10 + 10 + 2 * 5, true));
     }
@@ -344,8 +384,14 @@ mod tests {
     fn the_high_water_is_neither_later_than_the_start_nor_earlier_than_before() {
         let mut walk = state(Entity::Deals, Mode::Full, None);
         assert_eq!(high_water(&walk, None), None);
-        assert_eq!(high_water(&walk, Some("2026-02-01T00:00:00Z")).as_deref(), Some("2026-02-01T00:00:00Z"));
-        assert_eq!(high_water(&walk, Some("2026-03-05 00:00:00")).as_deref(), Some("2026-03-01T00:00:00Z"));
+        assert_eq!(
+            high_water(&walk, Some("2026-02-01T00:00:00Z")).as_deref(),
+            Some("2026-02-01T00:00:00Z")
+        );
+        assert_eq!(
+            high_water(&walk, Some("2026-03-05 00:00:00")).as_deref(),
+            Some("2026-03-01T00:00:00Z")
+        );
         walk.high_water = Some("2026-02-20T00:00:00Z".into());
         assert_eq!(high_water(&walk, Some("2026-02-01T00:00:00Z")), walk.high_water);
         assert_eq!(high_water(&walk, None), walk.high_water);
@@ -354,7 +400,10 @@ mod tests {
     #[test]
     fn names_of_entities_are_understood_together_and_every_wrong_one_is_named() {
         assert_eq!(entities(&[]).unwrap().len(), 21);
-        assert_eq!(entities(&["persons,deals".into(), "deal".into()]).unwrap(), [Entity::Persons, Entity::Deals]);
+        assert_eq!(
+            entities(&["persons,deals".into(), "deal".into()]).unwrap(),
+            [Entity::Persons, Entity::Deals]
+        );
         let wrong = entities(&["dael,deals".into(), "foo".into()]).unwrap_err();
         assert!(wrong.contains("dael") && wrong.contains("foo"));
     }

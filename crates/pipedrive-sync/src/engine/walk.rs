@@ -4,11 +4,11 @@ use std::{pin::pin, sync::Arc};
 
 use futures_util::StreamExt as _;
 use pipedrive_service::{Client, Error, ListQuery, RowsPage, WalkOptions};
-use tower_adaptive_page::Position;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::{Instant, sleep_until},
 };
+use tower_adaptive_page::Position;
 
 use super::{Settings, plan::WalkPlan};
 use crate::{
@@ -81,11 +81,10 @@ impl Walk {
     }
 
     async fn rounds(&mut self, finals: &mut Finals) -> WalkEnd {
-        let mut position: Option<Position> = match self.plan.state.position.as_deref().map(str::parse).transpose() {
-            Ok(position) => position,
-            // Written by another version of this program. What was read is read again, and nothing is lost.
-            Err(_) => None,
-        };
+        // A position that cannot be read was written by another version of this program: what was read
+        // is read again, and nothing is lost.
+        let mut position: Option<Position> =
+            self.plan.state.position.as_deref().and_then(|text| text.parse().ok());
         let mut left = self.settings.limit;
         let mut rounds = 0;
         let mut patience = Instant::now() + self.settings.patience;
@@ -112,7 +111,11 @@ impl Walk {
             if rounds > self.settings.rounds || until > patience {
                 return WalkEnd::Failed(error);
             }
-            self.progress.event(&Event::Paused { walk: &self.plan.state.walk, reason: &failure.line, pause });
+            self.progress.event(&Event::Paused {
+                walk: &self.plan.state.walk,
+                reason: &failure.line,
+                pause,
+            });
             sleep_until(until).await;
         }
     }
@@ -127,7 +130,10 @@ impl Walk {
         if let Some(left) = left {
             return self.limited(position, left, finals).await;
         }
-        let mut options = WalkOptions::new().from(position.clone()).prefetch(self.settings.prefetch).updated_since(self.since());
+        let mut options = WalkOptions::new()
+            .from(position.clone())
+            .prefetch(self.settings.prefetch)
+            .updated_since(self.since());
         if self.plan.deleted {
             options = options.parameter("status", "deleted");
         }
@@ -150,7 +156,8 @@ impl Walk {
     ) -> Result<WalkEnd, Error> {
         while *left > 0 {
             let most = u32::try_from(*left).unwrap_or(u32::MAX).min(self.plan.entity.max_limit());
-            let mut query = ListQuery::new().from(position.clone()).limit(most).updated_since(self.since());
+            let mut query =
+                ListQuery::new().from(position.clone()).limit(most).updated_since(self.since());
             if self.plan.deleted {
                 query = query.parameter("status", "deleted");
             }

@@ -76,7 +76,8 @@ impl Writer<'_> {
         let page_size = (self.page_size)();
         // The state after each page, in order: several pages of one walk may share the transaction.
         let mut after: Vec<_> = walks.iter().map(|walk| walk.state.clone()).collect();
-        let rows: Vec<Vec<RowWrite<'_>>> = waiting.iter().map(|delivery| delivery.page.rows.iter().map(row).collect()).collect();
+        let rows: Vec<Vec<RowWrite<'_>>> =
+            waiting.iter().map(|delivery| delivery.page.rows.iter().map(row).collect()).collect();
         let mut writes = Vec::with_capacity(waiting.len());
         for (delivery, rows) in waiting.iter().zip(&rows) {
             let state = &mut after[delivery.walk];
@@ -95,7 +96,9 @@ impl Writer<'_> {
                 position: state.position.clone(),
                 max_seen: state.max_seen.clone(),
                 page_size,
-                finish: delivery.last.then(|| Finish { high_water: high_water(state, state.max_seen.as_deref()) }),
+                finish: delivery
+                    .last
+                    .then(|| Finish { high_water: high_water(state, state.max_seen.as_deref()) }),
             });
         }
         let settled = self.lease.settle();

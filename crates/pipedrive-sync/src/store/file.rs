@@ -46,7 +46,9 @@ impl FromStr for Database {
 
     fn from_str(given: &str) -> Result<Self, StoreError> {
         let path = match given.split_once(':') {
-            Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest).split('?').next().unwrap_or_default(),
+            Some(("sqlite", rest)) => {
+                rest.strip_prefix("//").unwrap_or(rest).split('?').next().unwrap_or_default()
+            }
             Some((scheme, rest)) if rest.starts_with("//") && !scheme.is_empty() => "",
             _ => given,
         };
@@ -69,7 +71,9 @@ pub(crate) fn look(database: &Database) -> Result<Found, StoreError> {
     let foreign = |what| Err(StoreError::Foreign { path: path.to_owned(), what });
     let mut head = Vec::with_capacity(100);
     match File::open(path) {
-        Ok(file) if file.metadata().is_ok_and(|meta| meta.is_dir()) => return foreign("a directory"),
+        Ok(file) if file.metadata().is_ok_and(|meta| meta.is_dir()) => {
+            return foreign("a directory");
+        }
         Ok(file) => file.take(100).read_to_end(&mut head).map_err(database.unusable("opened"))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(database.unusable("opened")(error)),
@@ -80,7 +84,8 @@ pub(crate) fn look(database: &Database) -> Result<Found, StoreError> {
     if head.len() < 100 || !head.starts_with(b"SQLite format 3\0") {
         return foreign("not an SQLite file");
     }
-    let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let number =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     match (number(68), number(60)) {
         (APPLICATION_ID, version) if version > VERSION => {
             Err(StoreError::Newer { path: path.to_owned(), found: version, known: VERSION })
@@ -108,7 +113,8 @@ impl RunLock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                let pid =
+                    file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
                 return Err(StoreError::Locked { path: database.path().to_owned(), pid });
             }
             Err(TryLockError::Error(error)) => return Err(database.unusable("locked")(error)),

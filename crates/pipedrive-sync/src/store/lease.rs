@@ -24,7 +24,12 @@ impl Store {
     /// # Errors
     ///
     /// If the database cannot be written; then nothing may be spent.
-    pub async fn lease(&mut self, day: &str, leased: u64, limit: Option<u64>) -> Result<(), StoreError> {
+    pub async fn lease(
+        &mut self,
+        day: &str,
+        leased: u64,
+        limit: Option<u64>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO budget (day, leased, day_limit, updated_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (day) DO UPDATE SET leased = ?2, day_limit = coalesce(?3, day_limit), updated_at = ?4",
@@ -44,10 +49,11 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn known_limit(&mut self) -> Result<Option<u64>, StoreError> {
-        let limit: Option<i64> =
-            sqlx::query_scalar("SELECT day_limit FROM budget WHERE day_limit IS NOT NULL ORDER BY day DESC LIMIT 1")
-                .fetch_optional(&mut self.conn)
-                .await?;
+        let limit: Option<i64> = sqlx::query_scalar(
+            "SELECT day_limit FROM budget WHERE day_limit IS NOT NULL ORDER BY day DESC LIMIT 1",
+        )
+        .fetch_optional(&mut self.conn)
+        .await?;
         Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
     }
 
@@ -57,7 +63,10 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn budget(&mut self, day: &str) -> Result<Option<BudgetRow>, StoreError> {
-        let row = sqlx::query("SELECT * FROM budget WHERE day = ?").bind(day).fetch_optional(&mut self.conn).await?;
+        let row = sqlx::query("SELECT * FROM budget WHERE day = ?")
+            .bind(day)
+            .fetch_optional(&mut self.conn)
+            .await?;
         row.as_ref().map(read).transpose()
     }
 }
@@ -81,7 +90,10 @@ pub(super) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<BudgetRow, StoreErro
 /// If the database cannot be written.
 pub async fn note_spent(database: &super::Database, tokens: u64) -> Result<(), StoreError> {
     use sqlx::{ConnectOptions as _, Connection as _};
-    let mut conn = super::options(database).synchronous(sqlx::sqlite::SqliteSynchronous::Full).connect().await?;
+    let mut conn = super::options(database)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
+        .connect()
+        .await?;
     sqlx::query("UPDATE budget SET leased = leased + ? WHERE day = (SELECT max(day) FROM budget)")
         .bind(i64::try_from(tokens).unwrap_or(i64::MAX))
         .execute(&mut conn)

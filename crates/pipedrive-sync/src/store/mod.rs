@@ -93,7 +93,11 @@ fn options(database: &Database) -> SqliteConnectOptions {
 
 async fn create(database: &Database, lock: &RunLock) -> Result<(), StoreError> {
     let draft = Draft::new(database, lock)?;
-    let mut conn = SqliteConnectOptions::new().filename(draft.path()).disable_statement_logging().connect().await?;
+    let mut conn = SqliteConnectOptions::new()
+        .filename(draft.path())
+        .disable_statement_logging()
+        .connect()
+        .await?;
     migrate(&mut conn, 0).await?;
     conn.close().await?;
     draft.publish()

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream::BoxStream};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _,
+};
 
-use super::{BudgetRow, Database, Store, StoreError, WalkState, file, lease, options, schema::ENTITIES};
+use super::{
+    BudgetRow, Database, Store, StoreError, WalkState, file, lease, options, schema::ENTITIES,
+};
 
 /// Rows per entity: present, and known to be deleted.
 pub type Counts = BTreeMap<&'static str, (u64, u64)>;
@@ -42,7 +46,9 @@ impl Reader {
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         match file::look(database)? {
             file::Found::Ours { .. } => {}
-            file::Found::Nothing => return Err(StoreError::Missing { path: database.path().to_owned() }),
+            file::Found::Nothing => {
+                return Err(StoreError::Missing { path: database.path().to_owned() });
+            }
         }
         Ok(Self { conn: options(database).read_only(true).connect().await? })
     }
@@ -71,7 +77,10 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn runs(&mut self, most: u32) -> Result<Vec<RunRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM runs ORDER BY id DESC LIMIT ?").bind(most).fetch_all(&mut self.conn).await?;
+        let rows = sqlx::query("SELECT * FROM runs ORDER BY id DESC LIMIT ?")
+            .bind(most)
+            .fetch_all(&mut self.conn)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(RunRow {
@@ -92,7 +101,9 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn last_budget(&mut self) -> Result<Option<BudgetRow>, StoreError> {
-        let row = sqlx::query("SELECT * FROM budget ORDER BY day DESC LIMIT 1").fetch_optional(&mut self.conn).await?;
+        let row = sqlx::query("SELECT * FROM budget ORDER BY day DESC LIMIT 1")
+            .fetch_optional(&mut self.conn)
+            .await?;
         row.as_ref().map(lease::read).transpose()
     }
 
@@ -102,7 +113,9 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn company(&mut self) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT value FROM meta WHERE key = 'company'").fetch_optional(&mut self.conn).await?)
+        Ok(sqlx::query_scalar("SELECT value FROM meta WHERE key = 'company'")
+            .fetch_optional(&mut self.conn)
+            .await?)
     }
 
     /// Identifier and JSON of every row that is not deleted, numbers first by value, then texts.
@@ -110,7 +123,10 @@ impl Reader {
     /// # Panics
     ///
     /// If there is no such entity.
-    pub fn rows(&mut self, entity: &'static str) -> BoxStream<'_, Result<(String, String), StoreError>> {
+    pub fn rows(
+        &mut self,
+        entity: &'static str,
+    ) -> BoxStream<'_, Result<(String, String), StoreError>> {
         assert!(ENTITIES.contains(&entity), "no table for {entity}");
         let sql = format!("SELECT id, data FROM {entity} WHERE is_deleted = 0 ORDER BY id");
         sqlx::query(AssertSqlSafe(sql))
@@ -131,9 +147,14 @@ impl Reader {
     /// # Panics
     ///
     /// If there is no such entity.
-    pub async fn sample(&mut self, entity: &'static str, most: u32) -> Result<Vec<(String, String)>, StoreError> {
+    pub async fn sample(
+        &mut self,
+        entity: &'static str,
+        most: u32,
+    ) -> Result<Vec<(String, String)>, StoreError> {
         assert!(ENTITIES.contains(&entity), "no table for {entity}");
-        let sql = format!("SELECT id, data FROM {entity} WHERE is_deleted = 0 ORDER BY random() LIMIT ?");
+        let sql =
+            format!("SELECT id, data FROM {entity} WHERE is_deleted = 0 ORDER BY random() LIMIT ?");
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(most).fetch_all(&mut self.conn).await?;
         rows.iter().map(|row| Ok((id(row)?, row.try_get(1)?))).collect()
     }
@@ -176,7 +197,8 @@ async fn counts(conn: &mut SqliteConnection) -> Result<Counts, StoreError> {
     let mut counts = Counts::new();
     for entity in ENTITIES {
         let sql = format!("SELECT count(*), coalesce(sum(is_deleted), 0) FROM {entity}");
-        let (all, deleted): (i64, i64) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
+        let (all, deleted): (i64, i64) =
+            sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
         let count = |value: i64| u64::try_from(value).unwrap_or_default();
         counts.insert(entity, (count(all - deleted), count(deleted)));
     }

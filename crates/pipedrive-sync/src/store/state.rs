@@ -69,7 +69,9 @@ impl WalkState {
             started_at: row.try_get("started_at")?,
             max_seen: row.try_get("max_seen")?,
             high_water: row.try_get("high_water")?,
-            page_size: row.try_get::<Option<i64>, _>("page_size")?.and_then(|size| u32::try_from(size).ok()),
+            page_size: row
+                .try_get::<Option<i64>, _>("page_size")?
+                .and_then(|size| u32::try_from(size).ok()),
             pages: count(row.try_get("pages")?),
             rows: count(row.try_get("rows")?),
             done_at: row.try_get("done_at")?,

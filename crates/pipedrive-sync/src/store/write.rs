@@ -89,7 +89,13 @@ impl Store {
     /// # Errors
     ///
     /// If the database cannot be written.
-    pub async fn end_run(&mut self, run: i64, code: u8, outcome: &str, report: &str) -> Result<(), StoreError> {
+    pub async fn end_run(
+        &mut self,
+        run: i64,
+        code: u8,
+        outcome: &str,
+        report: &str,
+    ) -> Result<(), StoreError> {
         query("UPDATE runs SET ended_at = ?, exit_code = ?, outcome = ?, report = ? WHERE id = ?")
             .bind(wall::now_text())
             .bind(i64::from(code))
@@ -107,9 +113,10 @@ impl Store {
     ///
     /// [`StoreError::OtherCompany`] if the database holds another's data.
     pub async fn claim(&mut self, company: &str) -> Result<(), StoreError> {
-        let held: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'company'")
-            .fetch_optional(&mut self.conn)
-            .await?;
+        let held: Option<String> =
+            sqlx::query_scalar("SELECT value FROM meta WHERE key = 'company'")
+                .fetch_optional(&mut self.conn)
+                .await?;
         match held {
             Some(held) if held == company => Ok(()),
             Some(held) => Err(StoreError::OtherCompany {
@@ -132,7 +139,10 @@ impl Store {
     /// # Errors
     ///
     /// If the database cannot be written.
-    pub async fn begin_walks<'a>(&mut self, walks: impl IntoIterator<Item = &'a WalkState>) -> Result<(), StoreError> {
+    pub async fn begin_walks<'a>(
+        &mut self,
+        walks: impl IntoIterator<Item = &'a WalkState>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
         for state in walks {
             query(
@@ -213,7 +223,8 @@ async fn upsert(
             Id::Number(number) => statement.bind(number),
             Id::Text(text) => statement.bind(text),
         };
-        statement = statement.bind(row.update_time).bind(page.deleted).bind(row.data).bind(page.state.run);
+        statement =
+            statement.bind(row.update_time).bind(page.deleted).bind(row.data).bind(page.state.run);
     }
     statement.execute(conn).await?;
     Ok(())
@@ -227,7 +238,11 @@ async fn one_home(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<(
         "archived_deals" => "deals",
         _ => return Ok(()),
     };
-    let ids: Vec<i64> = page.rows.iter().filter_map(|row| if let Id::Number(id) = row.id { Some(id) } else { None }).collect();
+    let ids: Vec<i64> = page
+        .rows
+        .iter()
+        .filter_map(|row| if let Id::Number(id) = row.id { Some(id) } else { None })
+        .collect();
     let ids = serde_json::to_string(&ids).expect("numbers are JSON");
     for (older, newer, when) in [(other, table, "<="), (table, other, "<")] {
         let sql = format!(
@@ -243,7 +258,11 @@ async fn advance(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<u6
     let mut removed = 0;
     if page.finish.is_some() && page.state.mode == Mode::Full {
         let sql = format!("DELETE FROM {} WHERE run <> ?", page.state.entity);
-        removed = query(AssertSqlSafe(sql)).bind(page.state.run).execute(&mut *conn).await?.rows_affected();
+        removed = query(AssertSqlSafe(sql))
+            .bind(page.state.run)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected();
     }
     query(
         "UPDATE sync_state SET position = ?2, max_seen = ?3, page_size = coalesce(?4, page_size),

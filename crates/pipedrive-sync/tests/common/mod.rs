@@ -71,7 +71,12 @@ impl World {
             let account = self.sim.digest(theirs);
             let held = digest(&mut reader, ours(theirs)).await;
             if (held.rows, &held.sha256) != (account.rows, &account.sha256) {
-                differ.push(format!("{}: {} in the account, {} held", theirs.name(), account.rows, held.rows));
+                differ.push(format!(
+                    "{}: {} in the account, {} held",
+                    theirs.name(),
+                    account.rows,
+                    held.rows
+                ));
             }
         }
         differ
