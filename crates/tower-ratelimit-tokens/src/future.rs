@@ -35,29 +35,32 @@ impl<C, D, T, L> UnderWay<C, D, T, L> {
         D: Dialect<Response>,
         T: Settler<Response>,
     {
-        let Some(grant) = self.grant.take() else { return };
+        let Some(grant) = &self.grant else { return };
         let policy = &*self.policy;
         let settle = if T::SETTLES { policy.settle.settle(outcome) } else { Settle::Keep };
-        if !self.tracked && settle == Settle::Keep {
-            return;
-        }
-        let said = match outcome {
-            Ok(response) if D::READS => {
-                policy.dialect.observe(response, &*policy.limiter.shared().clock)
+        if self.tracked || settle != Settle::Keep {
+            let limiter = &policy.limiter;
+            let said = match outcome {
+                Ok(response) if D::READS => {
+                    policy.dialect.observe(response, &*limiter.shared().clock)
+                }
+                _ => Observations::none(),
+            };
+            if outcome.is_err() && settle == Settle::Keep {
+                // An error is no proof that the server has counted the request.
+                limiter.lost(grant);
+            } else {
+                limiter.answered(grant, Instant::now(), &said, &settle);
             }
-            Ok(_) => Observations::none(),
-            // An error is no proof that the server has counted the request.
-            Err(_) if settle == Settle::Keep => return policy.limiter.lost(&grant),
-            Err(_) => Observations::none(),
-        };
-        policy.limiter.answered(&grant, Instant::now(), &said, &settle);
+        }
+        self.grant = None;
     }
 }
 
 impl<C, D, T, L> Drop for UnderWay<C, D, T, L> {
     fn drop(&mut self) {
-        if let Some(grant) = self.grant.take().filter(|_| self.tracked) {
-            self.policy.limiter.lost(&grant);
+        if let (Some(grant), true) = (&self.grant, self.tracked) {
+            self.policy.limiter.lost(grant);
         }
     }
 }
@@ -147,7 +150,7 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Called { response, under_way } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    if let Some(mut under_way) = under_way.take() {
+                    if let Some(under_way) = under_way {
                         under_way.ended(result.as_ref());
                     }
                     return Poll::Ready(result);
