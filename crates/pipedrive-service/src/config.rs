@@ -7,6 +7,7 @@
 mod checks;
 mod error;
 mod load;
+mod sources;
 mod table;
 mod value;
 mod view;
@@ -19,7 +20,8 @@ use secrecy::SecretString;
 
 pub use self::{
     error::{ConfigError, Problem},
-    load::{EnvName, Resolved, Setting, Source, Sources},
+    load::{EnvName, Resolved, Setting, Source},
+    sources::Sources,
     table::SETTINGS,
     value::{Kind, Unit, Value},
     view::Effective,
@@ -183,7 +185,7 @@ impl Config {
     ///
     /// Everything that is wrong, at once. A file that cannot be read or is not TOML is reported alone.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let file = load::read_file(sources, sources.variable(FILE_VARIABLE))?;
+        let file = sources::read_file(sources, sources.variable(FILE_VARIABLE))?;
         let mut problems = Vec::new();
         let in_file =
             file.as_ref().and_then(|(_, root)| root.get("profile")).and_then(toml::Value::as_str);

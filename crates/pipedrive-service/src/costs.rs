@@ -3,6 +3,8 @@
 //! The figures are those of the `x-token-cost` extension in Pipedrive's own OpenAPI documents of versions 1 and 2.
 //! The page size does not change the price.
 
+use std::{collections::HashMap, sync::OnceLock};
+
 use http::Method;
 
 /// The cost of an operation that the table does not know: that of a version 1 list, the commonest.
@@ -39,7 +41,7 @@ pub fn known(method: &Method, template: &str) -> Option<u32> {
 pub fn matching(method: &Method, path: &str) -> (&'static str, u32) {
     let known = path.strip_prefix("/api").unwrap_or(path);
     let second = known.starts_with("/v2/");
-    let same = |template: &str| {
+    let fits = |template: &str| {
         let template = template.strip_prefix("/api").unwrap_or(template);
         let mut wanted = template.split('/');
         let mut given = known.split('/');
@@ -52,17 +54,39 @@ pub fn matching(method: &Method, path: &str) -> (&'static str, u32) {
             }
         }
     };
+    let rows = index().get(&key(known)).map_or(&[][..], Vec::as_slice);
     // A literal part wins over a place for an identifier: `/users/me` over `/users/{id}`.
-    let fits = |(verb, template, _): &&(&'static str, &'static str, u32)| {
-        *verb == method.as_str() && same(template)
-    };
-    let best =
-        TABLE.iter().filter(fits).min_by_key(|(_, template, _)| template.matches('{').count());
+    let best = rows
+        .iter()
+        .map(|row| &TABLE[*row])
+        .filter(|(verb, template, _)| *verb == method.as_str() && fits(template))
+        .min_by_key(|(_, template, _)| template.matches('{').count());
     match best {
         Some((_, template, cost)) => (template, *cost),
         None if second => ("/api/v2/{path}", UNKNOWN_V2),
         None => ("/api/v1/{path}", UNKNOWN_V1),
     }
+}
+
+/// The rows of the table by version and first part of the path, such as `/v2/deals`.
+fn index() -> &'static HashMap<&'static str, Vec<usize>> {
+    static INDEX: OnceLock<HashMap<&'static str, Vec<usize>>> = OnceLock::new();
+    INDEX.get_or_init(|| {
+        let mut index: HashMap<&'static str, Vec<usize>> = HashMap::new();
+        for (row, (_, template, _)) in TABLE.iter().enumerate() {
+            index
+                .entry(key(template.strip_prefix("/api").unwrap_or(template)))
+                .or_default()
+                .push(row);
+        }
+        index
+    })
+}
+
+/// The first two parts of a path.
+fn key(path: &str) -> &str {
+    let end = path.match_indices('/').nth(2).map_or(path.len(), |(end, _)| end);
+    &path[..end]
 }
 
 /// Whether an operation falls into the search window, by its path template.

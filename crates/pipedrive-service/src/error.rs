@@ -1,6 +1,8 @@
 //! The one error of the client: what went wrong, where, whether to try again, and what to do.
 
+mod advice;
 mod convert;
+mod kind;
 mod report;
 
 use std::{error::Error as StdError, fmt, time::Duration};
@@ -9,7 +11,10 @@ use http::{Method, StatusCode};
 use tower_retry_classify::Class;
 
 pub(crate) use self::convert::{BAN, from_box, from_response};
-pub use self::report::ErrorReport;
+pub use self::{
+    kind::{ConnectionFault, ErrorKind},
+    report::ErrorReport,
+};
 use crate::BoxError;
 
 /// The class of a refusal of our own.
@@ -30,94 +35,6 @@ struct Inner {
     retry_after: Option<Duration>,
     refusal: Option<String>,
     source: Option<BoxError>,
-}
-
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// 429: the burst window is full, or the day's tokens are spent.
-    RateLimit {
-        /// The day's budget of the company is spent, not only the burst window.
-        daily: bool,
-    },
-    /// The edge answered 403 with a page of its own: too many calls after a 429.
-    Banned,
-    /// 401 or 403: the token is wrong or may not do this.
-    Auth {
-        /// The status of the answer.
-        status: StatusCode,
-    },
-    /// 402: the company's account is not open.
-    Quota,
-    /// 404 or 410.
-    NotFound {
-        /// The status of the answer.
-        status: StatusCode,
-    },
-    /// Any other 4xx: the request itself is at fault.
-    BadRequest {
-        /// The status of the answer.
-        status: StatusCode,
-    },
-    /// 5xx.
-    Server {
-        /// The status of the answer.
-        status: StatusCode,
-    },
-    /// A success whose body is not what the API promises: cut short, HTML, or without data.
-    Garbled,
-    /// One attempt took longer than the request time-out.
-    Timeout,
-    /// No answer could be had over the network.
-    Connection(ConnectionFault),
-    /// The answer was longer than we are ready to hold.
-    BodyTooLarge {
-        /// The bound in bytes.
-        limit: u64,
-    },
-    /// Memory stayed above the critical threshold.
-    Memory {
-        /// Bytes in use.
-        used: u64,
-        /// Bytes that may be used.
-        limit: u64,
-    },
-    /// Our own circuit is open: the API failed too often a moment ago.
-    CircuitOpen,
-    /// Our own limiter refused: a budget has nothing left in time.
-    BudgetExhausted {
-        /// The budget: `burst`, `search` or `day`.
-        budget: String,
-    },
-    /// Our own limiter refused: its queue is full, its gate is closed, or the deadline is too near.
-    NotAdmitted,
-    /// A walk cannot go on: the server repeats itself or points elsewhere.
-    Paging,
-    /// The request would have gone to a host other than the configured one.
-    WrongHost,
-    /// The API has no such operation for this kind of record.
-    Unsupported,
-    /// What the caller handed in cannot be sent.
-    Invalid,
-    /// Something that none of the above describes.
-    Other,
-}
-
-/// How the network failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ConnectionFault {
-    /// The host's name has no address.
-    UnknownHost,
-    /// Nobody listens there.
-    Refused,
-    /// The certificate or the TLS handshake is wrong.
-    Tls,
-    /// The connection broke before the whole answer had come.
-    Broken,
-    /// Anything else.
-    Other,
 }
 
 /// Which call an error belongs to.
@@ -271,61 +188,6 @@ impl Error {
         }
     }
 
-    /// What a person can do about it, in one sentence.
-    #[must_use]
-    pub fn advice(&self) -> &'static str {
-        match &self.inner.kind {
-            ErrorKind::RateLimit { daily: false } => {
-                "Slow down: another program spends the same burst window."
-            }
-            ErrorKind::RateLimit { daily: true } | ErrorKind::BudgetExhausted { .. } => {
-                "Wait for the reset of the daily token budget, or buy more tokens in Pipedrive's company settings."
-            }
-            ErrorKind::Banned => {
-                "Stop all programs that use this token for some minutes; the edge has blocked it."
-            }
-            ErrorKind::Auth { status } if *status == StatusCode::UNAUTHORIZED => {
-                "Check PIPEDRIVE_API_TOKEN; a token is shown under personal preferences, API, in Pipedrive."
-            }
-            ErrorKind::Auth { .. } => {
-                "Ask an administrator: the user behind the token lacks a permission or a scope."
-            }
-            ErrorKind::Quota => "The Pipedrive account is not open; see its billing settings.",
-            ErrorKind::NotFound { .. } => "Check the identifier; the record may have been deleted.",
-            ErrorKind::BadRequest { .. } => {
-                "Correct the request; the answer's text says what is wrong with it."
-            }
-            ErrorKind::Server { .. } | ErrorKind::Timeout | ErrorKind::CircuitOpen => {
-                "Pipedrive has trouble; try again later and see its status page."
-            }
-            ErrorKind::Garbled => {
-                "Check that the base URL is Pipedrive's and that no proxy answers in its place."
-            }
-            ErrorKind::Connection(ConnectionFault::UnknownHost) => {
-                "Check PIPEDRIVE_COMPANY_DOMAIN or PIPEDRIVE_BASE_URL for a misspelt host."
-            }
-            ErrorKind::Connection(ConnectionFault::Refused) => {
-                "Check the host and port, and whether a proxy is needed."
-            }
-            ErrorKind::Connection(ConnectionFault::Tls) => {
-                "Check the certificate; for one of your own authority name its file in PIPEDRIVE_CA_FILE."
-            }
-            ErrorKind::Connection(_) => "Check the network, then try again.",
-            ErrorKind::BodyTooLarge { .. } => "Ask for smaller pages, or raise PIPEDRIVE_MAX_BODY.",
-            ErrorKind::Memory { .. } => {
-                "Give the program more memory, or lower PIPEDRIVE_MAX_BATCH_SIZE."
-            }
-            ErrorKind::NotAdmitted => {
-                "Try again after the time that is named, or allow a longer wait."
-            }
-            ErrorKind::Paging => "Start the walk again from its last position.",
-            ErrorKind::WrongHost => "Build the request from the client's own base URL.",
-            ErrorKind::Unsupported => "Use an operation that the API has for this kind of record.",
-            ErrorKind::Invalid => "Correct what was handed to the client.",
-            ErrorKind::Other => "See the causes that follow.",
-        }
-    }
-
     /// All that is known, in a form that can be stored or printed as JSON.
     #[must_use]
     pub fn report(&self) -> ErrorReport {
@@ -402,18 +264,6 @@ impl fmt::Display for Error {
             write!(f, " ({} attempts)", context.attempts)?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for ConnectionFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownHost => "the host is unknown",
-            Self::Refused => "the connection was refused",
-            Self::Tls => "the TLS handshake failed",
-            Self::Broken => "the connection broke before the answer was whole",
-            Self::Other => "the API could not be reached",
-        })
     }
 }
 

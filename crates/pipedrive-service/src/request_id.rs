@@ -34,8 +34,12 @@ pub fn fresh() -> HeaderValue {
     });
     let mut hasher = state.build_hasher();
     hasher.write_u64(NEXT.fetch_add(1, Ordering::Relaxed));
-    let id = format!("{process:016x}{:016x}", hasher.finish());
-    HeaderValue::from_str(&id).expect("hexadecimal digits are a header value")
+    let id = u128::from(*process) << 64 | u128::from(hasher.finish());
+    let mut text = [0; 32];
+    for (place, digit) in text.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(id >> (124 - 4 * place)) as usize & 15];
+    }
+    HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value")
 }
 
 /// Puts the [`Call`]'s request id, or a fresh one, on every request that has none.
