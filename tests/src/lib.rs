@@ -17,5 +17,5 @@ pub use self::{
     digest::{digest_of, sim_entity},
     walks::{Walked, walk_all},
     wire::{Weather, Wire, WireBody},
-    world::{World, pass, seed},
+    world::{World, pass, say, seed},
 };

@@ -1,6 +1,6 @@
 //! A simulated account and the real stack over it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use pipedrive_service::{Client, Config, Sources};
 use saas_sim::pipedrive::{Faults, Rule, Sim, SimConfig};
@@ -106,4 +106,10 @@ pub fn seed(variable: &str, default: u64) -> u64 {
 /// Lets that much time pass.
 pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// Tells a figure to whoever runs the tests with `--nocapture`.
+#[allow(clippy::print_stdout, reason = "that is what it is for")]
+pub fn say(figure: impl fmt::Display) {
+    println!("{figure}");
 }

@@ -13,7 +13,7 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use pipedrive_service::{Entity, ListQuery};
 use saas_sim::pipedrive::{Drip, FaultKind, Faults, SimConfig};
-use stack_tests::{Weather, World, pass, seed};
+use stack_tests::{Weather, World, pass, say, seed};
 use tower_circuit::State;
 
 const ENTITIES: [Entity; 4] = [Entity::Deals, Entity::Stages, Entity::Notes, Entity::ArchivedDeals];
@@ -99,11 +99,11 @@ async fn after_thousands_of_dropped_calls_nothing_is_held_and_nothing_unsent_was
     pass(Duration::from_millis(3_100)).await;
 
     let (truth, status) = (world.sim.truth(), world.limiter());
-    println!(
+    say(format_args!(
         "seed {seed}: {dropped} of {calls} dropped, {} sent, {} counted",
         world.wire.sent(),
         truth.charged
-    );
+    ));
     assert!(dropped > calls / 3 && world.wire.sent() > calls / 6);
     assert_eq!(world.wire.under_way(), 0);
     assert_eq!(status.waiting, 0, "nobody waits");

@@ -70,6 +70,20 @@ const ONE_AT_A_TIME: [(&str, &str); 2] =
     [("robustness.rate_limiting.burst_limit", "1"), ("robustness.rate_limiting.pacing", "none")];
 
 #[tokio::test(start_paused = true)]
+async fn an_open_circuit_refuses_at_once_and_not_at_the_end_of_the_queue() {
+    let world = World::small(&ONE_AT_A_TIME);
+    world.client.list(Entity::Deals, page()).await.expect("the first goes at once");
+    world.client.circuit().force_open(None);
+    let before = Instant::now();
+    for _ in 0..10 {
+        let error =
+            world.client.list(Entity::Deals, page()).await.expect_err("the circuit is open");
+        assert_eq!(*error.kind(), ErrorKind::CircuitOpen);
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_guard_refuses_after_the_queue_is_given_back() {
     let world = World::small(&ONE_AT_A_TIME);
     world.client.list(Entity::Deals, page()).await.expect("the first goes at once");

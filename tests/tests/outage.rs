@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::Response;
 use pipedrive_service::{Entity, WalkOptions};
 use saas_sim::pipedrive::{Faults, SimConfig, Sizes};
-use stack_tests::{Weather, World, digest_of, pass, sim_entity, walk_all};
+use stack_tests::{Weather, World, digest_of, pass, say, sim_entity, walk_all};
 use tokio::time::Instant;
 use tower_circuit::State;
 
@@ -49,7 +49,10 @@ async fn outage(weather: Weather) {
     // Five failures open the circuit while up to five walks are under way; then it tries every half a minute.
     let sent = world.wire.sent_between(began, ended);
     let trials = 3 * (OUTAGE.as_secs() / OPEN.as_secs());
-    println!("{sent} requests were sent in the outage, {:?}", world.client.circuit().status());
+    say(format_args!(
+        "{sent} requests were sent in the outage, {:?}",
+        world.client.circuit().status()
+    ));
     assert!(sent >= 5, "it must have noticed");
     assert!(sent <= 5 + WALKS.len() as u64 + trials, "{sent} requests into the void");
     assert!(world.client.circuit().status().refused > 0);

@@ -5,7 +5,7 @@
 use futures_util::future::join_all;
 use pipedrive_service::{Entity, WalkOptions};
 use saas_sim::pipedrive::{FaultKind, Faults, SimConfig};
-use stack_tests::{World, digest_of, seed, sim_entity, walk_all};
+use stack_tests::{World, digest_of, say, seed, sim_entity, walk_all};
 
 #[tokio::test(start_paused = true)]
 async fn every_row_of_every_entity_comes_once_through_a_storm() {
@@ -34,12 +34,12 @@ async fn every_row_of_every_entity_comes_once_through_a_storm() {
     }
     let truth = world.sim.truth();
     let retries = world.client.retry_stats().snapshot();
-    println!(
+    say(format_args!(
         "seed {seed_of_faults}: {pages} pages, {failures} failed finally, {} attempts, {:.1} % of them failed, {:?}\n{retries:?}",
         truth.asked,
         100.0 * truth.share_failed(),
         truth.faults,
-    );
+    ));
     assert!(
         failures * 100 < pages + failures,
         "{failures} of {} logical requests failed",

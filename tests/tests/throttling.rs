@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use pipedrive_service::{Entity, ErrorKind, ListQuery, WalkOptions};
 use saas_sim::pipedrive::{DEFAULT_API_TOKEN, FaultKind, Faults, Rule, SimConfig, Sizes};
-use stack_tests::{Walked, Weather, Wire, World, pass, walk_all};
+use stack_tests::{Walked, Weather, Wire, World, pass, say, walk_all};
 use tokio::time::Instant;
 use tower_service::Service as _;
 
@@ -48,11 +48,11 @@ async fn share_used(faults: Faults) -> f64 {
     assert!(truth.window.peak <= 100, "{}", truth.window.peak);
     let allowed = 50.0 * (to - from).as_secs_f64();
     let share = world.sim.charged_between(from, to) as f64 / allowed;
-    println!(
+    say(format_args!(
         "{:.1} s, peak {} of 100, share used {share:.4}",
         (to - from).as_secs_f64(),
         truth.window.peak
-    );
+    ));
     share
 }
 
@@ -338,6 +338,6 @@ async fn search_has_a_window_of_its_own() {
         searches >= Duration::from_secs(8) && searches < Duration::from_secs(11),
         "{searches:?}"
     );
-    println!("searches {searches:?}, lists {lists:?}");
+    say(format_args!("searches {searches:?}, lists {lists:?}"));
     assert!(world.budget("search").limit == 10);
 }
