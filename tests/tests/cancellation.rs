@@ -171,8 +171,9 @@ async fn dropped_trials_give_their_places_back() {
     for round in 0..300 {
         world.wire.set(Weather::Refused);
         world.client.circuit().reset();
-        world.client.list(Entity::Deals, ListQuery::new()).await.expect_err("nobody listens");
-        assert_eq!(world.client.circuit().state(), State::Open);
+        let error =
+            world.client.list(Entity::Deals, ListQuery::new()).await.expect_err("nobody listens");
+        assert_eq!(world.client.circuit().state(), State::Open, "round {round}: {error:?}");
         world.wire.set(Weather::Fair);
         pass(Duration::from_secs(10)).await;
         assert_eq!(world.client.circuit().state(), State::HalfOpen);
@@ -220,4 +221,39 @@ async fn a_dropped_walk_leaves_nothing_behind() {
     assert_eq!(world.wire.sent(), sent);
     assert_eq!(world.limiter().waiting, 0);
     assert_eq!(world.budget("burst").used, 0);
+}
+
+/// On the real clock and several threads: a wake-up that is lost between them would never come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_from_many_threads_all_end_though_others_are_dropped_beside_them() {
+    let config = SimConfig { records: 500, seats: 100, burst: Some(4_000), ..SimConfig::default() };
+    let settings = [
+        ("account.seats", "100"),
+        ("robustness.rate_limiting.burst_limit", "4000"),
+        ("robustness.rate_limiting.max_queue_size", "3000"),
+        ("robustness.error_handling.circuit_breaker_enabled", "false"),
+    ];
+    let world = World::new(config, &settings);
+    let mut rng = Rng::with_seed(seed("CANCEL_SEED", 1));
+    let calls = (0..3_000).map(|_| {
+        let client = world.client.clone();
+        let polls = if rng.bool() { u32::MAX } else { rng.u32(0..4) };
+        let call = async move { client.get(Entity::Stages, 1).await };
+        tokio::spawn(async move { Polls { future: Box::pin(call), left: polls }.await })
+    });
+    let all = join_all(calls.collect::<Vec<_>>());
+    let ended =
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("no wake-up is lost");
+    let mut whole = 0;
+    for end in ended {
+        if let Some(outcome) = end.expect("no panic") {
+            outcome.expect("a stage");
+            whole += 1;
+        }
+    }
+    assert!(whole >= 1_000, "{whole}");
+    assert_eq!(world.limiter().waiting, 0);
+    assert_eq!(world.wire.under_way(), 0);
+    assert_eq!(world.sim.truth().refusals.caused(), 0);
+    assert_eq!(world.budget("day").used, world.wire.sent());
 }

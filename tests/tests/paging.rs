@@ -79,6 +79,7 @@ async fn a_server_that_goes_on_repeating_its_cursor_ends_the_walk_with_an_error(
         }
     };
     assert_eq!(*error.kind(), ErrorKind::Paging, "{error:?}");
+    assert!(error.is_retryable(), "a new walk may find the server well again");
     assert!(good <= 3 && world.wire.sent() <= 5, "{good} pages, {} requests", world.wire.sent());
 }
 
