@@ -188,6 +188,18 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
         }
     }
     assert_eq!(world.differences().await, Vec::<String>::new());
+    // Though each start counts all that was leased as spent, the server's word brings the lease down again.
+    let (truth, budget) = (
+        world.sim.truth().day,
+        Reader::open(&world.database()).await.unwrap().last_budget().await.unwrap().unwrap(),
+    );
+    let step = truth.limit / 100;
+    assert!(
+        budget.leased <= truth.used + 4 * step,
+        "{} leased, {} spent",
+        budget.leased,
+        truth.used
+    );
     let requests = world.sim.truth().requests;
     let pages: usize = order.values().map(Vec::len).sum();
     println!(

@@ -92,6 +92,11 @@ async fn a_new_database_bears_our_marks_and_opens_again() {
     assert_eq!(head[60..64], schema::VERSION.to_be_bytes());
     Store::open(&database).await.unwrap();
     assert!(!dir.path().join("account.sqlite.new").exists());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(database.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }
 
 #[tokio::test]

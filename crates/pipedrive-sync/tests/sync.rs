@@ -360,3 +360,77 @@ async fn the_ban_of_the_edge_is_told_apart_and_nothing_is_sent_while_it_lasts() 
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
     assert_eq!(world.sim.truth().requests, before + 1, "asked once, and not again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_leased_counts_as_spent_until_the_server_says_otherwise() {
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
+    for server_tells in [false, true] {
+        let world = World::new(SimConfig { token_headers: server_tells, ..config(20) }).await;
+        let mut store = Store::open(&world.database()).await.unwrap();
+        store.lease(&today, 149_900, Some(150_000)).await.unwrap();
+        store.close().await.unwrap();
+        let mut program = world.pipedrive("sync");
+        program.arg("--quiet").env("PIPEDRIVE_PLAN", "premium").env("PIPEDRIVE_SEATS", "1");
+        let ended = common::ended(program).await;
+        if server_tells {
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+        } else {
+            assert_eq!(ended.code, Some(4), "{ended:?}");
+            assert!(ended.err.contains("98 of 150000 tokens are left today"), "{}", ended.err);
+            assert!(ended.err.contains("it can go on at"), "{}", ended.err);
+            assert_eq!(world.sim.truth().requests, 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_that_the_server_told_is_known_at_the_next_start() {
+    // 60,000 a day, of which 12,000 are spent: more than the 10,000 that are assumed of an unknown account.
+    let world = World::new(SimConfig { day_tokens: Some(60_000), ..config(20) }).await;
+    world.sim.spend_elsewhere(12_000);
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let ended = world.run("sync", &["--quiet"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_fails_in_the_middle_is_one_line_and_keeps_what_it_has() {
+    let world = World::new(config(60)).await;
+    Store::open(&world.database()).await.unwrap().close().await.unwrap();
+    let sql = "CREATE TRIGGER full BEFORE INSERT ON notes BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    let mut conn = sqlx::ConnectOptions::connect(
+        &sqlx::sqlite::SqliteConnectOptions::new().filename(world.path()),
+    )
+    .await
+    .unwrap();
+    sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+    sqlx::Connection::close(conn).await.unwrap();
+    let ended = world.run("sync", &["--quiet"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    assert!(ended.err.contains("the disk is full"), "{}", ended.err);
+    let walks = Reader::open(&world.database()).await.unwrap().walks().await.unwrap();
+    let notes = walks.iter().find(|walk| walk.walk == "notes").unwrap();
+    assert_eq!((notes.pages, notes.rows, &notes.done_at), (0, 0, &None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_the_api_knows_no_longer_begins_the_walk_again() {
+    let world = World::new(config(60)).await;
+    assert_eq!(
+        world.run("sync", &["--entity", "deals", "--limit", "10", "--quiet"]).await.code,
+        Some(0)
+    );
+    let mut conn = sqlx::ConnectOptions::connect(
+        &sqlx::sqlite::SqliteConnectOptions::new().filename(world.path()),
+    )
+    .await
+    .unwrap();
+    sqlx::raw_sql("UPDATE sync_state SET position = 'cursor:gone'")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    sqlx::Connection::close(conn).await.unwrap();
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    assert_eq!(world.differences().await, Vec::<String>::new());
+}

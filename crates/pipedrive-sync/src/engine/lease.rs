@@ -2,10 +2,14 @@
 
 use std::future::{self, Future};
 
+use jiff::SignedDuration;
 use pipedrive_service::Client;
 use tower_ratelimit_tokens::{Lease, Limiter};
 
-use crate::store::{Settled, Store, StoreError};
+use crate::{
+    store::{Settled, Store, StoreError},
+    wall,
+};
 
 /// Leases the day's tokens from the database to the limiter, some at a time.
 #[derive(Debug)]
@@ -65,6 +69,15 @@ impl DayLease {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.lease.as_ref().map_or(0, Lease::used)
+    }
+
+    /// When the day's tokens come back, as the end of a sentence.
+    pub(crate) fn resets(&self) -> String {
+        let after = self.limiter.status().budget("day").and_then(|day| day.resets_in);
+        match after.and_then(|after| SignedDuration::try_from(after).ok()) {
+            Some(after) => format!("; it can go on at {}", wall::text(wall::now() + after)),
+            None => "; it can go on after the daily reset".to_owned(),
+        }
     }
 
     fn chunk(&self) -> u64 {

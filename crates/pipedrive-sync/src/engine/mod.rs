@@ -188,8 +188,12 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
         Some(failure) => (failure.code, failure.line.as_str()),
     };
     let report = serde_json::to_string(&outcome.walks).unwrap_or_default();
-    job.store.end_run(run, code.number(), line, &report).await?;
-    job.store.close().await?;
+    let noted = job.store.end_run(run, code.number(), line, &report).await;
+    let closed = job.store.close().await;
+    if result.is_ok() {
+        // What went wrong before is more telling than that it could not be noted.
+        noted.and(closed)?;
+    }
     match result {
         Err(failure) if outcome.walks.is_empty() => Err(failure),
         _ => Ok(outcome),
@@ -202,7 +206,7 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
         || (job.client.config().is_set("account.plan")
             && job.client.config().is_set("account.seats"));
     if told {
-        fits(&plan, lease.limit(), None, job.settings.across_days)?;
+        fits(&plan, &lease, false, job.settings.across_days)?;
     }
 
     let mut stop = job.stop.clone();
@@ -213,12 +217,7 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
     };
     job.store.claim(&company(&me)).await?;
     outcome.used.0 = lease.used();
-    fits(
-        &plan,
-        lease.limit(),
-        Some(lease.limit().saturating_sub(lease.used())),
-        job.settings.across_days,
-    )?;
+    fits(&plan, &lease, true, job.settings.across_days)?;
 
     job.progress.event(&Event::Note { text: &format!("plan: {}", plan.summary()) });
     job.store
@@ -329,7 +328,13 @@ pub fn company(me: &Me) -> String {
 }
 
 /// Whether the day's budget is enough, said before anything is spent on the plan.
-fn fits(plan: &Plan, limit: u64, remaining: Option<u64>, across_days: bool) -> Result<(), Failure> {
+fn fits(
+    plan: &Plan,
+    lease: &DayLease,
+    server_told: bool,
+    across_days: bool,
+) -> Result<(), Failure> {
+    let limit = lease.limit();
     let least: u64 = START_UP_TOKENS
         + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
     let tokens = plan.tokens;
@@ -346,15 +351,14 @@ fn fits(plan: &Plan, limit: u64, remaining: Option<u64>, across_days: bool) -> R
             ),
         ));
     }
-    match remaining {
-        Some(remaining) if remaining < least.min(tokens) => Err(Failure::new(
-            Code::Budget,
-            format!(
-                "{remaining} of {limit} tokens are left today, and the plan needs {tokens}; it can go on after the daily reset"
-            ),
-        )),
-        _ => Ok(()),
+    // Before the server has told, what a killed run had leased counts as spent, which may be too much.
+    let remaining = limit.saturating_sub(lease.used());
+    if server_told && remaining < least.min(tokens) {
+        let line =
+            format!("{remaining} of {limit} tokens are left today, and the plan needs {tokens}");
+        return Err(Failure::new(Code::Budget, line + &lease.resets()));
     }
+    Ok(())
 }
 
 /// Notes when fewer than four walks were left.

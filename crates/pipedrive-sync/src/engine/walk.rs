@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc};
 
 use futures_util::StreamExt as _;
-use pipedrive_service::{Client, Error, ListQuery, RowsPage, WalkOptions};
+use pipedrive_service::{Client, Error, ErrorKind, ListQuery, RowsPage, WalkOptions};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::{Instant, sleep_until},
@@ -85,6 +85,7 @@ impl Walk {
         // is read again, and nothing is lost.
         let mut position: Option<Position> =
             self.plan.state.position.as_deref().and_then(|text| text.parse().ok());
+        let mut resumed = position.is_some();
         let mut left = self.settings.limit;
         let mut rounds = 0;
         let mut patience = Instant::now() + self.settings.patience;
@@ -101,7 +102,18 @@ impl Walk {
             finals.failed += 1;
             finals.refused += u64::from(error.is_local());
             let failure = Failure::from(&error);
-            if !error.is_retryable() || failure.code == Code::Budget {
+            if resumed
+                && finals.asked == 1
+                && matches!(error.kind(), ErrorKind::BadRequest { .. } | ErrorKind::NotFound { .. })
+            {
+                // The API knows the position of an earlier run no longer: the walk begins again.
+                tracing::info!(target: "pipedrive_sync::walk", walk = self.plan.state.walk, %error, "position not accepted");
+                (position, resumed) = (None, false);
+                continue;
+            }
+            // A server that repeats its cursor may stop doing so.
+            let again = error.is_retryable() || matches!(error.kind(), ErrorKind::Paging);
+            if !again || failure.code == Code::Budget {
                 return WalkEnd::Failed(error);
             }
             // A refusal of our own says nothing about the page: only time bounds it.

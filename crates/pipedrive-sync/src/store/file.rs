@@ -139,7 +139,12 @@ impl<'a> Draft<'a> {
     /// Needs the run lock: two drafts at once would write one file.
     pub(crate) fn new(database: &'a Database, _lock: &RunLock) -> Result<Self, StoreError> {
         let path = database.beside(".new");
-        File::create(&path).map_err(database.unusable("created"))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        // A company's data is nobody else's business. SQLite gives its side files the same rights.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&path).map_err(database.unusable("created"))?;
         Ok(Self { database, path })
     }
 
