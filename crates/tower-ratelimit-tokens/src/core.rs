@@ -151,6 +151,11 @@ impl Core {
         self.latest
     }
 
+    /// The last moment that was seen.
+    pub(crate) const fn latest(&self) -> Nanos {
+        self.latest
+    }
+
     #[inline]
     pub(crate) const fn wants_wall(&self, now: Nanos) -> bool {
         now >= self.wants_wall

@@ -38,20 +38,17 @@ impl<C, D, T, L> UnderWay<C, D, T, L> {
         let Some(grant) = &self.grant else { return };
         let policy = &*self.policy;
         let settle = if T::SETTLES { policy.settle.settle(outcome) } else { Settle::Keep };
-        if self.tracked || settle != Settle::Keep {
-            let limiter = &policy.limiter;
-            let said = match outcome {
-                Ok(response) if D::READS => {
-                    policy.dialect.observe(response, &*limiter.shared().clock)
-                }
-                _ => Observations::none(),
-            };
-            if outcome.is_err() && settle == Settle::Keep {
-                // An error is no proof that the server has counted the request.
-                limiter.lost(grant);
-            } else {
+        let limiter = &policy.limiter;
+        match outcome {
+            _ if !self.tracked && settle == Settle::Keep => {}
+            _ if !self.tracked => limiter.settled(grant, &settle),
+            // An error is no proof that the server has counted the request.
+            Err(_) if settle == Settle::Keep => limiter.lost(grant),
+            Ok(response) if D::READS => {
+                let said = policy.dialect.observe(response, &*limiter.shared().clock);
                 limiter.answered(grant, Instant::now(), &said, &settle);
             }
+            _ => limiter.answered(grant, Instant::now(), &Observations::none(), &settle),
         }
         self.grant = None;
     }

@@ -151,6 +151,17 @@ impl Limiter {
         self.with(at, |core, now, effects| core.answered(now, grant, said, settle, effects));
     }
 
+    /// As [`answered`](Self::answered) for a call whose answer moves nothing in
+    /// time: spares the look at the clock.
+    pub(crate) fn settled(&self, grant: &Grant, settle: &Settle) {
+        let mut effects = Effects::default();
+        let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = core.latest();
+        core.answered(now, grant, &Observations::none(), settle, &mut effects);
+        drop(core);
+        self.carry_out(effects);
+    }
+
     pub(crate) fn lost(&self, grant: &Grant) {
         self.with(Instant::now(), |core, now, effects| core.lost(now, grant, effects));
     }

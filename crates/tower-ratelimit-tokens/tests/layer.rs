@@ -83,6 +83,31 @@ async fn a_call_that_waits_holds_no_readiness() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_does_not_overtake_one_that_waits() {
+    let mut limits = Limiter::builder();
+    let places = limits.budget("places", Budget::concurrency(2));
+    let limiter = limits.build().unwrap();
+    let layer =
+        TokenLimitLayer::new(limiter.clone(), move |n: &u32| Charge::new().with(places, *n));
+    let (mut service, mut inner) = mock::spawn_layer::<u32, (), _>(layer);
+    let held = limiter.try_acquire(Charge::new().with(places, 1)).unwrap();
+    assert_ready_ok!(service.poll_ready());
+    let mut heavy = task::spawn(service.call(2));
+    assert_pending!(heavy.poll());
+    // One place is free, and this call would fit.
+    assert_ready_ok!(service.poll_ready());
+    let mut light = task::spawn(service.call(1));
+    assert_pending!(light.poll());
+    assert_pending!(inner.poll_request());
+    drop(held);
+    assert_pending!(heavy.poll());
+    assert_request_eq!(inner, 2).send_response(());
+    assert_ready_ok!(heavy.poll());
+    assert_pending!(light.poll());
+    assert_request_eq!(inner, 1).send_response(());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_that_is_never_sent_is_given_back() {
     let (limiter, one, _) = two_a_second();
     let (mut service, mut inner) =

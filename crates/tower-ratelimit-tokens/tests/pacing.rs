@@ -48,7 +48,7 @@ struct Run {
 
 /// Returns the share of the allowed requests that were made, and the refusals.
 async fn run(run: Run) -> (f64, u64) {
-    const LASTS: Duration = Duration::from_secs(120);
+    const LASTS: Duration = Duration::from_secs(80);
     let mut limits = Limiter::builder();
     let mut budget = Budget::rolling(LIMIT as u64, WINDOW).freed_by_answer(Duration::from_secs(1));
     if run.even {
@@ -116,7 +116,7 @@ async fn without_latency_95_percent_are_used_and_none_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn with_latency_93_percent_are_used_and_none_is_refused() {
-    for seed in 1..=8 {
+    for seed in 1..=3 {
         for (walkers, even) in [(4, true), (5, true), (12, true), (12, false)] {
             let latency = Some((5_000, 40_000));
             let (share, refused) = run(Run { walkers, latency, even, seed }).await;
@@ -129,10 +129,10 @@ async fn with_latency_93_percent_are_used_and_none_is_refused() {
 /// Latency that varies as wildly as it can within the transit bound.
 #[tokio::test(start_paused = true)]
 async fn wild_latency_causes_no_refusal() {
-    for seed in 1..=5 {
+    for seed in 1..=2 {
         for even in [true, false] {
             let latency = Some((0, 999_000));
-            let (_, refused) = run(Run { walkers: 200, latency, even, seed }).await;
+            let (_, refused) = run(Run { walkers: 100, latency, even, seed }).await;
             assert_eq!(refused, 0, "even {even}, seed {seed}");
         }
     }
