@@ -75,3 +75,8 @@ pub async fn serve(router: Router) -> Result<String, BoxError> {
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(url)
 }
+
+/// The project's front page is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
