@@ -233,6 +233,9 @@ pub struct Status {
 /// `pipedrive health-check`
 #[derive(Clone, Debug, Args)]
 pub struct HealthCheck {
+    /// Entities that must be complete; all that were ever begun unless some are named.
+    #[arg(long = "entity", visible_alias = "entities", value_name = "NAME")]
+    pub entities: Vec<String>,
     /// How old the last complete copy may be, such as 26h or 90m.
     #[arg(long, default_value = "26h", value_parser = age)]
     pub max_age: jiff::SignedDuration,

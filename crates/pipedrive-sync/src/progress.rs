@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
+    fmt::{self, Debug},
     io::{self, IsTerminal as _, Write as _},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 /// Something happened.
@@ -186,9 +186,15 @@ impl Progress for Bars {
                 let bar = match rows.filter(|rows| *rows > 0) {
                     Some(rows) => ProgressBar::new(rows).with_style(
                         ProgressStyle::with_template(
-                            "{msg:22} {bar:40} {pos:>8}/{len:8} {per_sec:>12}",
+                            "{msg:22} {bar:40} {pos:>8}/{len:8} {speed:>9}",
                         )
-                        .unwrap_or_else(|_| ProgressStyle::default_bar()),
+                        .unwrap_or_else(|_| ProgressStyle::default_bar())
+                        .with_key(
+                            "speed",
+                            |state: &ProgressState, out: &mut dyn fmt::Write| {
+                                let _ = write!(out, "{:.0}/s", state.per_sec());
+                            },
+                        ),
                     ),
                     None => ProgressBar::new_spinner().with_style(
                         ProgressStyle::with_template("{msg:22} {spinner} {pos} rows")

@@ -46,6 +46,12 @@ async fn a_wrong_token() {
     one_line(&ended, 3, &["PIPEDRIVE_API_TOKEN"]);
     assert!(!ended.err.contains("not-the-token"));
     nothing_written(&world).await;
+
+    let mut program = world.pipedrive("sync");
+    program.arg("--json").env("PIPEDRIVE_API_TOKEN", "not-the-token-0123456789abcdef0123456789");
+    let ended = common::ended(program).await;
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, report["exit_code"].as_i64()), (Some(3), Some(3)), "with --json too");
 }
 
 #[tokio::test(flavor = "multi_thread")]

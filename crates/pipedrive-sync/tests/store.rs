@@ -28,6 +28,7 @@ fn walk(entity: &str, mode: Mode, run: i64) -> WalkState {
         pages: 0,
         rows: 0,
         done_at: None,
+        last_done: None,
         run,
     }
 }

@@ -29,6 +29,8 @@ use crate::{
 struct DemoReport {
     #[serde(flatten)]
     report: Report,
+    /// Whether the database is there afterwards.
+    kept: bool,
     /// Whether the database equals the account.
     equal: bool,
     /// Entities whose rows differ.
@@ -218,6 +220,7 @@ fn gather(
         .map(|interval| busy(sim, interval, truth.window.limit, truth.window.window_ms));
     DemoReport {
         report,
+        kept: args.database.is_some(),
         equal: differ.is_empty() && outcome.failure.is_none(),
         differ,
         seed: args.seed,
@@ -241,6 +244,9 @@ fn busy(sim: &Sim, (from, until): (Instant, Instant), limit: u32, window_ms: u64
 impl std::fmt::Display for DemoReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.report.fmt(f)?;
+        if !self.kept {
+            writeln!(f, "database   removed at the end; --database FILE keeps it")?;
+        }
         writeln!(
             f,
             "server     {} requests, {} tokens, {} refusals caused by us",

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::common;
 use crate::{
     cli,
-    engine::START_UP_TOKENS,
+    engine::{START_UP_TOKENS, plan},
     exit::{Code, Failure},
     store::{Reader, note_spent},
     wall,
@@ -36,9 +36,20 @@ async fn check(
 ) -> Result<String, Failure> {
     let mut reader = Reader::open(database).await?;
     let walks = reader.walks().await?;
+    let wanted: Vec<&str> = match args.entities.as_slice() {
+        [] => walks.iter().map(|walk| walk.entity.as_str()).collect(),
+        names => plan::entities(names)
+            .map_err(|line| Failure::new(Code::Usage, line))?
+            .iter()
+            .map(|entity| entity.name())
+            .collect(),
+    };
     // The copy is as old as its oldest part. A walk that is under way counts by the one before.
-    let oldest =
-        walks.iter().map(|walk| walk.done_at.as_deref().and_then(wall::parse)).min().flatten();
+    let done = |entity: &&str| {
+        let main = walks.iter().find(|walk| walk.walk == **entity)?;
+        main.last_done.as_deref().and_then(wall::parse)
+    };
+    let oldest = wanted.iter().map(done).min().flatten();
     let last_run = reader.runs(1).await?.into_iter().next();
     let age = oldest.map(|done| wall::now().duration_since(done));
     let line = match age {

@@ -28,7 +28,7 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
             walk.high_water.clone().unwrap_or_else(|| "-".into()),
         ]);
         list.push(json!({
-            "walk": walk.walk, "mode": walk.mode, "done_at": walk.done_at, "pages": walk.pages,
+            "walk": walk.walk, "mode": walk.mode, "done_at": walk.done_at, "last_done": walk.last_done, "pages": walk.pages,
             "rows_in_walk": walk.rows, "rows_held": held, "high_water": walk.high_water, "run": walk.run,
         }));
     }

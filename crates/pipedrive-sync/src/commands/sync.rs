@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::common;
 use crate::{
     cli,
-    engine::{self, Job, Settings, plan::Wanted},
+    engine::{self, Job, Outcome, Settings, plan::Wanted},
     exit::{Code, Failure},
     report::Report,
     signals,
@@ -15,6 +15,21 @@ use crate::{
 };
 
 pub(super) async fn run(args: cli::Sync) -> Result<(), Failure> {
+    let json = args.output.json;
+    let (outcome, reported) = match sync(args).await {
+        Ok(outcome) => (outcome.failure, true),
+        Err(failure) => (Some(failure), false),
+    };
+    let Some(failure) = outcome else { return Ok(()) };
+    if json && !reported {
+        let value =
+            serde_json::json!({"outcome": failure.line, "exit_code": failure.code.number()});
+        common::print(true, &value, "");
+    }
+    Err(failure)
+}
+
+async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
     let config = common::load(&common::sources(&args.connection))?;
     let entities = common::entities(&args.entities, &config)?;
     let settings = Settings {
@@ -51,5 +66,5 @@ pub(super) async fn run(args: cli::Sync) -> Result<(), Failure> {
     if args.output.json || !args.output.quiet {
         common::print(args.output.json, &report, &report.to_string());
     }
-    outcome.failure.map_or(Ok(()), Err)
+    Ok(outcome)
 }

@@ -122,10 +122,14 @@ impl DayLease {
     pub(crate) fn settle(&mut self) -> Option<Settled> {
         let lease = self.lease.as_ref()?;
         let today = lease.day();
+        if today.to_string() != self.written.0 {
+            // A day has just begun: nothing of it is leased, so nothing of it is spent.
+            return None;
+        }
         let (used, limit) = (lease.used(), self.limit());
         let step = self.chunk().max(limit / 100).max(100);
         let mut leased = None;
-        if today.to_string() == self.written.0 && self.written.1 > used.saturating_add(2 * step) {
+        if self.written.1 > used.saturating_add(2 * step) {
             // First the limiter, then the disk: between the two the disk says too much, never too little.
             let lower = used + step;
             if lease.grant_for(today, lower) && lease.used() <= lower {

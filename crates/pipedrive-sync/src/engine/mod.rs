@@ -293,7 +293,8 @@ async fn walk_all(
     };
     let written = writer.run(&mut walks, receiver).await;
     relay.abort();
-    // The writer's end closes the channel, so the walks end too.
+    // If the writer failed, nobody leases any more: walks that wait for tokens would wait for ever.
+    halt.send_replace(true);
     let mut failures = Vec::new();
     while let Some(ended) = tasks.join_next().await {
         let (failure, finals) = ended

@@ -215,6 +215,7 @@ impl Basis<'_> {
             pages: 0,
             rows: 0,
             done_at: None,
+            last_done: known.and_then(|state| state.last_done.clone()),
             run: self.run,
         }
     }
@@ -311,6 +312,7 @@ mod tests {
             pages: 3,
             rows: 1500,
             done_at: done.map(Into::into),
+            last_done: done.map(Into::into),
             run: 4,
         }
     }

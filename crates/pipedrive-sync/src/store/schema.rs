@@ -60,6 +60,7 @@ CREATE TABLE sync_state (
     pages      INTEGER NOT NULL DEFAULT 0,
     rows       INTEGER NOT NULL DEFAULT 0,
     done_at    TEXT,
+    last_done  TEXT,
     run        INTEGER NOT NULL REFERENCES runs (id)
 ) STRICT;
 CREATE TABLE budget (

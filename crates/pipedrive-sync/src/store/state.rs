@@ -52,6 +52,8 @@ pub struct WalkState {
     pub rows: u64,
     /// When the walk was complete; none while it is under way.
     pub done_at: Option<String>,
+    /// When a walk of this name was complete last, be it this one or one before.
+    pub last_done: Option<String>,
     /// The run in which the walk began; the rows it has seen bear this number.
     pub run: i64,
 }
@@ -75,6 +77,7 @@ impl WalkState {
             pages: count(row.try_get("pages")?),
             rows: count(row.try_get("rows")?),
             done_at: row.try_get("done_at")?,
+            last_done: row.try_get("last_done")?,
             run: row.try_get("run")?,
         })
     }

@@ -266,7 +266,8 @@ async fn advance(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<u6
     }
     query(
         "UPDATE sync_state SET position = ?2, max_seen = ?3, page_size = coalesce(?4, page_size),
-           pages = pages + 1, rows = rows + ?5, done_at = ?6, high_water = coalesce(?7, high_water)
+           pages = pages + 1, rows = rows + ?5, done_at = ?6,
+           last_done = coalesce(?6, last_done), high_water = coalesce(?7, high_water)
          WHERE walk = ?1",
     )
     .bind(&page.state.walk)
