@@ -379,3 +379,44 @@ async fn would_admit_says_when_and_what_binds_and_spends_nothing() {
     assert_eq!(budget, Some(fast));
     assert!((SECOND..SECOND + 10 * MS).contains(&(when - start)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn even_lets_a_twentieth_out_at_once_and_then_one_at_a_time() {
+    let mut limits = Limiter::builder();
+    let burst = limits.budget("burst", Budget::rolling(100, 2 * SECOND).even());
+    let limiter = limits.build().unwrap();
+    let one = Charge::new().with(burst, 1);
+    let at_once = || {
+        std::iter::from_fn(|| limiter.try_acquire(one).ok())
+            .map(|ticket| ticket.answered(Instant::now(), Settle::Keep))
+            .count()
+    };
+    assert_eq!(at_once(), 6);
+    advance(20 * MS).await;
+    assert_eq!(at_once(), 1);
+    // A timer that is late loses nothing.
+    advance(70 * MS).await;
+    assert_eq!(at_once(), 3);
+    advance(10 * MS).await;
+    assert_eq!(at_once(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_dropped_after_sending_keeps_its_charge_and_not_its_place() {
+    let mut limits = Limiter::builder();
+    let tokens = limits.budget("tokens", Budget::fixed(100, 60 * SECOND));
+    let places = limits.budget("places", Budget::concurrency(1));
+    let limiter = limits.build().unwrap();
+    let charge = Charge::new().with(tokens, 10).with(places, 1);
+    let used = || {
+        let status = limiter.status();
+        (status.budgets[0].used, status.budgets[1].used)
+    };
+    drop(limiter.try_acquire(charge).unwrap());
+    assert_eq!(used(), (0, 0), "never sent");
+    let mut ticket = limiter.try_acquire(charge).unwrap();
+    ticket.sent(Instant::now());
+    assert_eq!(used(), (10, 1));
+    drop(ticket);
+    assert_eq!(used(), (10, 0));
+}
