@@ -158,11 +158,7 @@ impl Breaker {
         if let Some(window) = &mut self.window {
             window.add(now, failed);
         }
-        if !failed {
-            self.streak = 0;
-            return;
-        }
-        self.streak = self.streak.saturating_add(1);
+        self.streak = if failed { self.streak.saturating_add(1) } else { 0 };
         if self.mode == Mode::Automatic {
             if let Some(reason) = self.trips(now) {
                 self.open(now, reason);
@@ -176,11 +172,16 @@ impl Breaker {
         }
         let (rule, window) = (self.rules.ratio?, self.window.as_mut()?);
         let counts = window.counts(now);
+        if counts.failures == 0 || counts.calls < rule.min_calls {
+            return None;
+        }
         // Seven of a hundred are 0.07, whatever the last bit of the product says.
         let limit = rule.ratio * counts.calls as f64 - 1e-9;
-        (counts.calls >= rule.min_calls && counts.failures as f64 >= limit).then_some(
-            Reason::Ratio { failures: counts.failures, calls: counts.calls, window: rule.window },
-        )
+        (counts.failures as f64 >= limit).then_some(Reason::Ratio {
+            failures: counts.failures,
+            calls: counts.calls,
+            window: rule.window,
+        })
     }
 
     /// Applies what time alone has changed.

@@ -52,7 +52,8 @@ impl CircuitBuilder {
     }
 
     /// Opens when at least `ratio` of the calls within `window` failed and there
-    /// were at least `min_calls` of them. Default: off.
+    /// were at least `min_calls` of them. Judged at every outcome, so the call that
+    /// makes enough of them may be a success. Default: off.
     ///
     /// `ratio` lies above 0 and is at most 1; `window` lies between 10 ms and a day;
     /// `min_calls` is at least 1. The window slides in ten steps: at any time it

@@ -90,6 +90,26 @@ async fn opens_when_half_of_enough_calls_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_can_be_the_call_that_makes_enough_of_them() {
+    let circuit = build(Circuit::builder("ratio").ratio(0.5, 10 * SECOND, 6));
+    fail(&circuit, 5);
+    assert_eq!(circuit.state(), State::Closed);
+    record(&circuit, &[Verdict::Success]);
+    assert_eq!(circuit.state(), State::Open);
+    let reason = circuit.status().last.reason;
+    assert_eq!(reason, Reason::Ratio { failures: 5, calls: 6, window: 10 * SECOND });
+}
+
+#[tokio::test(start_paused = true)]
+async fn successes_alone_never_open_however_small_the_ratio() {
+    let circuit = build(Circuit::builder("ratio").ratio(f64::MIN_POSITIVE, 10 * SECOND, 1));
+    record(&circuit, &[Verdict::Success; 20]);
+    assert_eq!(circuit.state(), State::Closed);
+    fail(&circuit, 1);
+    assert_eq!(circuit.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ratio_looks_at_its_window_only() {
     let circuit = build(Circuit::builder("ratio").ratio(0.5, 10 * SECOND, 4));
     record(&circuit, &[Verdict::Success; 1_000]);
