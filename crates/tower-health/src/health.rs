@@ -93,7 +93,7 @@ impl Health {
         self.shared.newest.subscribe()
     }
 
-    /// Counts an outcome that no layer saw.
+    /// Counts an outcome that no layer saw. It counts as at most a day long.
     pub fn record(&self, verdict: Verdict, took: Duration) {
         self.record_at(verdict, took, Instant::now());
     }

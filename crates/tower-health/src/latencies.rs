@@ -43,8 +43,8 @@ impl Latencies {
     }
 
     pub(crate) fn record(&mut self, took: Duration) {
-        let micros = took.as_secs().saturating_mul(1_000_000) + u64::from(took.subsec_micros());
-        let cell = &mut self.cells[index(micros.min(LONGEST))];
+        let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST).min(LONGEST);
+        let cell = &mut self.cells[index(micros)];
         *cell = cell.wrapping_add(1);
     }
 

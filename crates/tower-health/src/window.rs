@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::latencies::Latencies;
+use crate::{config::DAY, latencies::Latencies};
 
 /// How many slots share the window. The oldest tenth leaves at once.
 pub(crate) const SLOTS: usize = 10;
@@ -85,7 +85,8 @@ impl Window {
     /// threads race for the lock, is counted in the current slot.
     pub(crate) fn add(&mut self, now: Instant, took: Duration, bad: bool) {
         self.turn(now);
-        let nanos = took.as_secs().saturating_mul(1_000_000_000) + u64::from(took.subsec_nanos());
+        // A day at most, so that a few absurd ones do not fill the sum for good.
+        let nanos = u64::try_from(took.min(DAY).as_nanos()).unwrap_or(u64::MAX);
         let one = Sum { calls: 1, bad: u64::from(bad), nanos };
         let slot = &mut self.slots[self.current];
         slot.sum.add(one);

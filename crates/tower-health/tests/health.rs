@@ -401,6 +401,31 @@ async fn a_hundred_thousand_good_calls_do_not_hide_an_outage() {
     assert_eq!(health.report().since, Instant::now());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_of_absurd_length_counts_as_a_day_and_leaves_the_rest_right() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let health = health();
+    health.record(Verdict::Good, Duration::MAX);
+    assert_eq!(health.report().average, day);
+    health.record(Verdict::Good, Duration::from_nanos(u64::MAX));
+    assert_eq!(health.report().average, day);
+    health.reset();
+    health.record(Verdict::Good, SECOND);
+    assert_eq!(health.report().average, SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_by_years_forgets_and_goes_on() {
+    let health = health();
+    bad(&health, 20);
+    for _ in 0..3 {
+        advance(Duration::from_secs(5 * 365 * 24 * 60 * 60)).await;
+        assert_eq!(health.state(), State::Unknown);
+        good(&health, 1);
+        assert_eq!((health.state(), health.report().calls), (State::Healthy, 1));
+    }
+}
+
 #[test]
 fn everything_wrong_with_a_configuration_is_listed_at_once() {
     let error = Health::builder("")
