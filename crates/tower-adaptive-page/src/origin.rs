@@ -13,10 +13,13 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// `None` if `uri` is not absolute.
+    /// `None` if `uri` is not absolute, or if its port is none.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
         let host = uri.host()?.to_ascii_lowercase();
+        if !has_true_port(uri) {
+            return None;
+        }
         let port = uri.port_u16().or(match &*scheme {
             "http" => Some(80),
             "https" => Some(443),
@@ -35,6 +38,9 @@ impl Origin {
         }
         let text = if path_only { format!("{self}{url}") } else { url.to_owned() };
         let Ok(uri) = text.parse::<Uri>() else { return Err("no valid address".to_owned()) };
+        if !has_true_port(&uri) {
+            return Err("an address with a wrong port".to_owned());
+        }
         let Some(found) = Self::of(&uri) else { return Err("no absolute address".to_owned()) };
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(format!("{found} with a user name"));
@@ -51,6 +57,20 @@ impl fmt::Display for Origin {
             ("http", Some(80)) | ("https", Some(443)) | (_, None) => Ok(()),
             (_, Some(port)) => write!(f, ":{port}"),
         }
+    }
+}
+
+/// Whether what stands behind the host is nothing, or a port. `Uri` lets more
+/// through and then knows of no port, which would pass for the default one.
+fn has_true_port(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else { return true };
+    let behind_user = authority.as_str().rsplit('@').next().unwrap_or("");
+    match behind_user.strip_prefix(authority.host()) {
+        Some("" | ":") => true,
+        Some(port) => port.strip_prefix(':').is_some_and(|port| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+        }),
+        None => false,
     }
 }
 
@@ -78,6 +98,8 @@ mod tests {
         for url in [
             "https://api.example.com/v1/deals?page=2",
             "https://API.example.com:443/v1/deals?page=2",
+            "HTTPS://api.example.com/v1/deals?page=2#there",
+            "https://api.example.com:/v1/deals?page=2",
             "/v1/deals?page=2",
         ] {
             let uri = home.resolve(url).unwrap();
@@ -103,6 +125,13 @@ mod tests {
             "evil.test",
             "javascript:alert(1)",
             "https://",
+            "https://api.example.com:65979/x",
+            "https://api.example.com:+443/x",
+            "https://m\u{fc}nchen.example/x",
+            "https://api.example.com./x",
+            "//api.example.com/x",
+            "/\t/evil.test/x",
+            "?page=2",
             " https://api.example.com/x",
             "",
         ] {

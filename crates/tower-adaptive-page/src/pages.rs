@@ -122,7 +122,7 @@ where
         let mut taken = this.ready.pop_front();
         loop {
             let wanted = usize::from(taken.is_none());
-            let has_room = this.ready.len() < *this.prefetch + wanted;
+            let has_room = this.ready.len() < this.prefetch.saturating_add(wanted);
             if !has_room && !this.walker.is_under_way() {
                 return Poll::Ready(taken);
             }

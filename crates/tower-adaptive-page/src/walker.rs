@@ -178,8 +178,14 @@ impl<M, P> Rules<M, P> {
             }
             position => {
                 let made = self.make.make(position, size);
-                if let (None, Ok(request)) = (&self.origin, &made) {
-                    self.origin = Origin::of(request.uri());
+                if let Ok(request) = &made {
+                    if self.origin.is_none() {
+                        self.origin = Origin::of(request.uri());
+                    }
+                    if *position == Position::Start {
+                        // A next URL may name the first page by its address.
+                        self.seen.note(&Position::Url(request.uri().to_string()));
+                    }
                 }
                 made
             }

@@ -307,6 +307,21 @@ async fn a_next_url_of_the_same_origin_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_next_url_that_names_the_first_page_is_a_circle() {
+    for back in ["https://api.test/rows", "/rows"] {
+        let (service, notes) = scripted(move |_, at| {
+            let next = if at == "start" { "/rows?page=2" } else { back };
+            Ok((vec![1], Next::Url(next.to_owned())))
+        });
+        let (pages, error) = ends_with(walk(service, Walk::new(ask, parse))).await;
+        assert_eq!(pages.len(), 1, "no row comes twice");
+        assert!(matches!(error, Some(WalkError::RepeatedCursor { .. })), "{error:?}");
+        let second = "url:https://api.test/rows?page=2".to_owned();
+        assert_eq!(asked(&notes), ["start".to_owned(), second.clone(), second]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_next_url_of_another_origin_is_never_asked() {
     for (url, found) in [
         ("https://evil.test/rows?token=secret", "https://evil.test"),
@@ -421,6 +436,18 @@ async fn pages_that_come_at_once_are_kept_in_order_up_to_the_bound() {
     let error = assert_ready!(pages.poll_next()).unwrap().unwrap_err();
     assert_eq!(error.position(), Some(&Position::Offset(5)));
     assert!(assert_ready!(pages.poll_next()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_without_end_loses_no_page() {
+    let (service, _) =
+        scripted(|_, at| Ok((vec![1], if at == "start" { cursor("a") } else { Next::End })));
+    let how = || Walk::new(ask, parse).prefetch(usize::MAX);
+    let (pages, error) = ends_with(walk(service.clone(), how())).await;
+    assert_eq!((pages.len(), error.is_none()), (2, true));
+    let (driver, receiver) = walk(service, how()).into_driver();
+    let (pages, ()) = tokio::join!(ends_with(receiver), driver);
+    assert_eq!(pages.0.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
