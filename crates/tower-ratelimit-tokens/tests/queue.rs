@@ -404,7 +404,7 @@ async fn even_lets_a_twentieth_out_at_once_and_then_one_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn a_ticket_dropped_after_sending_keeps_its_charge_and_not_its_place() {
     let mut limits = Limiter::builder();
-    let tokens = limits.budget("tokens", Budget::fixed(100, 60 * SECOND));
+    let tokens = limits.budget("tokens", Budget::bucket(100, 1, 60 * SECOND));
     let places = limits.budget("places", Budget::concurrency(1));
     let limiter = limits.build().unwrap();
     let charge = Charge::new().with(tokens, 10).with(places, 1);
