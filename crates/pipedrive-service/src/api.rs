@@ -58,7 +58,7 @@ impl Api {
         let mut size = self.pages.size();
         for _ in 0..HALVINGS {
             match self.stack.clone().oneshot(request).await {
-                Ok(response) => return settle(response, context()),
+                Ok(response) => return settle(response, call.is_always_empty(), context()),
                 Err(error) => {
                     // The page layer has halved the page by now; where it cannot, there is no point in going on.
                     let smaller = self.pages.size();
@@ -78,10 +78,16 @@ impl Api {
     }
 }
 
-fn settle(response: Response<Bytes>, context: Context) -> Result<Response<Bytes>, Error> {
-    // Some lists of version 1 have null for nothing. Once it is a fault; again and again it is the answer.
+fn settle(
+    response: Response<Bytes>,
+    always_empty: bool,
+    context: Context,
+) -> Result<Response<Bytes>, Error> {
+    // Some lists of version 1 have null for nothing. Once, or after other failures, it is a fault; at every one of
+    // several attempts it is the answer.
     let nothing = response.status() == StatusCode::OK
         && context.attempts > 1
+        && always_empty
         && matches!(Garbled::of(&response), Some(Garbled::NoData))
         && lists_nothing_as_null(context.template);
     if nothing {

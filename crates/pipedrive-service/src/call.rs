@@ -27,6 +27,7 @@ struct Inner {
     paged: bool,
     repeatable: bool,
     attempts: AtomicU32,
+    empty: AtomicU32,
 }
 
 impl Call {
@@ -82,6 +83,16 @@ impl Call {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.inner.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Whether every attempt was answered by a success that holds nothing.
+    pub(crate) fn is_always_empty(&self) -> bool {
+        self.inner.empty.load(Ordering::Relaxed) == self.attempts()
+    }
+
+    /// Counts an attempt whose answer holds nothing; called by the classifier.
+    pub(crate) fn was_empty(&self) {
+        self.inner.empty.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an attempt; called by [`Collect`](crate::collect::Collect).
@@ -160,6 +171,7 @@ impl CallBuilder {
                 paged,
                 repeatable,
                 attempts,
+                empty: AtomicU32::new(0),
             }),
         }
     }

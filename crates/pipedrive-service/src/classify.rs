@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use serde::{Deserialize, de::IgnoredAny};
 use tower_retry_classify::{BoxError, Class, Classify, HttpStatus, Verdict, retry_after};
 
-use crate::{collect::BodyTooLarge, error::ConnectionFault};
+use crate::{call::Call, collect::BodyTooLarge, error::ConnectionFault};
 
 /// A burst's 429 says for how long at most; whoever says longer means the day.
 const LONGEST_BURST: Duration = Duration::from_secs(60);
@@ -193,11 +193,18 @@ impl PipedriveClassifier {
 impl Classify<Request<Bytes>, Response<Bytes>> for PipedriveClassifier {
     fn classify(
         &self,
-        _: &Request<Bytes>,
+        request: &Request<Bytes>,
         outcome: Result<&Response<Bytes>, &BoxError>,
     ) -> Verdict {
         match outcome {
-            Ok(response) => self.judge(response),
+            Ok(response) => {
+                if let (Some(Garbled::NoData), Some(call)) =
+                    (Garbled::of(response), request.extensions().get::<Call>())
+                {
+                    call.was_empty();
+                }
+                self.judge(response)
+            }
             Err(error) => network(&**error),
         }
     }

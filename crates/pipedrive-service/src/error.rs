@@ -125,6 +125,8 @@ impl Error {
             ErrorKind::Server { status } => *status != StatusCode::NOT_IMPLEMENTED,
             ErrorKind::BadRequest { status } => *status == StatusCode::REQUEST_TIMEOUT,
             ErrorKind::Connection(fault) => *fault != ConnectionFault::Tls,
+            // A server that repeated its cursor may not do so again; then a time is named.
+            ErrorKind::Paging => self.inner.retry_after.is_some(),
             _ => false,
         }
     }

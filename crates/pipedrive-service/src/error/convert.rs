@@ -19,6 +19,9 @@ use crate::{
 /// How long the edge's ban is thought to last; Pipedrive does not say.
 pub(crate) const BAN: std::time::Duration = std::time::Duration::from_secs(300);
 
+/// When a walk may go on that a repeated cursor has ended.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The most of an answer's text that an error keeps.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -92,6 +95,10 @@ fn from_walk(walk: WalkError, context: Context) -> Error {
             from_box(source, context)
         }
         WalkError::Memory { source, .. } => from_box(source.into(), context),
+        // A page that leads back was asked for twice in a row. The server may know better in a moment.
+        WalkError::RepeatedCursor { .. } | WalkError::OffsetStuck { .. } => {
+            Error::new(ErrorKind::Paging, context).message(walk.to_string()).retry_in(Some(AGAIN))
+        }
         other => Error::new(ErrorKind::Paging, context).message(other.to_string()),
     }
 }
