@@ -140,6 +140,19 @@ async fn retry_after_as_a_date_is_never_shortened() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_that_is_longer_than_we_wait_is_told_to_the_caller() {
+    let world = World::small(&[]);
+    world.wire.set(Weather::answer_once(answer(502, "1000")));
+    let before = Instant::now();
+    let error =
+        world.client.list(Entity::Deals, page()).await.expect_err("not within five minutes");
+    assert!(matches!(error.kind(), ErrorKind::Server { .. }), "{error:?}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1000)));
+    assert!(error.refusal().is_some(), "says why it was not tried again");
+    assert_eq!((world.wire.sent(), before.elapsed()), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_after_parks_all_callers() {
     let world = World::small(&[]);
     world.wire.set(Weather::answer_once(answer(429, "20")));

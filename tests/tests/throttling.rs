@@ -105,8 +105,11 @@ async fn an_exhausted_day_is_refused_here_with_the_time_of_its_end_and_goes_on_a
     assert_eq!(world.sim.truth().refusals.day, 0, "the server was never asked");
 
     pass(wait - Duration::from_secs(600)).await;
-    world.client.list(Entity::Deals, page()).await.expect_err("still the same day");
+    for _ in 0..200 {
+        world.client.list(Entity::Deals, page()).await.expect_err("still the same day");
+    }
     assert_eq!(world.wire.sent(), 10);
+    assert_eq!(world.budget("burst").used, 0, "who cannot pay the day holds no slot of the window");
     pass(Duration::from_secs(600)).await;
     for _ in 0..10 {
         world.client.list(Entity::Deals, page()).await.expect("a new day");
@@ -257,6 +260,19 @@ async fn a_storm_of_429s_without_cause_never_brings_the_ban() {
         0,
         "a 429 does not speak against the API"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_429s_in_a_row_do_not_open_the_circuit() {
+    let fault = Some(FaultKind::RateLimited);
+    let rule = Rule { from: Some(2), to: Some(14), fault, ..Rule::default() };
+    let world = World::with_rules(vec![rule], &[]);
+    let options = WalkOptions::new().limit(10);
+    let walked = walk_all(world.client.clone(), Entity::Deals, options).await;
+    assert_eq!(world.sim.truth().fault(FaultKind::RateLimited), 13);
+    assert_eq!(world.client.circuit().status().transitions, 0);
+    assert_eq!(world.health().bad, 0, "the API is well, we are too many");
+    assert!(!walked.rows.is_empty());
 }
 
 fn edge_page() -> Response<Bytes> {
