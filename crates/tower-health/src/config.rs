@@ -69,7 +69,8 @@ impl HealthBuilder {
     }
 
     /// Degraded from this error rate (above 0, at most 1), or above this average
-    /// latency (`None`: whatever the latency). Default: 0.1 and 1,000 ms.
+    /// latency (`None`: whatever the latency; then give [`critical_at`](Self::critical_at)
+    /// none either). Default: 0.1 and 1,000 ms.
     pub fn degraded_at(mut self, error_rate: f64, latency: impl Into<Option<Duration>>) -> Self {
         self.rules.degraded = Limits { error_rate, latency: latency.into() };
         self
@@ -156,12 +157,17 @@ impl HealthBuilder {
         let rising = !(degraded.error_rate > critical.error_rate
             || critical.error_rate > unavailable.error_rate);
         faults.unless(rising, || "error rates must rise from degraded to unavailable".into());
-        let slower = match (degraded.latency, critical.latency) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(degraded), Some(critical)) => degraded <= critical,
-        };
-        faults.unless(slower, || "latency of critical must not be below that of degraded".into());
+        match (degraded.latency, critical.latency) {
+            (None, Some(limit)) => faults.unless(false, || {
+                format!(
+                    "degraded has no limit of latency, so critical must have none, not {limit:?}"
+                )
+            }),
+            (Some(degraded), Some(critical)) => faults.unless(degraded <= critical, || {
+                "latency of critical must not be below that of degraded".into()
+            }),
+            (_, None) => {}
+        }
         faults.into_result("health")?;
         Ok(Health::from_score(name, Score::new(rules, Instant::now()), cancelled))
     }

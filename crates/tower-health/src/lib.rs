@@ -70,7 +70,8 @@
 //!
 //! `poll_ready` is that of the inner service, and the ready service is the one that is
 //! called. Time spent waiting for readiness is not measured: it is a queue's, not the
-//! service's. The inner service need not be `Clone`, except for a probe.
+//! service's. An error of `poll_ready` reaches the caller and counts for nothing. The inner
+//! service need not be `Clone`, except for a probe.
 //!
 //! # Cancellation
 //!

@@ -442,7 +442,9 @@ fn everything_wrong_with_a_configuration_is_listed_at_once() {
     assert!(error.to_string().starts_with("health cannot be built: name is empty; "), "{error}");
     assert!(Health::builder("x").degraded_at(0.6, None).build().is_err(), "above critical");
     assert!(Health::builder("x").critical_at(0.5, MILLI).build().is_err(), "below degraded");
-    assert!(Health::builder("x").degraded_at(0.1, None).build().is_err(), "critical has one");
+    let error = Health::builder("x").degraded_at(0.1, None).build().unwrap_err();
+    let critical = "degraded has no limit of latency, so critical must have none, not 10s";
+    assert_eq!(error.faults(), [critical]);
     let none = Health::builder("x").degraded_at(0.1, None).critical_at(0.5, None);
     assert!(none.build().is_ok());
 }
