@@ -176,7 +176,8 @@ impl Controller {
         let counts = &mut self.counts;
         counts.pages += 1;
         counts.rows += u64::from(sample.rows.unwrap_or(0));
-        counts.bytes += sample.bytes.unwrap_or(0);
+        // A header can claim anything.
+        counts.bytes = counts.bytes.saturating_add(sample.bytes.unwrap_or(0));
         counts.smallest = Some(counts.smallest.map_or(sample.asked, |n| n.min(sample.asked)));
         counts.largest = Some(counts.largest.map_or(sample.asked, |n| n.max(sample.asked)));
         match counts.sizes.binary_search_by_key(&sample.asked, |&(size, _)| size) {
@@ -336,6 +337,22 @@ mod tests {
             controller.observe(light);
         }
         assert_eq!(controller.size(), 500);
+    }
+
+    #[test]
+    fn absurd_figures_shrink_the_page_and_break_nothing() {
+        let now = Instant::now();
+        let mut controller = controller();
+        for used in [0, u64::MAX] {
+            controller.sense(Some(Memory { used, limit: 0 }), now);
+            assert_eq!(controller.action, Action::Pause);
+        }
+        controller.sense(Some(Memory { used: 1, limit: u64::MAX }), now);
+        assert_eq!(controller.action, Action::Go);
+        let claimed = PageSample { rows: Some(1), bytes: Some(u64::MAX), ..sample(500) };
+        controller.observe(claimed);
+        controller.observe(claimed);
+        assert_eq!((controller.size(), controller.counts.bytes), (10, u64::MAX));
     }
 
     #[test]

@@ -30,7 +30,8 @@ impl<M, P> Walk<M, P> {
     ///
     /// `make` builds the request for the page at a position, of so many rows.
     /// For [`Position::Url`] that is a request to that very address, which was
-    /// checked and is absolute. `parse` reads an answer; it should take the end
+    /// checked and is absolute. `parse` reads an answer and cannot wait, so the
+    /// body must have been read to its end by the service; it should take the end
     /// of the list from what the server says, not from a page that is short.
     pub fn new<B, R, T>(make: M, parse: P) -> Self
     where
