@@ -80,7 +80,8 @@
 //! `poll_ready` is that of the inner service, and the ready service is the one that is
 //! called. A refused call leaves that readiness with the service for the next one. Nothing
 //! is acquired in `poll_ready`: asking and refusing happen in `call`. The inner service
-//! need not be `Clone`.
+//! need not be `Clone`. An error of `poll_ready` reaches the caller and counts for nothing:
+//! no call was made.
 //!
 //! # Cancellation
 //!
