@@ -27,7 +27,6 @@ pub struct Budgets {
     pub search: BudgetId,
     /// Tokens per day: `day`.
     pub day: BudgetId,
-    known_burst: Option<u64>,
 }
 
 /// What a limiter is built with besides the configuration.
@@ -82,7 +81,7 @@ pub(crate) fn limiter(
     if let Some(clock) = options.clock {
         limits = limits.wall_clock(SharedClock(clock));
     }
-    Ok((limits.build()?, Budgets { burst, search, day, known_burst }))
+    Ok((limits.build()?, Budgets { burst, search, day }))
 }
 
 impl Budgets {
@@ -90,10 +89,6 @@ impl Budgets {
     #[must_use]
     pub fn dialect(&self) -> BurstDialect {
         let dialect = PipedriveDialect::new(self.burst, self.day).ban_for(BAN);
-        let dialect = match self.known_burst {
-            Some(limit) => dialect.burst_limit(limit),
-            None => dialect,
-        };
         BurstDialect { dialect, burst: self.burst, search: self.search }
     }
 }

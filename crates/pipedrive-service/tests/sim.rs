@@ -177,6 +177,11 @@ async fn null_again_and_again_is_an_empty_list_only_where_version_one_may_say_so
     assert_eq!(client.list(Entity::Filters, ListQuery::new()).await.unwrap().rows.len(), 0);
     let error = client.list(Entity::Deals, ListQuery::new()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Garbled);
+    // Once is a fault.
+    let settings = [("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0")];
+    let error =
+        support::client(&sim, &settings).list(Entity::Filters, ListQuery::new()).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Garbled);
 }
 
 #[tokio::test(start_paused = true)]
