@@ -134,7 +134,8 @@ impl Backoff {
             Jitter::Decorrelated => {
                 let first = first.min(self.cap);
                 let most = self.scaled(last, 3.0).max(first);
-                first + self.scaled(most - first, random)
+                // Floats round: together they may come out above the cap.
+                first.saturating_add(self.scaled(most - first, random)).min(self.cap)
             }
         })
     }

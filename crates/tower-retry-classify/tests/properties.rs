@@ -36,7 +36,8 @@ fn jitters() -> impl Strategy<Value = Jitter> {
 }
 
 fn randoms() -> impl Strategy<Value = f64> {
-    prop_oneof![Just(0.0), Just(ALMOST_ONE), 0.0..1.0]
+    // 1 is not allowed, and does no harm.
+    prop_oneof![Just(0.0), Just(ALMOST_ONE), Just(1.0), 0.0..1.0]
 }
 
 /// Floats are exact to about 16 digits.
@@ -52,6 +53,14 @@ proptest! {
     ) {
         let backoff = Backoff::new(growth).cap(cap).jitter(jitter);
         prop_assert!(backoff.delay(retry, last, random).unwrap() <= cap);
+    }
+
+    #[test]
+    fn decorrelated_delays_without_a_cap_do_not_overflow(
+        first in durations(), last in durations(), random in randoms(),
+    ) {
+        let backoff = Backoff::constant(first).cap(Duration::MAX).jitter(Jitter::Decorrelated);
+        prop_assert!(backoff.delay(1, last, random).unwrap() >= first);
     }
 
     #[test]

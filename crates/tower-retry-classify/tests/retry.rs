@@ -329,6 +329,62 @@ async fn without_a_deadline_a_day_is_not_slept_through() {
     assert_eq!(script.run(&patient, get()).await.unwrap().status(), 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_no_wait_is_left_to_our_own_delay() {
+    for absurd in
+        ["-5", "1.5", "1e9", "+3", "", "soon", "Thu, 01 Jan 1970 00:00:00 GMT", "\u{fc}ber morgen"]
+    {
+        let value = http::HeaderValue::from_bytes(absurd.as_bytes()).unwrap();
+        let mut busy = status(429);
+        busy.as_mut().unwrap().headers_mut().insert(http::header::RETRY_AFTER, value);
+        let script = Script::new([busy, status(200)]);
+        assert_eq!(script.run(&policy(), get()).await.unwrap().status(), 200);
+        assert_eq!(script.waits(), [1_000], "{absurd}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_can_ask_for_a_year_at_most_and_get_it() {
+    for absurd in ["99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let script = Script::new([told(503, absurd)]);
+        assert_eq!(why(&script.run(&policy(), get()).await), Some(Reason::WaitTooLong));
+        let patient = plain().max_wait(Duration::MAX).build().unwrap();
+        let script = Script::new([told(503, absurd), status(200)]);
+        assert_eq!(script.run(&patient, get()).await.unwrap().status(), 200);
+        assert_eq!(script.waits(), [366 * 86_400_000], "{absurd}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_past_lets_the_first_attempt_go_and_no_other() {
+    let past = Instant::now() - seconds(5);
+    let policy = plain().deadline(move |_| Some(past)).build().unwrap();
+    let script = Script::new([status(503)]);
+    assert_eq!(why(&script.run(&policy, get()).await), Some(Reason::Deadline));
+    assert_eq!(script.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_panics_leaves_policy_and_budget_usable() {
+    let policy = plain()
+        .classify(|request: &Request, _: Result<&Response, &BoxError>| {
+            assert_ne!(request.method(), Method::DELETE, "as if it had a bug");
+            Verdict::NoOpinion
+        })
+        .build()
+        .unwrap();
+    let full = policy.budget().available();
+    for _ in 0..100 {
+        let script = Script::new([status(503)]);
+        let mut call = task::spawn(script.run(&policy, request(Method::DELETE)));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call.poll()));
+        assert!(caught.is_err());
+    }
+    let script = Script::new([status(503), status(200)]);
+    assert_eq!(script.run(&policy, get()).await.unwrap().status(), 200);
+    assert_eq!(policy.budget().available(), full);
+}
+
 // ===== local refusals =====
 
 #[tokio::test(start_paused = true)]
