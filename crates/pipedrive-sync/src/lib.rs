@@ -18,3 +18,7 @@ pub mod wall;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 pub struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../CHANGELOG.md")]
+struct Changelog;

@@ -146,3 +146,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../CHANGELOG.md")]
+struct Changelog;

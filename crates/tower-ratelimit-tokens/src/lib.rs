@@ -183,3 +183,7 @@ pub use self::{
 
 /// A type-erased error, the same type as `tower::BoxError`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[cfg(doctest)]
+#[doc = include_str!("../CHANGELOG.md")]
+struct Changelog;
