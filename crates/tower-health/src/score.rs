@@ -87,7 +87,9 @@ impl Score {
         if self.idle_at.is_some_and(|at| at <= now) {
             self.idle_at = None;
             self.streak = 0;
-            self.turn(now, State::Unknown, Reason::Idle { after: self.rules.idle_after });
+            if self.last.to != State::Unknown {
+                self.turn(now, State::Unknown, Reason::Idle { after: self.rules.idle_after });
+            }
         }
     }
 

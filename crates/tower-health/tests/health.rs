@@ -191,6 +191,19 @@ async fn idle_is_unknown_though_nobody_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_unknown_and_falls_idle_has_not_changed() {
+    let health = health();
+    let watch = health.watch();
+    for _ in 0..5 {
+        bad(&health, 1);
+        advance(61 * SECOND).await;
+        assert_eq!(health.state(), State::Unknown);
+    }
+    assert_eq!(health.report().changes, 0);
+    assert!(!watch.has_changed().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_does_not_reach_over_an_idle_time_that_nobody_saw() {
     let health = health();
     bad(&health, 2);
