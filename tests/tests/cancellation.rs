@@ -259,3 +259,31 @@ async fn calls_from_many_threads_all_end_though_others_are_dropped_beside_them()
     assert_eq!(world.sim.truth().refusals.caused(), 0);
     assert_eq!(world.budget("day").used, world.wire.sent());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_dropped_counts_against_the_api_and_a_wait_in_the_queue_does_not() {
+    let settings = [
+        ("robustness.rate_limiting.burst_limit", "5"),
+        ("robustness.rate_limiting.pacing", "none"),
+        ("robustness.error_handling.circuit_breaker_threshold", "5"),
+    ];
+    let world = World::small(&settings);
+    world.wire.set(Weather::Silence);
+    let call = || {
+        let client = world.client.clone();
+        tokio::spawn(async move { client.list(Entity::Deals, ListQuery::new()).await.map(drop) })
+    };
+    let sent: Vec<_> = (0..5).map(|_| call()).collect();
+    pass(Duration::from_millis(10)).await;
+    let waiting: Vec<_> = (0..20).map(|_| call()).collect();
+    pass(Duration::from_millis(10)).await;
+    assert_eq!((world.wire.under_way(), world.limiter().waiting), (5, 20));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    pass(Duration::from_millis(10)).await;
+    assert_eq!((world.wire.under_way(), world.limiter().waiting), (5, 0));
+    assert_eq!(world.client.circuit().status().consecutive_failures, 0);
+    assert_eq!(world.health().bad, 0, "nobody was asked");
+    sent.iter().for_each(tokio::task::JoinHandle::abort);
+    pass(Duration::from_millis(10)).await;
+    assert_eq!(world.client.circuit().state(), State::Open, "five in a row had no answer");
+}

@@ -7,6 +7,7 @@ use saas_sim::pipedrive::{Drip, FaultKind, Faults, Rule, SimConfig};
 use stack_tests::{World, pass};
 use tokio::time::Instant;
 use tower_circuit::State;
+use tower_retry_classify::Class;
 
 /// The first request that matches goes wrong.
 fn first(fault: FaultKind) -> Rule {
@@ -193,12 +194,12 @@ async fn a_request_that_is_never_answered_ends_with_its_time_out() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_inside_the_body_are_tried_again() {
-    for fault in [
-        FaultKind::TruncatedJson,
-        FaultKind::ResetInBody,
-        FaultKind::Html,
-        FaultKind::NullData,
-        FaultKind::Reset,
+    for (fault, class) in [
+        (FaultKind::TruncatedJson, Class::Body),
+        (FaultKind::ResetInBody, Class::Connection),
+        (FaultKind::Html, Class::Body),
+        (FaultKind::NullData, Class::Body),
+        (FaultKind::Reset, Class::Connection),
     ] {
         for entity in [Entity::Deals, Entity::Notes] {
             let world = World::with_rules(vec![first(fault)], &[]);
@@ -207,6 +208,8 @@ async fn faults_inside_the_body_are_tried_again() {
             assert!(!page.rows.is_empty(), "{entity}, {}", fault.name());
             assert_eq!(world.wire.sent(), 2, "{entity}, {}", fault.name());
             assert_eq!(world.sim.truth().fault(fault), 1);
+            let retries = world.client.retry_stats().snapshot();
+            assert_eq!(retries.failed, [(class, 1)], "{entity}, {}", fault.name());
             assert_eq!(
                 world.client.circuit().status().consecutive_failures,
                 0,

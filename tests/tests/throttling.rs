@@ -314,6 +314,20 @@ async fn the_ban_of_the_edge_parks_everything_and_is_not_hammered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ban_that_names_its_end_parks_everything_until_then() {
+    let world = World::small(&[]);
+    let mut banned = edge_page();
+    banned.headers_mut().insert("retry-after", 40.into());
+    world.wire.set(Weather::answer_once(banned));
+    let error = world.client.list(Entity::Deals, page()).await.expect_err("banned");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(40)));
+    let before = Instant::now();
+    world.client.list(Entity::Deals, page()).await.expect("over");
+    let took = before.elapsed();
+    assert!(took >= Duration::from_secs(40) && took < Duration::from_secs(42), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ban_that_others_brought_upon_the_token_is_sat_out() {
     let world = World::small(&[]);
     // Another program with the same token runs into the limit until the edge has had enough.
