@@ -3,7 +3,7 @@
 mod hearing;
 mod waiting;
 
-use std::time::Duration;
+use std::{task::Waker, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -88,6 +88,8 @@ pub(crate) enum News {
 #[must_use]
 pub(crate) struct Effects {
     pub(crate) wakes: Wakes,
+    /// Not to be woken, only to be dropped; one operation leaves one at most.
+    pub(crate) idle: Option<Waker>,
     pub(crate) leases: bool,
     pub(crate) news: Vec<News>,
 }

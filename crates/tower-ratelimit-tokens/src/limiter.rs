@@ -91,7 +91,10 @@ impl Limiter {
         }
         drop(core);
         self.carry_out(effects);
-        (self.shared.core.lock().unwrap_or_else(PoisonError::into_inner), now)
+        let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        // Time may have gone on in between, and must not run backwards.
+        let now = core.now(at);
+        (core, now)
     }
 
     /// Does something under the lock and what follows from it outside.

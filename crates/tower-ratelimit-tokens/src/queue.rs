@@ -136,13 +136,14 @@ impl Queue {
         }
     }
 
-    /// Takes a waiter out, whether it still waits or was refused.
-    pub(crate) fn remove(&mut self, key: Key) {
+    /// Takes a waiter out, whether it still waits or was refused. Its waker is
+    /// to be dropped outside the lock: it may own anything.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Waker> {
         if self.slots[key.0 as usize].refused.is_none() {
             self.unlink(key.0);
         }
-        self.slots[key.0 as usize].waker = None;
         self.free.push(key.0);
+        self.slots[key.0 as usize].waker.take()
     }
 
     /// Refuses a waiter from outside; returns whom to wake.
@@ -181,11 +182,12 @@ impl Queue {
         (waiter.charge, waiter.deadline)
     }
 
-    pub(crate) fn park(&mut self, key: Key, waker: &Waker) {
-        let place = &mut self.slots[key.0 as usize].waker;
-        match place {
-            Some(known) => known.clone_from(waker),
-            None => *place = Some(waker.clone()),
+    /// Returns the waker of another task that this one replaces; it is to be
+    /// dropped outside the lock.
+    pub(crate) fn park(&mut self, key: Key, waker: &Waker) -> Option<Waker> {
+        match &mut self.slots[key.0 as usize].waker {
+            Some(known) if known.will_wake(waker) => None,
+            place => place.replace(waker.clone()),
         }
     }
 

@@ -138,12 +138,12 @@ impl Core {
             self.wake_unarmed(key, effects);
         }
         if let Some(refusal) = self.queue.refusal(key) {
-            self.queue.remove(key);
+            effects.idle = self.queue.remove(key);
             self.refusals.local += 1;
             return Polled::Refused(refusal);
         }
         if !self.queue.is_first(key) {
-            self.queue.park(key, waker);
+            effects.idle = self.queue.park(key, waker);
             return Polled::Parked;
         }
         let (charge, deadline) = self.queue.charge(key);
@@ -154,7 +154,7 @@ impl Core {
         let Some(wait) = self.wait(now, &charge, [0; MAX_BUDGETS], false) else {
             // The gate and the budgets agree with each other or this is a bug;
             // look again rather than sleep for ever.
-            self.queue.park(key, waker);
+            effects.idle = self.queue.park(key, waker);
             return self.sleep(now.saturating_add(1_000_000));
         };
         let floor = self.wait(now, &charge, [0; MAX_BUDGETS], true).unwrap_or(wait);
@@ -163,7 +163,7 @@ impl Core {
             self.refusals.local += 1;
             return Polled::Refused(refusal);
         }
-        self.queue.park(key, waker);
+        effects.idle = self.queue.park(key, waker);
         match wait.fit {
             Fit::At(at) | Fit::Exhausted(at) | Fit::Leased(at) => self.sleep(at),
             Fit::Now | Fit::Event | Fit::Never => self.sleep(Nanos::MAX),
@@ -178,7 +178,7 @@ impl Core {
     }
 
     fn leave(&mut self, key: Key, effects: &mut Effects) {
-        self.queue.remove(key);
+        effects.idle = self.queue.remove(key);
         effects.wakes.push(self.queue.wake_first());
         effects.leases |= self.leases_wanted();
     }
@@ -192,7 +192,7 @@ impl Core {
     /// A waiter goes away.
     pub(crate) fn cancel(&mut self, key: Key, effects: &mut Effects) {
         let was_first = self.queue.is_first(key);
-        self.queue.remove(key);
+        effects.idle = self.queue.remove(key);
         if was_first {
             effects.wakes.push(self.queue.wake_first());
         }
