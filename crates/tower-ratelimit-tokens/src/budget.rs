@@ -11,6 +11,10 @@ use crate::{
     rolling::Rolling,
 };
 
+/// The greatest number that is believed of a server or a caller, the same that
+/// a builder allows; sums of such numbers do not overflow.
+const MOST: u64 = u32::MAX as u64;
+
 /// Whether, or when, an amount can be admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
@@ -161,24 +165,27 @@ impl Account {
         remaining: u64,
         reset: Option<Duration>,
     ) -> bool {
-        let actual = slot.map_or(0, |slot| slot.n);
+        // A limit of nothing would forget what was spent and refuse for ever.
+        let limit = limit.filter(|&limit| limit > 0);
         if let (true, Some(limit)) = (self.learns_limit, limit) {
             self.set_limit(limit);
         }
+        let limit = limit.unwrap_or_else(|| self.limit());
+        let counted = limit.saturating_sub(remaining).min(MOST);
         match &mut self.state {
             State::Rolling(rolling) => {
-                rolling.level(now, slot, limit, remaining);
+                rolling.level(now, slot, counted);
                 false
             }
             State::Fixed(fixed) => {
                 fixed.advance(now);
-                let settled = fixed.tally.level(slot, limit, remaining, actual);
+                let settled = fixed.tally.level(slot, counted);
                 if let Some(reset) = reset {
                     fixed.align(now, reset);
                 }
                 settled
             }
-            State::Day(day) => day.tally.level(slot, limit, remaining, actual),
+            State::Day(day) => day.tally.level(slot, counted),
             State::Bucket(bucket) => {
                 bucket.level(now, remaining);
                 false
@@ -232,6 +239,7 @@ impl Account {
     }
 
     pub(crate) fn set_limit(&mut self, limit: u64) {
+        let limit = limit.min(MOST);
         match &mut self.state {
             State::Rolling(rolling) => rolling.set_limit(limit),
             State::Fixed(fixed) => fixed.tally.set_limit(limit),
@@ -256,6 +264,7 @@ impl Account {
     }
 
     pub(crate) fn set_used(&mut self, now: Nanos, used: u64) {
+        let used = used.min(MOST);
         match &mut self.state {
             State::Rolling(rolling) => rolling.set_used(now, used),
             State::Fixed(fixed) => {
@@ -304,9 +313,10 @@ impl Account {
         let granted = day.granted()?;
         let limit = day.tally.limit();
         let needed = day.tally.committed() + waiting;
-        let short = granted < limit && needed + low_water > granted;
+        let short = granted < limit && needed.saturating_add(low_water) > granted;
         // A day that is gone needs no lease.
-        (short && day.tally.committed() < limit).then(|| (needed + 2 * low_water).min(limit))
+        (short && day.tally.committed() < limit)
+            .then(|| needed.saturating_add(low_water.saturating_mul(2)).min(limit))
     }
 }
 

@@ -157,7 +157,7 @@ proptest! {
         // Dropped by us and still on the way, until then at the latest.
         let mut late: Vec<(u64, Nanos)> = vec![];
         let answer = |tally: &mut Tally, (slot, count): (Slot, u64)| {
-            let settled = tally.level(Some(&slot), Some(LIMIT), LIMIT - count, slot.n);
+            let settled = tally.level(Some(&slot), count);
             tally.answered(&slot, slot.n, settled);
         };
         for step in steps {

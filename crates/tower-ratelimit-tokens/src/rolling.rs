@@ -194,15 +194,8 @@ impl Rolling {
 
     /// Others' spending shows as less left than ours explains; it holds slots
     /// for one window.
-    pub(crate) fn level(
-        &mut self,
-        now: Nanos,
-        slot: Option<&Slot>,
-        limit: Option<u64>,
-        remaining: u64,
-    ) -> u64 {
+    pub(crate) fn level(&mut self, now: Nanos, slot: Option<&Slot>, counted: u64) -> u64 {
         self.advance(now);
-        let counted = limit.unwrap_or(self.limit).saturating_sub(remaining);
         let ours = match slot {
             Some(slot) if slot.seq <= self.newest => return 0,
             Some(slot) => {

@@ -111,7 +111,9 @@ impl Tally {
             self.under_way = self.under_way.saturating_sub(slot.n);
         }
         self.total = (self.total + actual).saturating_sub(slot.n);
-        if !observed {
+        // What was under way when the period began counts in it, if we knew of it.
+        let counts = slot.tracked || slot.sent_at >= self.started;
+        if counts && !observed {
             self.used = (self.used + actual).saturating_sub(slot.n);
         }
     }
@@ -132,14 +134,7 @@ impl Tally {
 
     /// Takes the server's count over. Returns whether `used` is now settled for
     /// this request, so that a settlement must not change it again.
-    pub(crate) fn level(
-        &mut self,
-        slot: Option<&Slot>,
-        limit: Option<u64>,
-        remaining: u64,
-        actual: u64,
-    ) -> bool {
-        let counted = limit.unwrap_or(self.limit).saturating_sub(remaining);
+    pub(crate) fn level(&mut self, slot: Option<&Slot>, counted: u64) -> bool {
         let Some(slot) = slot else {
             // Told from outside: taken for a count made just now.
             self.take_over(counted, self.total.saturating_sub(self.under_way), self.newest_sent);
@@ -161,7 +156,7 @@ impl Tally {
         };
         if others_under_way {
             self.recent[self.next_recent] =
-                Answer { seq: slot.seq, newest_sent: self.newest_sent, counted, n: actual };
+                Answer { seq: slot.seq, newest_sent: self.newest_sent, counted, n: slot.n };
             self.next_recent = (self.next_recent + 1) % REMEMBERED;
         }
         settled

@@ -53,7 +53,9 @@ impl Core {
             }
             Observation::Exhausted { budget, retry_after } => {
                 self.refusals.exhausted += 1;
-                let until = retry_after.map(|after| now.saturating_add(nanos(after)));
+                // A pause of nothing would begin a new day at once.
+                let until = retry_after.filter(|after| !after.is_zero());
+                let until = until.map(|after| now.saturating_add(nanos(after)));
                 let Some(account) = self.accounts.get_mut(budget.index()) else { return 0 };
                 let started = account.day().map_or(0, |day| day.tally.started());
                 if grant.is_some_and(|grant| grant.sent_at < started) {
