@@ -87,7 +87,9 @@ impl Day {
     pub(crate) fn wall(&mut self, now: Nanos, wall: Timestamp) -> bool {
         let period = period(wall, &self.zone, self.reset);
         let left = period.ends.as_nanosecond() - wall.as_nanosecond();
-        let calendar = now.saturating_add(u64::try_from(left).unwrap_or(0));
+        // The last day that can be written down ends nowhere: look again later.
+        let left = if left > 0 { u64::try_from(left).unwrap_or(u64::MAX) } else { MINUTE };
+        let calendar = now.saturating_add(left);
         // A clock that was set back begins no day twice; one that was set back
         // by more than a day had been wrong, and its day is given up.
         let mut new = false;
@@ -107,7 +109,9 @@ impl Day {
             // The server's word on the reset stands above the calendar's.
             Some(at) if now < at => (new, self.resets_at) = (false, at),
             Some(at) if now < at.saturating_add(HOUR) => new = self.tally.started() < at,
-            _ => self.named = None,
+            // The calendar's day may have begun, unheeded, before the named one.
+            Some(at) => (new, self.named) = (new || self.tally.started() < at, None),
+            None => {}
         }
         self.read_again = self.resets_at.min(now.saturating_add(MINUTE));
         if new {
