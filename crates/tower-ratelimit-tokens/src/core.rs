@@ -109,6 +109,9 @@ pub(crate) struct Core {
     wants_wall: Nanos,
     pub(crate) usage: Vec<Usage>,
     pub(crate) refusals: Refusals,
+    /// The server's count has been heard: from now on every answer is awaited, so
+    /// that a count never forgets a request under way that it cannot have in it.
+    heard: bool,
     /// The budgets of which more leases are wanted and whose treasurers know it.
     leases_told: u8,
 }
@@ -141,6 +144,7 @@ impl Core {
             wants_wall: if has_days { 0 } else { Nanos::MAX },
             usage: vec![Usage::unnamed()],
             refusals: Refusals::default(),
+            heard: false,
             leases_told: 0,
         }
     }
@@ -215,6 +219,7 @@ impl Core {
     #[inline]
     pub(crate) fn send(&mut self, now: Nanos, grant: &mut Grant, tracked: bool) {
         self.seq += 1;
+        let tracked = tracked || self.heard;
         (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
         for (budget, n) in grant.charge.parts() {
             grant.marks[budget] = self.accounts[budget].sent(now, n, self.seq, tracked);

@@ -170,7 +170,7 @@ where
                     let tracked = D::READS || policy.limiter.needs_answer();
                     let grant = ticket.take().and_then(|ticket| ticket.hand_over(tracked));
                     let under_way = grant
-                        .filter(|_| tracked || T::SETTLES)
+                        .filter(|grant| grant.is_tracked() || T::SETTLES)
                         .map(|grant| UnderWay::new(policy, grant));
                     State::Called { response: inner.call(request), under_way }
                 }

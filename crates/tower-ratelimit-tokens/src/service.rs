@@ -69,8 +69,8 @@ where
         let tracked = D::READS || policy.limiter.needs_answer();
         if let Some(grant) = policy.limiter.try_send(&charge, tracked) {
             // Paid: the service that was polled ready is called at once.
-            let under_way =
-                (tracked || T::SETTLES).then(|| UnderWay::new(Arc::clone(policy), grant));
+            let heard_of = grant.is_tracked() || T::SETTLES;
+            let under_way = heard_of.then(|| UnderWay::new(Arc::clone(policy), grant));
             return ResponseFuture::called(self.inner.call(request), under_way);
         }
         let deadline = policy.deadline.deadline(&request);

@@ -423,3 +423,40 @@ async fn a_late_answer_does_not_overrule_a_newer_one() {
     assert_ready_ok!(older.poll());
     assert_eq!(used(&limiter), 50, "its own answer says that it was");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_reads_nothing_is_not_forgotten_by_one_that_reads() {
+    let mut limits = Limiter::builder();
+    let hour = limits.budget("hour", Budget::fixed(10, 3_600 * SECOND));
+    let limiter = limits.build().unwrap();
+    let one = Charge::new().with(hour, 1);
+    let reads = TokenLimitLayer::new(limiter.clone(), one).dialect(Remaining(hour));
+    let (mut reader, mut server) = mock::spawn_layer::<u64, u64, _>(reads);
+    let deaf = TokenLimitLayer::new(limiter.clone(), one);
+    let (mut deaf, mut slow) = mock::spawn_layer::<u64, u64, _>(deaf);
+    let mut read = async |remaining| {
+        assert_ready_ok!(reader.poll_ready());
+        let mut call = task::spawn(reader.call(0));
+        assert_request_eq!(server, 0).send_response(remaining);
+        assert_ready_ok!(call.poll());
+    };
+    read(9).await;
+    assert_ready_ok!(deaf.poll_ready());
+    let mut on_its_way = task::spawn(deaf.call(1));
+    // The server has counted the two that it has answered; one is under way.
+    read(8).await;
+    assert_eq!(used(&limiter), 3);
+    assert_request_eq!(slow, 1).send_response(0);
+    assert_ready_ok!(on_its_way.poll());
+    read(6).await;
+    assert_eq!(used(&limiter), 4);
+}
+
+#[derive(Clone, Copy)]
+struct Remaining(BudgetId);
+
+impl Dialect<u64> for Remaining {
+    fn observe(&self, left: &u64, _: &dyn WallClock) -> Observations {
+        Observation::Level { budget: self.0, limit: None, remaining: *left, reset: None }.into()
+    }
+}

@@ -25,6 +25,7 @@ impl Core {
     ) -> u8 {
         match *observation {
             Observation::Level { budget, limit, remaining, reset } => {
+                self.heard = true;
                 let index = budget.index();
                 let slot = grant.filter(|g| g.charge.amount(index) > 0).map(|g| g.slot(index));
                 // An answer to a request that paid nothing here says nothing
