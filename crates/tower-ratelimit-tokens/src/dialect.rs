@@ -20,7 +20,8 @@ pub trait Dialect<Response> {
     /// Whether it ever says anything. If not, it is never called.
     const READS: bool = true;
 
-    /// Called once for each response. Should not allocate. `clock` is for
+    /// Called once for each response; an error of the inner service is none, and
+    /// says nothing here. Should not allocate. `clock` is for
     /// headers that name a date.
     fn observe(&self, response: &Response, clock: &dyn WallClock) -> Observations;
 }
@@ -97,6 +98,9 @@ where
 }
 
 /// A dialect of HTTP. What it reads comes apart from the type of the body.
+///
+/// For responses that are no [`http::Response`], such as those of a client with
+/// types of its own, a [`Dialect`] of three lines calls [`read`](Self::read).
 pub trait HttpDialect {
     /// As [`Dialect::observe`]; `text` is empty if the body streams.
     fn read(

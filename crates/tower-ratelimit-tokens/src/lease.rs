@@ -23,12 +23,14 @@ use crate::{BudgetId, Limiter, budget::State};
 /// let lease = limiter.lease(day).expect("it is leased");
 ///
 /// let treasurer = tokio::spawn(async move {
-///     let (total, day) = (lease.wanted().await, lease.day());
-///     // ... write `total` for `day` down, durably ...
-///     lease.grant_for(day, total);
+///     loop {
+///         let (total, day) = (lease.wanted().await, lease.day());
+///         // ... write `total` for `day` down, durably ...
+///         lease.grant_for(day, total);
+///     }
 /// });
 /// let ticket = limiter.acquire(Charge::new().with(day, 10), None).await?;
-/// treasurer.await?;
+/// treasurer.abort();
 /// assert_eq!(ticket.charge().of(day), 10);
 /// # Ok(())
 /// # }
@@ -48,6 +50,9 @@ impl Lease {
     /// low-water mark of what is granted. Gives the total that should be granted
     /// for this day: what is needed and twice the low-water mark, at most the
     /// limit.
+    ///
+    /// Resolves at once, again and again, until that much is granted: who cannot
+    /// write it down should pause before asking anew.
     ///
     /// # Cancellation
     ///

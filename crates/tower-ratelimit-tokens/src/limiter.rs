@@ -269,7 +269,8 @@ impl Limiter {
         });
     }
 
-    /// Changes a limit. Calls that wait are looked at again.
+    /// Changes a limit, to at most `u32::MAX`. Calls that wait are looked at
+    /// again; with 0, or less than they cost, they are refused in turn.
     pub fn set_limit(&self, budget: BudgetId, limit: u64) {
         self.change(budget, |account, _| account.set_limit(limit));
     }

@@ -13,7 +13,7 @@ pub enum Observation {
     Level {
         /// Which budget.
         budget: BudgetId,
-        /// The server's limit, if it says one.
+        /// The server's limit, if it says one. Zero counts as not said.
         limit: Option<u64>,
         /// Units left.
         remaining: u64,

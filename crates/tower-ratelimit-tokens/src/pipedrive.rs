@@ -30,6 +30,9 @@ const GLANCE: usize = 4 * 1024;
 /// | 403 with an HTML page | banned by the edge: the gate closes for [`ban_for`](Self::ban_for) |
 /// | 503 with `Retry-After` | the gate closes for that time |
 ///
+/// The body must be at hand ([`BodyText`]); for one that streams, wrap
+/// it in [`HeadersOnly`](crate::HeadersOnly).
+///
 /// The burst headers are in the public reference; the daily ones and
 /// `Retry-After` have only been observed, so nothing depends on them. The
 /// search endpoints have a window of their own: a level whose limit is not the

@@ -92,7 +92,8 @@ pub struct Usage {
     pub name: Arc<str>,
     /// Calls sent.
     pub calls: u64,
-    /// Units spent, by budget in the order in which they were named.
+    /// Units spent, by budget in the order in which they were named. Always eight
+    /// places, of which those without a budget stay zero.
     pub spent: [u64; MAX_BUDGETS],
 }
 

@@ -18,6 +18,8 @@ struct Route {
 /// longer run of words from the left wins, whatever the order in which they were
 /// added: `/deals/archived` stands before `/deals/{id}`. Query and a slash at
 /// the end do not matter. Matching compares with each route and allocates nothing.
+/// For requests that are no [`http::Request`], give the layer a closure that calls
+/// [`find`](Self::find).
 ///
 /// ```
 /// use std::time::Duration;
