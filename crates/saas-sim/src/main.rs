@@ -126,28 +126,54 @@ impl Args {
         if let (Some(path), Some(pem)) = (&self.ca_file, server.ca_pem()) {
             std::fs::write(path, pem)?;
         }
+        // Before the address is known: who reads it may end us at once.
+        let end = End::listen()?;
         println!("url    {}", server.url());
         println!("token  {}", sim.api_token());
         println!("truth  {}/__sim/truth", server.url());
-        end().await?;
+        end.come().await?;
         server.shutdown().await;
         Ok(())
     }
 }
 
-/// Waits for Ctrl-C, or for SIGTERM where there is one.
-async fn end() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
+/// Ctrl-C, or SIGTERM where there is one.
+#[cfg(unix)]
+struct End {
+    interrupted: tokio::signal::unix::Signal,
+    terminated: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl End {
+    /// From now on a signal is not lost, and does not kill.
+    fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminated = signal(SignalKind::terminate())?;
+        let interrupted = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupted, terminated: signal(SignalKind::terminate())? })
+    }
+
+    async fn come(mut self) -> std::io::Result<()> {
         tokio::select! {
-            ended = tokio::signal::ctrl_c() => ended,
-            _ = terminated.recv() => Ok(()),
+            _ = self.interrupted.recv() => Ok(()),
+            _ = self.terminated.recv() => Ok(()),
         }
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct End;
+
+#[cfg(not(unix))]
+impl End {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn come(self) -> std::io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
 }
 
 #[tokio::main]
