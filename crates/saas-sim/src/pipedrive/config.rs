@@ -17,6 +17,9 @@ pub const DEFAULT_API_TOKEN: &str = "sim-000000000000000000000000000000000000000
 /// The OAuth access token that is accepted unless another is set.
 pub const DEFAULT_OAUTH_TOKEN: &str = "sim-oauth-0000000000000000000000000000000001";
 
+/// Times in the settings are at most as long, so that no instant overflows.
+pub(super) const YEAR_S: u64 = 366 * 86_400;
+
 /// The company's plan, which sets the burst limit and the daily tokens.
 ///
 /// The five older plan names are accepted too. Figures: Pipedrive's page on rate limiting.
@@ -259,8 +262,8 @@ impl SimConfig {
     /// Daily tokens of the company: 30,000 x plan x seats + top-up, or `day_tokens`.
     #[must_use]
     pub fn tokens_a_day(&self) -> u64 {
-        self.day_tokens
-            .unwrap_or(30_000 * self.plan.multiplier() * u64::from(self.seats) + self.top_up)
+        let by_plan = 30_000 * self.plan.multiplier() * u64::from(self.seats);
+        self.day_tokens.unwrap_or(by_plan.saturating_add(self.top_up))
     }
 
     /// Requests in one burst window, by the kind of token.
@@ -288,7 +291,14 @@ impl SimConfig {
         check(self.seats > 0 || self.day_tokens.is_some(), "seats: must be at least 1");
         check(self.burst != Some(0), "burst: must be at least 1");
         check(self.search_burst > 0, "search_burst: must be at least 1");
-        check(self.window_ms > 0, "window_ms: must be at least 1");
+        check(
+            (1..=YEAR_S * 1_000).contains(&self.window_ms),
+            "window_ms: must lie between 1 and a year",
+        );
+        check(
+            self.edge.within_s <= YEAR_S && self.edge.block_s <= YEAR_S,
+            "edge.within_s, edge.block_s: must be at most a year",
+        );
         check(!self.api_token.is_empty(), "api_token: must not be empty");
         check(
             !self.other_tokens.contains(&self.api_token),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::ConfigError;
+use super::config::{ConfigError, YEAR_S};
 
 /// One way to go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -314,6 +314,9 @@ impl Faults {
         for (name, [least, most]) in ranges {
             if least > most {
                 wrong.push(format!("faults.latency_{name}_ms: {least} is more than {most}"));
+            }
+            if most > YEAR_S * 1_000 {
+                wrong.push(format!("faults.latency_{name}_ms: must be at most a year"));
             }
         }
         if self.drip.pieces == 0 {

@@ -24,7 +24,7 @@ impl Day {
     /// Begins a new day if the old one is over.
     pub(super) fn roll(&mut self, now: Timestamp) {
         if now >= self.ends {
-            self.past += self.used;
+            self.past = self.used_ever();
             self.used = 0;
             self.resets += 1;
             self.ends = next_reset(&self.zone, self.reset, now);
@@ -37,7 +37,7 @@ impl Day {
 
     /// Tokens used since the start, all days together.
     pub(super) fn used_ever(&self) -> u64 {
-        self.past + self.used
+        self.past.saturating_add(self.used)
     }
 
     pub(super) fn resets(&self) -> u64 {
@@ -49,7 +49,7 @@ impl Day {
     }
 
     pub(super) fn charge(&mut self, tokens: u64) {
-        self.used += tokens;
+        self.used = self.used.saturating_add(tokens);
     }
 }
 

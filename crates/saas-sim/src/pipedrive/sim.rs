@@ -161,7 +161,7 @@ impl Sim {
         let wall = self.shared.clock.wall(Instant::now());
         let mut state = self.shared.state();
         state.limits.day(wall).charge(tokens);
-        state.ledger.elsewhere += tokens;
+        state.ledger.elsewhere = state.ledger.elsewhere.saturating_add(tokens);
     }
 
     /// Has `hook` called with each answer, just before it goes out.

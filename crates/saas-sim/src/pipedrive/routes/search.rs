@@ -89,7 +89,7 @@ impl Ask<'_> {
         }
         let additional = match version {
             Version::V2 => {
-                let key = (0, start + limit);
+                let key = (0, start.saturating_add(limit));
                 let cursor = Cursor { field: "result".into(), down: false, key };
                 json!({ "next_cursor": more.then(|| cursor.encode()) })
             }
@@ -97,7 +97,7 @@ impl Ask<'_> {
                 let mut pages =
                     json!({ "start": start, "limit": limit, "more_items_in_collection": more });
                 if more {
-                    pages["next_start"] = (start + limit).into();
+                    pages["next_start"] = (start.saturating_add(limit)).into();
                 }
                 json!({ "pagination": pages })
             }
