@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use secrecy::SecretString;
 use tower::util::{BoxCloneSyncService, ServiceExt};
 use tower_adaptive_page::PageController;
 use tower_service::Service;
@@ -33,11 +34,17 @@ const HALVINGS: u32 = 9;
 pub(crate) struct Api {
     stack: Stack,
     pages: PageController,
+    // What no error may repeat, although the API may.
+    secret: Option<SecretString>,
 }
 
 impl Api {
-    pub(crate) const fn new(stack: Stack, pages: PageController) -> Self {
-        Self { stack, pages }
+    pub(crate) const fn new(
+        stack: Stack,
+        pages: PageController,
+        secret: Option<SecretString>,
+    ) -> Self {
+        Self { stack, pages, secret }
     }
 
     /// Sends one request. It must carry a [`Call`].
@@ -58,7 +65,10 @@ impl Api {
         let mut size = self.pages.size();
         for _ in 0..HALVINGS {
             match self.stack.clone().oneshot(request).await {
-                Ok(response) => return settle(response, call.is_always_empty(), context()),
+                Ok(response) => {
+                    let empty = call.is_always_empty();
+                    return settle(response, empty, context(), self.secret.as_ref());
+                }
                 Err(error) => {
                     // The page layer has halved the page by now; where it cannot, there is no point in going on.
                     let smaller = self.pages.size();
@@ -82,6 +92,7 @@ fn settle(
     response: Response<Bytes>,
     always_empty: bool,
     context: Context,
+    secret: Option<&SecretString>,
 ) -> Result<Response<Bytes>, Error> {
     // Some lists of version 1 have null for nothing. Once, or after other failures, it is a fault; at every one of
     // several attempts it is the answer.
@@ -93,7 +104,7 @@ fn settle(
     if nothing {
         return Ok(response.map(|_| Bytes::from_static(br#"{"success":true,"data":[]}"#)));
     }
-    from_response(response, context)
+    from_response(response, context, secret)
 }
 
 fn lists_nothing_as_null(template: &str) -> bool {

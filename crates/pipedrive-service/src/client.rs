@@ -293,7 +293,8 @@ impl Client {
             + 'static,
         S::Future: Send + 'static,
     {
-        let api = Api::new(BoxCloneSyncService::new(stack), parts.pages.clone());
+        let secret = config.api_token.clone();
+        let api = Api::new(BoxCloneSyncService::new(stack), parts.pages.clone(), secret);
         let requests = Requests::new(&config);
         let probe = HealthProbe::new(&config, api.clone(), requests.clone())?;
         Ok(Self { api, requests, shared: Arc::new(Shared { config, parts, probe }) })

@@ -43,10 +43,11 @@ impl Sources {
         Self::default()
     }
 
-    /// Defaults and the environment of this process; variables that are not Unicode are left out.
+    /// Defaults and the environment of this process. What is not Unicode in it is replaced by U+FFFD, which no
+    /// setting but a free text can hold, so that such a value is reported and not passed over.
     pub fn from_env() -> Self {
-        Self::new().env(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+        Self::new().env(std::env::vars_os().map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         }))
     }
 

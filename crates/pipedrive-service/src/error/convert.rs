@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tower_adaptive_page::{MemoryError, WalkError};
 use tower_circuit::Open;
@@ -107,6 +108,7 @@ fn from_walk(walk: WalkError, context: Context) -> Error {
 pub(crate) fn from_response(
     response: Response<Bytes>,
     context: Context,
+    secret: Option<&SecretString>,
 ) -> Result<Response<Bytes>, Error> {
     let status = response.status();
     let why = NotRetried::of(&response);
@@ -117,6 +119,11 @@ pub(crate) fn from_response(
         let source = std::sync::Arc::clone(flaw);
         let error = Error::new(ErrorKind::Garbled, context).message(source.to_string());
         return Err(error.retry_in(after).refused(refused).because(Shared(source)));
+    }
+    if status.is_redirection() {
+        // Never followed: the token belongs to one host, and the API itself leads nowhere else.
+        let text = format!("it leads elsewhere ({})", status.as_u16());
+        return Err(Error::new(ErrorKind::Garbled, context).message(text).refused(refused));
     }
     let headers = response.headers();
     let (kind, after) = match status {
@@ -131,7 +138,7 @@ pub(crate) fn from_response(
         _ => (ErrorKind::BadRequest { status }, after),
     };
     let error = Error::new(kind, context).retry_in(after).refused(refused);
-    Err(match message(response.body()) {
+    Err(match message(response.body(), secret) {
         Some(message) => error.message(message),
         None => error,
     })
@@ -142,8 +149,8 @@ pub(crate) fn from_response(
 #[error("{0}")]
 struct Shared(std::sync::Arc<Garbled>);
 
-/// What the API says about a failure. A page of HTML says nothing.
-fn message(body: &[u8]) -> Option<String> {
+/// What the API says about a failure. A page of HTML says nothing. A secret that it repeats is left out.
+fn message(body: &[u8], secret: Option<&SecretString>) -> Option<String> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let text = |key: &str| json.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let mut message = match (text("error").or_else(|| text("message")), json.get("errors")) {
@@ -153,6 +160,10 @@ fn message(body: &[u8]) -> Option<String> {
     };
     if let Some(code) = text("code") {
         message = format!("{message} ({code})");
+    }
+    // Before the text is cut, or half of the secret might stay.
+    if let Some(secret) = secret.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty()) {
+        message = message.replace(secret, "(secret)");
     }
     let plain = message.chars().map(|c| if c.is_control() { ' ' } else { c });
     Some(plain.take(LONGEST_MESSAGE).collect())
