@@ -88,6 +88,7 @@ impl From<&Error> for Failure {
             | ErrorKind::Banned
             | ErrorKind::Server { .. }
             | ErrorKind::Garbled
+            | ErrorKind::BodyTooLarge { .. }
             | ErrorKind::Timeout
             | ErrorKind::Connection(_)
             | ErrorKind::CircuitOpen => Code::Unavailable,
@@ -98,7 +99,7 @@ impl From<&Error> for Failure {
             && let Some(after) = error.retry_after()
             && let Ok(after) = jiff::SignedDuration::try_from(after)
         {
-            line.push_str(&format!("; it can go on at {}", wall::text(wall::now() + after)));
+            line.push_str(&format!("; it can go on at {}", wall::text(wall::after(after))));
         }
         Self::new(code, one_line(&format!("{line}. {}", error.advice())))
     }

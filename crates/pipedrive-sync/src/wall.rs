@@ -3,13 +3,21 @@
 //! Durations are measured with tokio's clock; only what is written for people or compared with the
 //! server's times comes from here.
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
 /// The time of day, to the second.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now)
+}
+
+/// The time of day when a wait that begins now is over: the next whole second, never before it.
+#[must_use]
+pub fn after(wait: SignedDuration) -> Timestamp {
+    let then = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+    then.round(up).unwrap_or(then)
 }
 
 /// [`now`] as RFC 3339 in UTC without fractional seconds, which is the form that the API understands.

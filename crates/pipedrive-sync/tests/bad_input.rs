@@ -118,7 +118,54 @@ async fn a_database_that_cannot_be_written() {
         2,
         &["not a database"],
     );
+    one_line(&world.run("sync", &["--database", "file:x.sqlite"]).await, 2, &["not a database"]);
     assert_eq!(world.sim.truth().requests, 0);
+}
+
+/// A device that the system needs must not be replaced by a database, nor a pipe be waited for.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_regular_file_is_refused_and_stays() {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+    let world = small().await;
+    let place = |name: &str| world.dir.path().join(name).to_str().unwrap().to_owned();
+    let _socket = UnixListener::bind(place("socket")).unwrap();
+    // Not the device itself: were it replaced, the whole machine would suffer.
+    symlink("/dev/null", place("device")).unwrap();
+    symlink(place("missing"), place("nowhere")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(place("pipe")).status();
+    let pipe = made.is_ok_and(|status| status.success());
+    for command in ["sync", "verify", "status"] {
+        one_line(&world.run(command, &["--database", &place("socket")]).await, 2, &["a socket"]);
+        one_line(&world.run(command, &["--database", &place("device")]).await, 2, &["a device"]);
+        one_line(&world.run(command, &["--database", &place("nowhere")]).await, 2, &["link"]);
+        if pipe {
+            one_line(&world.run(command, &["--database", &place("pipe")]).await, 2, &["a pipe"]);
+        }
+    }
+    assert!(fs::symlink_metadata(place("device")).unwrap().is_symlink());
+    assert!(
+        !common::exists(place("device.lock").as_ref())
+            && !common::exists(place("missing").as_ref())
+    );
+    assert_eq!(world.sim.truth().requests, 0);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_leads_to_the_same_database_and_the_same_lock() {
+    let world = small().await;
+    let link = world.dir.path().join("link.sqlite");
+    fs::write(world.path(), "").unwrap();
+    std::os::unix::fs::symlink(world.path(), &link).unwrap();
+    let by_link = ["--database", link.to_str().unwrap(), "--quiet"];
+    assert_eq!(world.run("sync", &by_link).await.code, Some(0));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link stays a link");
+    assert_eq!(world.differences().await, Vec::<String>::new());
+
+    let held = pipedrive_sync::store::Store::open(&world.database()).await.unwrap();
+    one_line(&world.run("sync", &by_link).await, 1, &["another sync"]);
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +237,24 @@ async fn a_day_that_others_have_spent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn html_in_place_of_json() {
+async fn a_start_that_fails_does_not_use_up_the_day() {
+    let world = small().await;
+    for _ in 0..3 {
+        let mut program = world.pipedrive("sync");
+        program.args(["--base-url", "http://127.0.0.1:1", "--lease", "5000"]);
+        program.env("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0");
+        assert_eq!(ended(program).await.code, Some(5));
+    }
+    let mut reader = Reader::open(&world.database()).await.unwrap();
+    let leased = reader.last_budget().await.unwrap().map_or(0, |day| day.leased);
+    assert!(leased <= 6, "{leased} tokens are leased, but at most three requests were tried");
+}
+
+/// A server that answers every request with the same head and body, and the request's token for `TOKEN`.
+async fn answering(
+    head: &'static str,
+    body: &'static str,
+) -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
@@ -198,23 +262,69 @@ async fn html_in_place_of_json() {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let mut heard = [0; 4096];
-                let _ = stream.read(&mut heard).await;
-                let page = "<!doctype html><title>Welcome to the guest network</title>";
+                let length = stream.read(&mut heard).await.unwrap_or(0);
+                let heard = String::from_utf8_lossy(&heard[..length]).into_owned();
+                let token = heard.lines().find_map(|line| line.strip_prefix("x-api-token: "));
+                let body = body.replace("TOKEN", token.unwrap_or("no token"));
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    page.len()
+                    "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
                 );
-                let _ = stream.write_all(format!("{head}{page}").as_bytes()).await;
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             });
         }
     });
-    let world = small().await;
+    (url, server)
+}
+
+async fn sync_from(head: &'static str, body: &'static str) -> Ended {
+    let (world, (url, server)) = (small().await, answering(head, body).await);
     let mut program = world.pipedrive("sync");
     program
         .args(["--base-url", &url])
         .env("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "1")
         .env("PIGEON_RETRY_BASE_DELAY_MS", "10");
-    one_line(&ended(program).await, 5, &["base URL"]);
-    nothing_written(&world).await;
+    let ended = ended(program).await;
     server.abort();
+    nothing_written(&world).await;
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_repeats_the_token() {
+    let echo = r#"{"success":false,"error":"the token TOKEN is not known"}"#;
+    for (status, code) in [("401 Unauthorized", 3), ("400 Bad Request", 1), ("500 Oh", 5)] {
+        let ended = sync_from(status, echo).await;
+        one_line(&ended, code, &["the token (secret) is not known"]);
+        assert!(!ended.err.contains("sim-0000"), "{}", ended.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_the_api() {
+    let elsewhere = "302 Found\r\nlocation: https://login.example/";
+    one_line(&sync_from(elsewhere, "").await, 5, &["302", "base URL"]);
+    one_line(&sync_from("404 Not Found", "{}").await, 5, &["404", "PIPEDRIVE_BASE_URL"]);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_is_not_unicode_is_wrong_and_not_passed_over() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let world = small().await;
+    let mut program = world.pipedrive("sync");
+    program.env("PIPEDRIVE_MAX_BATCH_SIZE", OsStr::from_bytes(b"50\xff"));
+    one_line(&ended(program).await, 2, &["PIPEDRIVE_MAX_BATCH_SIZE"]);
+    let mut program = world.pipedrive("sync");
+    program.env("PIPEDRIVE_API_TOKEN", OsStr::from_bytes(b"hidden\xff"));
+    let ended = ended(program).await;
+    one_line(&ended, 3, &["PIPEDRIVE_API_TOKEN"]);
+    assert!(!ended.err.contains("hidden"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn html_in_place_of_json() {
+    let page = "<!doctype html><title>Welcome to the guest network</title>";
+    let ended = sync_from("200 OK\r\ncontent-type: text/html", page).await;
+    one_line(&ended, 5, &["base URL"]);
 }

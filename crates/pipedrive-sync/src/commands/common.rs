@@ -19,7 +19,10 @@ use crate::{
 pub(super) fn sources(connection: &Connection) -> Sources {
     // Our own variable is not one of the client's settings.
     let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        // What is not Unicode becomes a wrong value, which is reported; it must not be passed over.
+        .map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
         .filter(|(name, _)| name != DATABASE_VARIABLE);
     let mut sources = Sources::new().env(variables);
     if let Some(file) = &connection.config {

@@ -131,7 +131,14 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
     match outcome.failure {
         Some(failure) => Err(failure),
         None if report.equal => Ok(()),
-        None => Err(Failure::new(Code::Other, "the database does not equal the account")),
+        None => {
+            let names: Vec<_> = report.differ.iter().map(|differs| differs.entity).collect();
+            let line = format!(
+                "the database does not equal the account in {}; a database that was there before must hold the same --seed and --records",
+                names.join(", ")
+            );
+            Err(Failure::new(Code::Other, line))
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl DayLease {
     pub(crate) fn resets(&self) -> String {
         let after = self.limiter.status().budget("day").and_then(|day| day.resets_in);
         match after.and_then(|after| SignedDuration::try_from(after).ok()) {
-            Some(after) => format!("; it can go on at {}", wall::text(wall::now() + after)),
+            Some(after) => format!("; it can go on at {}", wall::text(wall::after(after))),
             None => "; it can go on after the daily reset".to_owned(),
         }
     }
@@ -140,6 +140,25 @@ impl DayLease {
             }
         }
         Some(Settled { day: self.written.0.clone(), used, leased, limit })
+    }
+
+    /// Gives back what was leased and not spent. What is still under way counts as spent.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written; then it says too much, never too little.
+    pub async fn close(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let Some(lease) = &self.lease else { return Ok(()) };
+        let (today, used) = (lease.day(), lease.used());
+        if today.to_string() != self.written.0 || used >= self.written.1 {
+            return Ok(());
+        }
+        // First the limiter, which from now on grants nothing more, then the disk.
+        if lease.grant_for(today, used) && lease.used() <= used {
+            store.lease(&self.written.0, used, Some(self.limit())).await?;
+            self.written.1 = used;
+        }
+        Ok(())
     }
 
     /// Runs something that sends requests, and leases what they want while they wait.

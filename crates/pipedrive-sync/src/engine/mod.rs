@@ -27,7 +27,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use pipedrive_service::{Client, Entity, Me};
+use pipedrive_service::{Client, Entity, ErrorKind, Me};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -202,28 +202,40 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
+    let result = under_lease(job, plan, &mut lease, outcome).await;
+    // What was leased and not spent is given back, or every start that fails would shorten the day.
+    let returned = lease.close(&mut job.store).await;
+    result.and(returned.map_err(Failure::from))
+}
+
+async fn under_lease(
+    job: &mut Job,
+    plan: Plan,
+    lease: &mut DayLease,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
         || (job.client.config().is_set("account.plan")
             && job.client.config().is_set("account.seats"));
     if told {
-        fits(&plan, &lease, false, job.settings.across_days)?;
+        fits(&plan, lease, false, job.settings.across_days)?;
     }
 
     let mut stop = job.stop.clone();
     let me = tokio::select! {
         biased;
         _ = stop.wait_for(|stop| *stop) => return Err(Failure::interrupted()),
-        me = lease.during(&mut job.store, job.client.me()) => me?.map_err(Failure::from)?,
+        me = lease.during(&mut job.store, job.client.me()) => me?.map_err(start_up)?,
     };
     job.store.claim(&company(&me)).await?;
     outcome.used.0 = lease.used();
-    fits(&plan, &lease, true, job.settings.across_days)?;
+    fits(&plan, lease, true, job.settings.across_days)?;
 
     job.progress.event(&Event::Note { text: &format!("plan: {}", plan.summary()) });
     job.store
         .begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state))
         .await?;
-    let result = walk_all(job, plan, &mut lease, outcome).await;
+    let result = walk_all(job, plan, lease, outcome).await;
     outcome.used.1 = lease.used();
     result
 }
@@ -317,6 +329,15 @@ async fn walk_all(
     let signalled = *job.stop.borrow();
     outcome.failure = failures.into_iter().next().or_else(|| signalled.then(Failure::interrupted));
     Ok(())
+}
+
+/// Why the first request failed. Every Pipedrive has its path, so a host that does not know it is another.
+fn start_up(error: pipedrive_service::Error) -> Failure {
+    if matches!(error.kind(), ErrorKind::NotFound { .. }) {
+        let line = format!("{error}. Check PIPEDRIVE_COMPANY_DOMAIN or PIPEDRIVE_BASE_URL.");
+        return Failure::new(Code::Unavailable, line);
+    }
+    error.into()
 }
 
 /// What a database is bound to: the identifier of the company that the token belongs to.

@@ -23,8 +23,13 @@ impl Database {
         &self.0
     }
 
+    /// The file that a link leads to, so that one database has one lock whatever it is called.
+    fn real(&self) -> PathBuf {
+        std::fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone())
+    }
+
     fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.0.as_os_str().to_owned();
+        let mut name = self.real().into_os_string();
         name.push(suffix);
         name.into()
     }
@@ -50,6 +55,8 @@ impl FromStr for Database {
                 rest.strip_prefix("//").unwrap_or(rest).split('?').next().unwrap_or_default()
             }
             Some((scheme, rest)) if rest.starts_with("//") && !scheme.is_empty() => "",
+            // SQLite would read more into it than a path.
+            Some(("file", _)) => "",
             _ => given,
         };
         if path.is_empty() || path == ":memory:" {
@@ -69,11 +76,17 @@ pub(crate) enum Found {
 pub(crate) fn look(database: &Database) -> Result<Found, StoreError> {
     let path = database.path();
     let foreign = |what| Err(StoreError::Foreign { path: path.to_owned(), what });
+    // Asked before it is opened: a pipe would wait for its writer, and a device must not be replaced.
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => return foreign("a directory"),
+        Ok(meta) if !meta.is_file() => return foreign("a device, a pipe or a socket"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            return foreign("a link to nowhere");
+        }
+        _ => {}
+    }
     let mut head = Vec::with_capacity(100);
     match File::open(path) {
-        Ok(file) if file.metadata().is_ok_and(|meta| meta.is_dir()) => {
-            return foreign("a directory");
-        }
         Ok(file) => file.take(100).read_to_end(&mut head).map_err(database.unusable("opened"))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(database.unusable("opened")(error)),
@@ -155,7 +168,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn publish(self) -> Result<(), StoreError> {
         File::open(&self.path)
             .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&self.path, self.database.path()))
+            .and_then(|()| std::fs::rename(&self.path, self.database.real()))
             .map_err(self.database.unusable("created"))
     }
 }
