@@ -248,6 +248,9 @@ fn busy(sim: &Sim, (from, until): (Instant, Instant), limit: u32, window_ms: u64
     Busy { seconds, requests, share: if allowed > 0.0 { requests as f64 / allowed } else { 0.0 } }
 }
 
+/// Under so many seconds, five windows, no average share of the allowance is printed.
+const SHORT_RUN: f64 = 10.0;
+
 impl std::fmt::Display for DemoReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.report.fmt(f)?;
@@ -262,6 +265,13 @@ impl std::fmt::Display for DemoReport {
         let (peak, limit) = self.window_peak;
         write!(f, "burst      at most {peak} of {limit} requests in a window")?;
         match &self.busy {
+            // One window's worth may come at once, which a short run would count as more than all.
+            Some(busy) if busy.seconds < SHORT_RUN => writeln!(
+                f,
+                ", {:.0} % of it; {:.1} s with four or more walks are too short for an average",
+                peak as f64 / limit.max(1) as f64 * 100.0,
+                busy.seconds
+            )?,
             Some(busy) => writeln!(
                 f,
                 ", {:.1} % of the allowance used in the {:.1} s while four or more walks had pages left",
