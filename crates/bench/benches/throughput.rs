@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use pipedrive_service::{Client, Config, Sources, transport};
+use pipedrive_service::{Call, Client, Config, Sources, transport};
 use tower::{BoxError, Service, ServiceExt};
 
 const WORKERS: usize = 32;
@@ -81,16 +81,16 @@ fn measure(server: &str) -> Result<(), BoxError> {
         let stack = stack(url, token)?;
         let uri = format!("{url}{PATH}");
 
-        run(&bare, &uri, Duration::from_secs(1)).await?;
-        run(&stack, &uri, Duration::from_secs(1)).await?;
+        run(&bare, bare_request, &uri, Duration::from_secs(1)).await?;
+        run(&stack, stack_request, &uri, Duration::from_secs(1)).await?;
         let mut rows = Vec::new();
         for pair in 0..pairs {
             let (bare, stack) = if pair % 2 == 0 {
-                let first = run(&bare, &uri, time).await?;
-                (first, run(&stack, &uri, time).await?)
+                let first = run(&bare, bare_request, &uri, time).await?;
+                (first, run(&stack, stack_request, &uri, time).await?)
             } else {
-                let first = run(&stack, &uri, time).await?;
-                (run(&bare, &uri, time).await?, first)
+                let first = run(&stack, stack_request, &uri, time).await?;
+                (run(&bare, bare_request, &uri, time).await?, first)
             };
             let ratio = stack.per_second / bare.per_second;
             println!(
@@ -164,7 +164,22 @@ fn stack(
     Ok(pipedrive_service::stack::stack(&parts, transport::build(&transport::TransportConfig::default())?))
 }
 
-async fn run<S>(service: &S, uri: &str, time: Duration) -> Result<Run, BoxError>
+fn bare_request(uri: &str) -> http::Result<Request<Bytes>> {
+    Request::get(uri).body(Bytes::new())
+}
+
+/// As our client makes it: with what it knows of the call.
+fn stack_request(uri: &str) -> http::Result<Request<Bytes>> {
+    let call = Call::builder("/api/v2/deals/{id}").cost(1).build();
+    Request::get(uri).extension(call).body(Bytes::new())
+}
+
+async fn run<S>(
+    service: &S,
+    request: fn(&str) -> http::Result<Request<Bytes>>,
+    uri: &str,
+    time: Duration,
+) -> Result<Run, BoxError>
 where
     S: Service<Request<Bytes>, Response = Response<Bytes>, Error = BoxError, Future: Send> + Clone + Send + 'static,
 {
@@ -178,7 +193,7 @@ where
         let (done, answers) = (Arc::clone(&done), Arc::clone(&answers));
         workers.spawn(async move {
             while !done.load(Ordering::Relaxed) {
-                let request = Request::get(&uri).body(Bytes::new())?;
+                let request = request(&uri)?;
                 let response = service.ready().await?.call(request).await?;
                 if !response.status().is_success() {
                     return Err(format!("answered {}", response.status()).into());
