@@ -161,7 +161,7 @@ pub fn limit(
     TokenLimitLayer::new(parts.limiter.clone(), price)
         .dialect(parts.budgets.dialect())
         .settle(settle as SettleFn)
-        .deadline(deadline as Ask<Option<Instant>>)
+        .terms(deadline as Ask<Option<Instant>>)
         .enabled(parts.limit)
 }
 

@@ -8,7 +8,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{Charge, Limiter, Refused, Ticket, core::Polled, queue::Key};
+use crate::{Charge, Limiter, Refused, Terms, Ticket, core::{Claim, Polled}, queue::Key};
 
 /// A place in the queue, given up on drop.
 struct Place {
@@ -19,7 +19,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.limiter.with(Instant::now(), |core, _, effects| core.cancel(key, effects));
+            self.limiter.with(Instant::now(), |core, now, effects| core.cancel(now, key, effects));
         }
     }
 }
@@ -29,14 +29,15 @@ pin_project! {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives its place in the queue up; nothing is spent.
+    /// Dropping it gives its place in the queue up; nothing is spent. A grant that
+    /// it had not yet seen is given back.
     #[must_use = "futures do nothing unless polled"]
     pub struct Acquire {
         place: Place,
         charge: Charge,
-        deadline: Option<Instant>,
+        terms: Terms,
         done: bool,
-        // Set while this is the first in the queue, and in no other.
+        // Set while this one keeps the time for all, and in no other.
         #[pin]
         timer: Option<Sleep>,
     }
@@ -52,9 +53,9 @@ impl fmt::Debug for Acquire {
 }
 
 impl Acquire {
-    pub(crate) fn new(limiter: Limiter, charge: Charge, deadline: Option<Instant>) -> Self {
+    pub(crate) fn new(limiter: Limiter, charge: Charge, terms: Terms) -> Self {
         let place = Place { limiter, key: None };
-        Self { place, charge, deadline, done: false, timer: None }
+        Self { place, charge, terms, done: false, timer: None }
     }
 }
 
@@ -71,12 +72,17 @@ impl Future for Acquire {
                 let key = match place.key {
                     Some(key) => key,
                     None => {
-                        if let Some(grant) = core.try_admit(now, this.charge) {
+                        let claim = Claim::of(this.terms, core.epoch);
+                        if let Some(grant) = core.try_admit(now, this.charge, claim) {
                             effects.leases |= core.leases_wanted();
                             return Polled::Granted(grant);
                         }
-                        let deadline = this.deadline.map(|deadline| core.epoch.nanos(deadline));
-                        match core.enqueue(now, *this.charge, deadline, cx.waker(), effects) {
+                        if this.terms.no_wait {
+                            core.refusals.local += 1;
+                            return Polled::Refused(core.refusal_now(now, this.charge, claim));
+                        }
+                        let deadline = this.terms.deadline.map(|at| core.epoch.nanos(at));
+                        match core.enqueue(now, this.charge, claim, deadline, effects) {
                             Ok(key) => *place.key.insert(key),
                             Err(refusal) => return Polled::Refused(refusal),
                         }

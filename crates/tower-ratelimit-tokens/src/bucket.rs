@@ -8,6 +8,9 @@ use crate::{
     moment::{Nanos, nanos},
 };
 
+/// How late a timer may be and still be made up for: two ticks of Tokio's.
+const LATE: Nanos = nanos(Duration::from_millis(2));
+
 #[derive(Debug)]
 pub(crate) struct Bucket {
     capacity: u64,
@@ -37,9 +40,31 @@ impl Bucket {
 
     #[inline]
     fn advance(&mut self, now: Nanos) {
-        let passed = now.saturating_sub(self.credited);
-        self.credit = (self.credit + u128::from(passed) * u128::from(self.refill)).min(self.full());
+        if now <= self.credited {
+            return;
+        }
+        let passed = now - self.credited;
+        let credit = self.credit + u128::from(passed) * u128::from(self.refill);
+        self.credit = credit.min(self.full());
         self.credited = now;
+    }
+
+    /// The first in the queue was due at `due` and its timer fired later: what
+    /// came in since is not lost to a full bucket. Only so much is made up for
+    /// as a timer is late by.
+    pub(crate) fn catch_up(&mut self, due: Nanos, now: Nanos) {
+        let from = due.max(now.saturating_sub(LATE)).min(now);
+        if from > self.credited {
+            self.advance(from);
+            self.credit += u128::from(now - from) * u128::from(self.refill);
+            self.credited = now;
+        }
+    }
+
+    /// Whether forgetting it would lose nothing.
+    pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        self.advance(now);
+        self.credit >= self.full()
     }
 
     #[inline]

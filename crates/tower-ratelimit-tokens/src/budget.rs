@@ -2,13 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::{civil::Time, tz::TimeZone};
+
 use crate::{
+    Priority,
     bucket::Bucket,
     concurrency::Concurrency,
     day::Day,
     fixed::Fixed,
+    learn::Learnt,
     moment::{Nanos, nanos},
+    pace::Pacer,
     rolling::Rolling,
+    trend::Trend,
 };
 
 /// The greatest number that is believed of a server or a caller, the same that
@@ -26,6 +32,8 @@ pub(crate) enum Fit {
     Leased(Nanos),
     /// The period's budget is gone until then.
     Exhausted(Nanos),
+    /// When those who stand before it have gone.
+    Behind,
     /// The amount is greater than the limit.
     Never,
 }
@@ -45,21 +53,101 @@ pub(crate) struct Slot {
 
 #[derive(Debug)]
 pub(crate) enum State {
-    Rolling(Rolling),
+    Rolling(Box<Rolling>),
     Fixed(Box<Fixed>),
     Bucket(Bucket),
     Day(Box<Day>),
     Concurrency(Concurrency),
 }
 
+/// How to make the state of a budget.
+#[derive(Clone, Debug)]
+pub(crate) enum Template {
+    Rolling { window: Duration, transit: Option<Duration>, even: bool, resolution: Duration },
+    Fixed { window: Duration },
+    Bucket { refill: u64, period: Duration },
+    Day { zone: TimeZone, reset: Time, leased: bool },
+    Concurrency,
+}
+
+/// A share of a budget that only calls of some urgency may touch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) from: Priority,
+    /// Parts of a million.
+    pub(crate) share: u32,
+}
+
+/// What all accounts of one budget have in common.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct Spec {
     pub(crate) name: Arc<str>,
-    pub(crate) state: State,
+    /// The scope whose keys have accounts of their own; `None` if all share one.
+    pub(crate) scope: Option<u8>,
+    pub(crate) template: Template,
+    /// Of an account that is made now.
+    pub(crate) limit: u64,
     /// The server's limit replaces ours.
     pub(crate) learns_limit: bool,
+    /// The server has told a level of this budget: no limit is guessed.
+    pub(crate) heard: bool,
+    pub(crate) learnt: Option<Learnt>,
     /// How near the grant may come before more is asked for; leased days only.
     pub(crate) low_water: Option<u64>,
+    pub(crate) reserve: Option<Reserve>,
+    pub(crate) pacer: Option<Pacer>,
+    pub(crate) trend: Option<Trend>,
+    /// Shares of the limit, in parts of a million, at which somebody is warned.
+    pub(crate) warn_at: Box<[u32]>,
+    /// How many of them have been passed in this period.
+    pub(crate) warned: usize,
+    /// Somebody waited for a period that had ended to begin anew.
+    pub(crate) ran_dry: bool,
+}
+
+impl Spec {
+    /// The state of a new account; of one key among many if `keyed`.
+    pub(crate) fn state(&self, keyed: bool) -> State {
+        let limit = self.limit;
+        match &self.template {
+            Template::Rolling { window, transit, even, resolution } => State::Rolling(Box::new(
+                Rolling::new(limit, *window, *transit, *even, *resolution, keyed),
+            )),
+            Template::Fixed { window } => State::Fixed(Box::new(Fixed::new(limit, *window))),
+            Template::Bucket { refill, period } => {
+                State::Bucket(Bucket::new(limit, *refill, *period))
+            }
+            Template::Day { zone, reset, leased } => {
+                State::Day(Box::new(Day::new(limit, zone.clone(), *reset, *leased)))
+            }
+            Template::Concurrency => State::Concurrency(Concurrency::new(limit)),
+        }
+    }
+
+    /// Units that a call of this priority must leave.
+    #[inline]
+    pub(crate) fn kept(&self, priority: Priority, limit: u64) -> u64 {
+        match self.reserve {
+            Some(reserve) if priority < reserve.from => {
+                (u128::from(limit) * u128::from(reserve.share) / 1_000_000) as u64
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// One budget of one payer.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) state: State,
+    pub(crate) key: u64,
+    /// When it was last paid from; keyed budgets only.
+    pub(crate) touched: Nanos,
+    pub(crate) budget: u8,
+    /// It has a limit of its own, which is not to be forgotten.
+    pub(crate) pinned: bool,
+    /// Forgotten; its place is free.
+    pub(crate) vacant: bool,
 }
 
 impl Account {
@@ -121,6 +209,20 @@ impl Account {
         }
     }
 
+    /// Whether forgetting it would lose nothing.
+    pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.at_rest(now),
+            State::Fixed(fixed) => {
+                fixed.advance(now);
+                fixed.tally.at_rest(now)
+            }
+            State::Bucket(bucket) => bucket.at_rest(now),
+            State::Day(day) => now >= day.resets_at() || day.tally.at_rest(now),
+            State::Concurrency(places) => places.held() == 0,
+        }
+    }
+
     /// The request was answered and cost `actual`. `observed`: the server's own
     /// count, just taken over, has settled it already.
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64, observed: bool) {
@@ -165,11 +267,6 @@ impl Account {
         remaining: u64,
         reset: Option<Duration>,
     ) -> bool {
-        // A limit of nothing would forget what was spent and refuse for ever.
-        let limit = limit.filter(|&limit| limit > 0);
-        if let (true, Some(limit)) = (self.learns_limit, limit) {
-            self.set_limit(limit);
-        }
         let limit = limit.unwrap_or_else(|| self.limit());
         let counted = limit.saturating_sub(remaining).min(MOST);
         match &mut self.state {
@@ -306,10 +403,19 @@ impl Account {
         }
     }
 
+    /// When the period ends; fixed windows and days only.
+    pub(crate) fn ends(&self) -> Option<Nanos> {
+        match &self.state {
+            State::Fixed(fixed) => Some(fixed.ends()),
+            State::Day(day) => Some(day.resets_at()),
+            State::Rolling(_) | State::Bucket(_) | State::Concurrency(_) => None,
+        }
+    }
+
     /// How many units must be granted in all before the next call for more, if
     /// the grant is short now. `waiting`: what queued calls need.
-    pub(crate) fn wanted(&self, waiting: u64) -> Option<u64> {
-        let (day, low_water) = (self.day()?, self.low_water?);
+    pub(crate) fn wanted(&self, low_water: Option<u64>, waiting: u64) -> Option<u64> {
+        let (day, low_water) = (self.day()?, low_water?);
         let granted = day.granted()?;
         let limit = day.tally.limit();
         let needed = day.tally.committed() + waiting;

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::{Key, ScopeId, scope::MAX_SCOPES};
+
 /// How many budgets one limiter may have.
 pub(crate) const MAX_BUDGETS: usize = 8;
 
@@ -39,6 +41,7 @@ pub struct EndpointId(pub(crate) u16);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Charge {
     amounts: [u32; MAX_BUDGETS],
+    keys: [u64; MAX_SCOPES],
     mask: u8,
     endpoint: u16,
 }
@@ -47,7 +50,7 @@ impl Charge {
     /// Costs nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { amounts: [0; MAX_BUDGETS], mask: 0, endpoint: 0 }
+        Self { amounts: [0; MAX_BUDGETS], keys: [0; MAX_SCOPES], mask: 0, endpoint: 0 }
     }
 
     /// Spends `amount` of `budget`, in that budget's unit. Replaces an amount
@@ -67,6 +70,17 @@ impl Charge {
     #[must_use]
     pub const fn at(mut self, endpoint: EndpointId) -> Self {
         self.endpoint = endpoint.0;
+        self
+    }
+
+    /// Who pays, for the budgets of a scope. Calls that name nobody pay together,
+    /// as [`Key::default`].
+    #[must_use]
+    pub const fn key(mut self, scope: ScopeId, key: Key) -> Self {
+        let index = scope.0 as usize;
+        if index < MAX_SCOPES {
+            self.keys[index] = key.0;
+        }
         self
     }
 
@@ -97,6 +111,10 @@ impl Charge {
     /// As [`Charge::iter`], for the pure types.
     pub(crate) fn parts(&self) -> Parts<'_> {
         Parts { charge: self, left: self.mask }
+    }
+
+    pub(crate) const fn key_of(&self, scope: u8) -> u64 {
+        self.keys[scope as usize & (MAX_SCOPES - 1)]
     }
 
     pub(crate) const fn mask(&self) -> u8 {

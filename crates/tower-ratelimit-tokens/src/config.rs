@@ -1,25 +1,19 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{civil::Time, tz::TimeZone};
-use tokio::time::Instant;
 
 use crate::{
-    BudgetId, ConfigError, ConfigProblem, Limiter, SystemClock, WallClock,
-    bucket::Bucket,
-    budget::{Account, State, default_low_water, pace},
-    charge::MAX_BUDGETS,
-    concurrency::Concurrency,
-    core::Core,
-    day::Day,
-    fixed::Fixed,
-    gate::Gate,
-    moment::{Epoch, nanos},
-    rolling::Rolling,
+    ConfigProblem, Pace, Priority, ScopeId,
+    budget::{Account, Reserve, Spec, Template, default_low_water},
+    learn::Learnt,
+    moment::nanos,
+    pace::Pacer,
+    trend::Trend,
 };
 
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 const SHORTEST: Duration = Duration::from_millis(1);
-const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_STEPS: u128 = 1_000_000;
 
 #[derive(Clone, Debug)]
@@ -43,10 +37,16 @@ pub struct Budget {
     leased: bool,
     low_water: Option<u64>,
     learns_limit: bool,
+    learns_from_refusals: bool,
+    scope: Option<ScopeId>,
+    reserve: Option<(f64, Priority)>,
+    pace: Pace,
+    warn_at: Vec<f64>,
 }
 
 impl Budget {
-    const fn of(kind: Kind, limit: u64) -> Self {
+    fn of(kind: Kind, limit: u64) -> Self {
+        let warn_at = if matches!(kind, Kind::Day { .. }) { vec![0.8] } else { Vec::new() };
         Self {
             kind,
             limit,
@@ -56,24 +56,29 @@ impl Budget {
             leased: false,
             low_water: None,
             learns_limit: false,
+            learns_from_refusals: true,
+            scope: None,
+            reserve: None,
+            pace: Pace::None,
+            warn_at,
         }
     }
 
     /// At most `limit` units in any `window`, counted from the sending unless
     /// [`freed_by_answer`](Self::freed_by_answer) says otherwise.
-    pub const fn rolling(limit: u64, window: Duration) -> Self {
+    pub fn rolling(limit: u64, window: Duration) -> Self {
         Self::of(Kind::Rolling { window }, limit)
     }
 
     /// At most `limit` units in each of a row of windows. The first begins when
     /// the limiter is built; an observed reset moves them onto the server's.
-    pub const fn fixed(limit: u64, window: Duration) -> Self {
+    pub fn fixed(limit: u64, window: Duration) -> Self {
         Self::of(Kind::Fixed { window }, limit)
     }
 
     /// A token bucket: holds `capacity` units, is full at first, and gets
     /// `refill` units per `period`, bit by bit.
-    pub const fn bucket(capacity: u64, refill: u64, period: Duration) -> Self {
+    pub fn bucket(capacity: u64, refill: u64, period: Duration) -> Self {
         Self::of(Kind::Bucket { refill, period }, capacity)
     }
 
@@ -81,12 +86,12 @@ impl Budget {
     /// at `reset`. Days are as long as they are: 23 or 25 hours where the clocks
     /// change. A reset that the clocks skip takes place right after the gap; one
     /// that comes twice, the first time.
-    pub const fn calendar_day(limit: u64, zone: TimeZone, reset: Time) -> Self {
+    pub fn calendar_day(limit: u64, zone: TimeZone, reset: Time) -> Self {
         Self::of(Kind::Day { zone, reset }, limit)
     }
 
     /// At most `limit` units under way at once.
-    pub const fn concurrency(limit: u64) -> Self {
+    pub fn concurrency(limit: u64) -> Self {
         Self::of(Kind::Concurrency, limit)
     }
 
@@ -146,7 +151,63 @@ impl Budget {
         self
     }
 
-    fn check(&self, name: &Arc<str>, problems: &mut Vec<ConfigProblem>) {
+    /// Without a level in its answers, the server's refusals tell that the real
+    /// limit is lower than ours: a tenth less is tried, and slowly more again.
+    /// Default: `true`. Not for calendar days, concurrency, and keyed budgets.
+    pub const fn learns_from_refusals(mut self, learns: bool) -> Self {
+        self.learns_from_refusals = learns;
+        self
+    }
+
+    /// Each key of `scope` has this budget for itself.
+    pub const fn per(mut self, scope: ScopeId) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// Keeps a share of the limit (0 to 1) for calls of this priority and up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_ratelimit_tokens::{Budget, Charge, Limiter, Priority};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut limits = Limiter::builder();
+    /// let hour = Budget::fixed(10, Duration::from_secs(3_600)).keep(0.2, Priority::HIGH);
+    /// let hour = limits.budget("hour", hour);
+    /// let limiter = limits.build()?;
+    /// limiter.set_used(hour, 8);
+    /// let one = Charge::new().with(hour, 1);
+    /// assert!(limiter.try_acquire(one, Priority::NORMAL).is_err());
+    /// assert!(limiter.try_acquire(one, Priority::HIGH).is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn keep(mut self, share: f64, from: Priority) -> Self {
+        self.reserve = Some((share, from));
+        self
+    }
+
+    /// Fixed windows and days: how spending is spread over the period. Steps of
+    /// latency go with every kind. Default: [`Pace::None`].
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Warns (event `budget_warning`) when more than these shares of the limit (0
+    /// to 1) have been used. Default: 0.8 for calendar days, none for others.
+    pub fn warn_at(mut self, shares: &[f64]) -> Self {
+        self.warn_at = shares.to_vec();
+        self
+    }
+
+    pub(crate) const fn scope(&self) -> Option<ScopeId> {
+        self.scope
+    }
+
+    pub(crate) fn check(&self, name: &Arc<str>, problems: &mut Vec<ConfigProblem>) {
         let allowed = 1..=u64::from(u32::MAX);
         let refill = if let Kind::Bucket { refill, .. } = self.kind { refill } else { 1 };
         if !allowed.contains(&self.limit) || !allowed.contains(&refill) {
@@ -180,120 +241,75 @@ impl Budget {
         only(self.resolution.is_some(), rolling, "resolution");
         only(self.leased, day, "leased");
         only(self.low_water.is_some(), day && self.leased, "low_water");
-    }
-
-    fn account(self, name: Arc<str>) -> Account {
-        let state = match self.kind {
-            Kind::Rolling { window } => {
-                let resolution = self.resolution.unwrap_or(window / 256);
-                let rolling = Rolling::new(self.limit, window, self.transit, self.even, resolution);
-                State::Rolling(rolling)
+        let shared = self.scope.is_none();
+        only(self.leased, shared, "leased");
+        let periods = day || matches!(self.kind, Kind::Fixed { .. });
+        let steps = matches!(self.pace, Pace::Steps(_) | Pace::None);
+        only(self.pace != Pace::None, shared && (periods || steps), "pace");
+        let concurrency = matches!(self.kind, Kind::Concurrency);
+        only(!self.warn_at.is_empty(), shared && !concurrency, "warn_at");
+        let mut share = |good: bool, setting| {
+            if !good {
+                problems.push(ConfigProblem::Share { budget: Arc::clone(name), setting });
             }
-            Kind::Fixed { window } => State::Fixed(Box::new(Fixed::new(self.limit, window))),
-            Kind::Bucket { refill, period } => {
-                State::Bucket(Bucket::new(self.limit, refill, period))
-            }
-            Kind::Day { zone, reset } => {
-                State::Day(Box::new(Day::new(self.limit, zone, reset, self.leased)))
-            }
-            Kind::Concurrency => State::Concurrency(Concurrency::new(self.limit)),
         };
+        let within = |share: &f64| (0.0..=1.0).contains(share);
+        share(self.reserve.is_none_or(|(part, _)| (0.0..1.0).contains(&part)), "keep");
+        share(self.pace.is_valid(), "pace");
+        let rising = self.warn_at.windows(2).all(|pair| pair[0] < pair[1]);
+        share(rising && self.warn_at.iter().all(within), "warn_at");
+    }
+
+    /// What its accounts have in common, and the one that all share.
+    pub(crate) fn open(self, name: Arc<str>, budget: u8) -> (Spec, Account) {
+        let template = match self.kind {
+            Kind::Rolling { window } => Template::Rolling {
+                window,
+                transit: self.transit,
+                even: self.even,
+                resolution: self.resolution.unwrap_or(window / 256),
+            },
+            Kind::Fixed { window } => Template::Fixed { window },
+            Kind::Bucket { refill, period } => Template::Bucket { refill, period },
+            Kind::Day { zone, reset } => Template::Day { zone, reset, leased: self.leased },
+            Kind::Concurrency => Template::Concurrency,
+        };
+        let period = match &template {
+            Template::Fixed { window } => Some(*window),
+            Template::Day { .. } => Some(DAY),
+            _ => None,
+        };
+        let guesses = self.learns_from_refusals
+            && self.scope.is_none()
+            && !matches!(template, Template::Day { .. } | Template::Concurrency);
         let low_water = self.low_water.unwrap_or_else(|| default_low_water(self.limit));
-        let low_water = self.leased.then_some(low_water);
-        Account { name, state, learns_limit: self.learns_limit, low_water }
-    }
-}
-
-/// Configures a [`Limiter`]; see [`Limiter::builder`].
-#[derive(Debug)]
-#[must_use]
-pub struct LimiterBuilder {
-    budgets: Vec<(Arc<str>, Budget)>,
-    max_waiting: usize,
-    max_wait: Duration,
-    after_gate: Option<(Duration, Duration)>,
-    clock: Arc<dyn WallClock>,
-}
-
-impl LimiterBuilder {
-    pub(crate) fn new() -> Self {
-        Self {
-            budgets: Vec::new(),
-            max_waiting: 1_000,
-            max_wait: Duration::from_secs(300),
-            after_gate: None,
-            clock: Arc::new(SystemClock),
-        }
-    }
-
-    /// Adds a budget; at most eight. Names must differ.
-    pub fn budget(&mut self, name: &str, budget: Budget) -> BudgetId {
-        let index = self.budgets.len().min(usize::from(u8::MAX));
-        self.budgets.push((name.into(), budget));
-        BudgetId(index as u8)
-    }
-
-    /// How many calls may wait; one more is refused at once. Default: 1,000.
-    pub const fn max_waiting(mut self, calls: usize) -> Self {
-        self.max_waiting = calls;
-        self
-    }
-
-    /// The longest that a call may wait; a nearer deadline of its own counts
-    /// instead. Default: 300 s.
-    pub const fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
-        self
-    }
-
-    /// After the gate was closed, calls go `gap` apart for `ramp`, so that those
-    /// who waited do not all go at once. Default: the pace of the budget with the
-    /// shortest window (rolling, fixed, or a bucket's time to fill) for one such
-    /// window, at most a minute; 10 ms for 1 s if there is none.
-    pub const fn after_gate(mut self, gap: Duration, ramp: Duration) -> Self {
-        self.after_gate = Some((gap, ramp));
-        self
-    }
-
-    /// Where calendar days get the time of day. Default: [`SystemClock`].
-    pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Builds the limiter; its time begins now.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`], which lists everything that is wrong.
-    pub fn build(self) -> Result<Limiter, ConfigError> {
-        let mut problems = Vec::new();
-        if self.budgets.len() > MAX_BUDGETS {
-            problems.push(ConfigProblem::TooManyBudgets(self.budgets.len()));
-        }
-        if self.max_wait > YEAR {
-            problems.push(ConfigProblem::MaxWait(self.max_wait));
-        }
-        for (n, (name, budget)) in self.budgets.iter().enumerate() {
-            if self.budgets[..n].iter().any(|(other, _)| other == name) {
-                problems.push(ConfigProblem::DuplicateName(Arc::clone(name)));
-            }
-            budget.check(name, &mut problems);
-        }
-        if !problems.is_empty() {
-            return Err(ConfigError { problems });
-        }
-        let accounts: Box<[Account]> =
-            self.budgets.into_iter().map(|(name, budget)| budget.account(name)).collect();
-        let (gap, ramp) = self.after_gate.unwrap_or_else(|| {
-            let fastest = accounts.iter().filter_map(pace).min_by_key(|&(_, window)| window);
-            let (gap, ramp) =
-                fastest.unwrap_or((Duration::from_millis(10), Duration::from_secs(1)));
-            (gap, ramp.min(Duration::from_secs(60)))
-        });
-        let epoch = Epoch(Instant::now());
-        let gate = Gate::new(gap, ramp);
-        let core = Core::new(epoch, accounts, gate, self.max_waiting, nanos(self.max_wait));
-        Ok(Limiter::of(core, self.clock))
+        let millionths = |share: f64| (share * 1e6) as u32;
+        let spec = Spec {
+            name,
+            scope: self.scope.map(|scope| scope.0),
+            template,
+            limit: self.limit,
+            learns_limit: self.learns_limit,
+            heard: false,
+            learnt: guesses.then(|| Learnt::new(self.limit)),
+            low_water: self.leased.then_some(low_water),
+            reserve: self
+                .reserve
+                .map(|(share, from)| Reserve { from, share: millionths(share) }),
+            pacer: Pacer::new(&self.pace),
+            trend: period.filter(|_| self.scope.is_none()).map(|period| Trend::new(nanos(period))),
+            warn_at: self.warn_at.iter().copied().map(millionths).collect(),
+            warned: 0,
+            ran_dry: false,
+        };
+        let account = Account {
+            state: spec.state(false),
+            key: 0,
+            touched: 0,
+            budget,
+            pinned: true,
+            vacant: false,
+        };
+        (spec, account)
     }
 }

@@ -1,21 +1,30 @@
 //! Pure: budgets, gate and queue together. Everything takes `now`.
 
+mod admit;
 mod hearing;
+mod planning;
+mod shedding;
+mod spending;
+mod timing;
 mod waiting;
 
-use std::{task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+pub(crate) use self::{admit::Claim, shedding::Shed};
 use crate::{
-    Charge, GateReason, Observations, Settle,
-    budget::{Account, Fit, Slot, State},
+    Charge, GateReason, Priority, WhenFull,
+    accounts::{Accounts, At},
+    budget::{Fit, Slot, Spec, State},
     charge::MAX_BUDGETS,
+    costs::Learner,
     error::Refusal,
     gate::Gate,
     moment::{Epoch, Nanos},
     queue::{Queue, Wakes},
+    scope::MAX_SCOPES,
     status::{Refusals, Usage},
 };
 
@@ -23,6 +32,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
     pub(crate) charge: Charge,
+    at: At,
     sent_at: Nanos,
     /// Zero until it is sent.
     seq: u64,
@@ -31,8 +41,8 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    fn reserved(charge: Charge) -> Self {
-        Self { charge, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], tracked: false }
+    const fn reserved(charge: Charge, at: At) -> Self {
+        Self { charge, at, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], tracked: false }
     }
 
     pub(crate) const fn is_sent(&self) -> bool {
@@ -57,7 +67,7 @@ impl Grant {
 /// Why a charge cannot be admitted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// `None`: the gate.
+    /// `None`: the gate, or the call's own latency.
     pub(crate) budget: Option<u8>,
     pub(crate) fit: Fit,
 }
@@ -68,19 +78,22 @@ pub(crate) struct Wait {
 pub(crate) enum Polled {
     Granted(Grant),
     Refused(Refusal),
-    /// First in the queue: sleep until then, unless woken before.
+    /// Its timer serves all: sleep until then, unless woken before.
     Sleep(Nanos),
     /// Wait to be woken.
     Parked,
 }
 
 /// Something that happened and is worth an event once the lock is given back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum News {
     GateClosed { for_: Duration, reason: GateReason },
     Exhausted { budget: u8, for_: Duration },
     NewDay { budget: u8 },
     Foreign { budget: u8, units: u64 },
+    Warning { budget: u8, used: u64, limit: u64 },
+    LimitLearnt { budget: u8, limit: u64 },
+    Shedding { below: Priority, reason: Arc<str> },
 }
 
 /// What an operation leaves to be done outside the lock.
@@ -94,20 +107,41 @@ pub(crate) struct Effects {
     pub(crate) news: Vec<News>,
 }
 
+/// The queue's bounds and manners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manners {
+    pub(crate) max_waiting: usize,
+    pub(crate) max_per_line: usize,
+    pub(crate) max_wait: Nanos,
+    pub(crate) when_full: WhenFull,
+    /// How much longer a call of one level less has to have waited.
+    pub(crate) per_level: Nanos,
+}
+
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) epoch: Epoch,
     latest: Nanos,
-    pub(crate) accounts: Box<[Account]>,
+    pub(crate) accounts: Accounts,
+    pub(crate) specs: Box<[Spec]>,
+    /// The scope that holds a scope.
+    outer: [Option<u8>; MAX_SCOPES],
     valid: u8,
+    /// Budgets of which each key has its own; that are leased; that are paced;
+    /// that are watched for warnings and trends.
+    keyed: u8,
     leased: u8,
+    paced: u8,
+    watched: u8,
     pub(crate) queue: Queue,
     pub(crate) gate: Gate,
-    max_waiting: usize,
-    max_wait: Nanos,
+    manners: Manners,
+    pub(crate) shed: Shed,
     seq: u64,
+    arrivals: u64,
     wants_wall: Nanos,
     pub(crate) usage: Vec<Usage>,
+    pub(crate) learners: Vec<Learner>,
     pub(crate) refusals: Refusals,
     /// The server's count has been heard: from now on every answer is awaited, so
     /// that a count never forgets a request under way that it cannot have in it.
@@ -119,30 +153,36 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(
         epoch: Epoch,
-        accounts: Box<[Account]>,
+        specs: Box<[Spec]>,
+        accounts: Accounts,
+        outer: [Option<u8>; MAX_SCOPES],
         gate: Gate,
-        max_waiting: usize,
-        max_wait: Nanos,
+        manners: Manners,
     ) -> Self {
-        let mask = |test: &dyn Fn(&Account) -> bool| {
-            accounts.iter().enumerate().fold(0, |m, (i, a)| m | u8::from(test(a)) << i)
+        let mask = |test: &dyn Fn(&Spec) -> bool| {
+            specs.iter().enumerate().fold(0, |m, (i, spec)| m | u8::from(test(spec)) << i)
         };
-        let valid = mask(&|_| true);
-        let leased = mask(&|account| account.low_water.is_some());
-        let has_days = accounts.iter().any(|account| account.day().is_some());
+        let has_days = accounts.shared().iter().any(|account| account.day().is_some());
         Self {
             epoch,
             latest: 0,
-            valid,
-            leased,
+            valid: mask(&|_| true),
+            keyed: mask(&|spec| spec.scope.is_some()),
+            leased: mask(&|spec| spec.low_water.is_some()),
+            paced: mask(&|spec| spec.pacer.is_some()),
+            watched: mask(&|spec| spec.trend.is_some() || !spec.warn_at.is_empty()),
+            specs,
             accounts,
+            outer,
             queue: Queue::new(),
             gate,
-            max_waiting,
-            max_wait,
+            manners,
+            shed: Shed::none(),
             seq: 0,
+            arrivals: 0,
             wants_wall: if has_days { 0 } else { Nanos::MAX },
             usage: vec![Usage::unnamed()],
+            learners: vec![Learner::default()],
             refusals: Refusals::default(),
             heard: false,
             leases_told: 0,
@@ -170,114 +210,26 @@ impl Core {
     /// Tells the days what the wall clock says.
     pub(crate) fn wall(&mut self, now: Nanos, wall: Timestamp, effects: &mut Effects) {
         let mut next = Nanos::MAX;
-        for (index, account) in self.accounts.iter_mut().enumerate() {
+        let mut begun = 0_u8;
+        for (index, account) in self.accounts.shared_mut().iter_mut().enumerate() {
             if let State::Day(day) = &mut account.state {
                 if now >= day.wants_wall() && day.wall(now, wall) {
+                    begun |= 1 << index;
                     effects.news.push(News::NewDay { budget: index as u8 });
                 }
                 next = next.min(day.wants_wall());
             }
         }
         self.wants_wall = next.max(now + 1);
-        self.reconsider(now, effects);
-    }
-
-    /// All budgets and the gate agree, or nothing is spent.
-    #[inline]
-    fn admit(&mut self, now: Nanos, charge: &Charge) -> bool {
-        if self.gate.opens(now) > now || charge.mask() & !self.valid != 0 {
-            return false;
-        }
-        for (budget, n) in charge.parts() {
-            if !self.accounts[budget].room(now, n) {
-                return false;
+        for budget in 0..self.specs.len() {
+            if begun & 1 << budget != 0 {
+                if std::mem::take(&mut self.specs[budget].ran_dry) {
+                    self.gate.pace(now);
+                }
+                self.came_in(now, budget as u32, effects);
             }
         }
-        for (budget, n) in charge.parts() {
-            self.accounts[budget].reserve(now, n);
-        }
-        self.gate.passed(now);
-        true
-    }
-
-    /// Admits and sends in one step, if nobody waits.
-    #[inline]
-    pub(crate) fn try_send(&mut self, now: Nanos, charge: &Charge, tracked: bool) -> Option<Grant> {
-        if !self.queue.is_empty() || !self.admit(now, charge) {
-            return None;
-        }
-        let mut grant = Grant::reserved(*charge);
-        self.send(now, &mut grant, tracked);
-        Some(grant)
-    }
-
-    /// Admits without sending, if nobody waits.
-    pub(crate) fn try_admit(&mut self, now: Nanos, charge: &Charge) -> Option<Grant> {
-        (self.queue.is_empty() && self.admit(now, charge)).then(|| Grant::reserved(*charge))
-    }
-
-    #[inline]
-    pub(crate) fn send(&mut self, now: Nanos, grant: &mut Grant, tracked: bool) {
-        self.seq += 1;
-        let tracked = tracked || self.heard;
-        (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
-        for (budget, n) in grant.charge.parts() {
-            grant.marks[budget] = self.accounts[budget].sent(now, n, self.seq, tracked);
-        }
-        if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
-            usage.add(&grant.charge);
-        }
-    }
-
-    /// Sends what was admitted before; a slot that was held may now expire.
-    pub(crate) fn send_reserved(
-        &mut self,
-        now: Nanos,
-        grant: &mut Grant,
-        tracked: bool,
-        effects: &mut Effects,
-    ) {
-        self.send(now, grant, tracked);
-        self.reconsider(now, effects);
-    }
-
-    /// Gives everything back: nothing was sent.
-    pub(crate) fn unsend(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
-        for (budget, n) in grant.charge.parts() {
-            self.accounts[budget].unreserve(n);
-        }
-        self.reconsider(now, effects);
-    }
-
-    pub(crate) fn answered(
-        &mut self,
-        now: Nanos,
-        grant: &Grant,
-        said: &Observations,
-        settle: &Settle,
-        effects: &mut Effects,
-    ) {
-        let mut observed = 0;
-        for observation in said.iter() {
-            observed |= self.take_in(now, Some(grant), observation, effects);
-        }
-        for (budget, n) in grant.charge.parts() {
-            let actual = settle.actual(budget, n);
-            let slot = grant.slot(budget);
-            self.accounts[budget].answered(now, &slot, actual, observed & 1 << budget != 0);
-        }
-        if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
-            usage.settle(&grant.charge, settle);
-        }
-        self.reconsider(now, effects);
-    }
-
-    /// Sent, and no answer came: the charge stays.
-    pub(crate) fn lost(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
-        for (budget, _) in grant.charge.parts() {
-            self.accounts[budget].lost(now, &grant.slot(budget));
-        }
-        self.reconsider(now, effects);
+        self.settle_queue(now, effects);
     }
 
     /// Whether more leases are wanted, of a budget for which that has not been
@@ -288,7 +240,8 @@ impl Core {
         let mut wanted = 0;
         while left != 0 {
             let index = left.trailing_zeros() as usize;
-            if self.accounts[index].wanted(self.queue.need(index)).is_some() {
+            let (low_water, waiting) = (self.specs[index].low_water, self.queue.need(index));
+            if self.accounts[index].wanted(low_water, waiting).is_some() {
                 wanted |= 1 << index;
             }
             left &= left - 1;

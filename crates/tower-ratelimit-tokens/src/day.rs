@@ -122,6 +122,23 @@ impl Day {
         new
     }
 
+    /// One key's day goes by the day of all.
+    pub(crate) fn follow(&mut self, now: Nanos, (day, resets_at): (Option<Date>, Nanos)) {
+        if self.day != day {
+            if self.day.is_some() {
+                self.tally.start(now);
+                self.closed_until = 0;
+            }
+            self.day = day;
+        }
+        self.resets_at = resets_at.max(self.closed_until);
+    }
+
+    /// Which day it is and when it ends.
+    pub(crate) const fn period(&self) -> (Option<Date>, Nanos) {
+        (self.day, self.resets_at)
+    }
+
     fn ceiling(&self) -> u64 {
         self.granted.map_or(self.tally.limit(), |granted| granted.min(self.tally.limit()))
     }

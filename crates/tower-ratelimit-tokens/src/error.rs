@@ -16,8 +16,13 @@ pub enum RefusedKind {
     DeadlineTooNear,
     /// The server wants to be left alone for longer than the call can wait.
     GateClosed,
-    /// The call costs more than the budget ever holds.
+    /// The call costs more than the budget ever holds, or than it holds for calls
+    /// of its priority.
     NeverFits,
+    /// Calls of its priority are turned away for now.
+    Shed,
+    /// There are as many keys as may be, and all of them are in use.
+    TooManyKeys,
 }
 
 /// A refusal as the pure types know it.
@@ -79,6 +84,10 @@ impl fmt::Display for Refused {
             RefusedKind::GateClosed => {
                 f.write_str("the server asked for a pause that outlasts the call's deadline")?;
             }
+            RefusedKind::Shed => f.write_str("calls of this priority are turned away for now")?,
+            RefusedKind::TooManyKeys => {
+                write!(f, "budget `{name}` has no room for one more key")?;
+            }
             RefusedKind::NeverFits => {
                 write!(f, "the call costs more than budget `{name}` ever holds")?;
             }
@@ -116,6 +125,18 @@ pub enum ConfigProblem {
         /// The setting.
         setting: &'static str,
     },
+    /// There are more than four scopes.
+    TooManyScopes(usize),
+    /// A budget or a scope names a scope that this limiter has not, or that comes
+    /// after it.
+    UnknownScope(Arc<str>),
+    /// A share that is not between 0 and 1, or steps that do not rise.
+    Share {
+        /// The budget.
+        budget: Arc<str>,
+        /// The setting.
+        setting: &'static str,
+    },
     /// The longest wait is longer than a year.
     MaxWait(Duration),
 }
@@ -139,6 +160,16 @@ impl fmt::Display for ConfigProblem {
             Self::NotForThisKind { budget, setting } => {
                 write!(f, "`{budget}` is of a kind that has no `{setting}`")
             }
+            Self::TooManyScopes(n) => {
+                write!(f, "{n} scopes are more than the 4 that one limiter can have")
+            }
+            Self::UnknownScope(name) => {
+                write!(f, "`{name}` lies in a scope that was not named before it")
+            }
+            Self::Share { budget, setting } => write!(
+                f,
+                "`{setting}` of `{budget}` takes shares between 0 and 1, in rising order"
+            ),
             Self::MaxWait(wait) => {
                 write!(f, "a wait of {} s is longer than a year", wait.as_secs())
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    Acquire, BoxError, Dialect, Observations, Settle, Settler, Ticket, core::Grant, layer::Policy,
+    Acquire, BoxError, Dialect, Observations, Refused, Settle, Settler, Ticket, core::Grant, layer::Policy,
 };
 
 /// A request that is under way and whose end somebody wants to hear of.
@@ -83,6 +83,8 @@ pin_project! {
         Waiting { acquire: Pin<Box<Acquire>>, call: Option<Call<S, Request, C, D, T, L>> },
         // Paid; the clone asks for its readiness. A drop gives the charge back.
         Readying { ticket: Option<Ticket>, call: Option<Call<S, Request, C, D, T, L>> },
+        // Not to wait, and nothing was called.
+        Refused { refused: Option<Refused> },
         // Sent.
         Called { #[pin] response: S::Future, under_way: Option<UnderWay<C, D, T, L>> },
     }
@@ -107,6 +109,10 @@ where
         Self { state: State::Called { response, under_way } }
     }
 
+    pub(crate) const fn refused(refused: Refused) -> Self {
+        Self { state: State::Refused { refused: Some(refused) } }
+    }
+
     pub(crate) fn waiting(
         acquire: Acquire,
         policy: Arc<Policy<C, D, T, L>>,
@@ -126,6 +132,7 @@ where
         let state = match &self.state {
             State::Waiting { .. } => "waiting",
             State::Readying { .. } => "readying",
+            State::Refused { .. } => "refused",
             State::Called { .. } => "called",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
@@ -151,6 +158,10 @@ where
                         under_way.ended(result.as_ref());
                     }
                     return Poll::Ready(result);
+                }
+                StateProj::Refused { refused } => {
+                    let refused = refused.take().expect("a future is not polled after its end");
+                    return Poll::Ready(Err(refused.into()));
                 }
                 StateProj::Waiting { acquire, call } => {
                     let ticket = match ready!(acquire.as_mut().poll(cx)) {

@@ -7,6 +7,9 @@ use crate::{
     moment::{Nanos, nanos},
 };
 
+/// How late a timer may be and still be made up for.
+const LATE: Nanos = nanos(Duration::from_millis(5));
+
 #[derive(Debug)]
 pub(crate) struct Gate {
     until: Nanos,
@@ -36,6 +39,13 @@ impl Gate {
         true
     }
 
+    /// Open, but one after the other for a while: many have waited.
+    pub(crate) fn pace(&mut self, now: Nanos) {
+        if now >= self.paced_until {
+            (self.next, self.paced_until) = (now, now.saturating_add(self.ramp));
+        }
+    }
+
     /// When the next call may pass; not later than `now` if at once.
     #[inline]
     pub(crate) const fn opens(&self, now: Nanos) -> Nanos {
@@ -45,7 +55,8 @@ impl Gate {
     #[inline]
     pub(crate) fn passed(&mut self, now: Nanos) {
         if now < self.paced_until {
-            self.next = self.next.max(now).saturating_add(self.gap);
+            // A timer that fires late costs nothing.
+            self.next = self.next.max(now.saturating_sub(LATE)).saturating_add(self.gap);
         }
     }
 

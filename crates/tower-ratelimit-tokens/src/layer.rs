@@ -2,7 +2,18 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{KeepAll, Limiter, NoDeadline, NoDialect, TokenLimit};
+use crate::{KeepAll, Limiter, NoDialect, SameTerms, Terms, TokenLimit};
+
+/// What becomes of a call that cannot be paid at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLimit {
+    /// It waits in the queue: the default.
+    #[default]
+    Wait,
+    /// It is refused.
+    Reject,
+}
 
 /// What one layer adds to a limiter.
 #[derive(Clone)]
@@ -11,7 +22,8 @@ pub(crate) struct Policy<C, D, T, L> {
     pub(crate) cost: C,
     pub(crate) dialect: D,
     pub(crate) settle: T,
-    pub(crate) deadline: L,
+    pub(crate) terms: L,
+    pub(crate) on_limit: OnLimit,
     pub(crate) enabled: bool,
 }
 
@@ -21,7 +33,7 @@ pub(crate) struct Policy<C, D, T, L> {
 /// its gate.
 #[derive(Clone)]
 #[must_use]
-pub struct TokenLimitLayer<C, D = NoDialect, T = KeepAll, L = NoDeadline> {
+pub struct TokenLimitLayer<C, D = NoDialect, T = KeepAll, L = SameTerms> {
     policy: Policy<C, D, T, L>,
 }
 
@@ -38,30 +50,41 @@ impl<C> TokenLimitLayer<C> {
     /// Each call pays what `cost` says; a [`Charge`](crate::Charge), a
     /// [`CostTable`](crate::CostTable) or a closure.
     pub const fn new(limiter: Limiter, cost: C) -> Self {
-        let (dialect, settle, deadline) = (NoDialect, KeepAll, NoDeadline);
-        Self { policy: Policy { limiter, cost, dialect, settle, deadline, enabled: true } }
+        let (dialect, settle, terms) = (NoDialect, KeepAll, SameTerms(Terms::new()));
+        let (on_limit, enabled) = (OnLimit::Wait, true);
+        Self { policy: Policy { limiter, cost, dialect, settle, terms, on_limit, enabled } }
     }
 }
 
 impl<C, D, T, L> TokenLimitLayer<C, D, T, L> {
     /// Reads what responses say. Default: nothing is read.
     pub fn dialect<D2>(self, dialect: D2) -> TokenLimitLayer<C, D2, T, L> {
-        let Policy { limiter, cost, settle, deadline, enabled, .. } = self.policy;
-        TokenLimitLayer { policy: Policy { limiter, cost, dialect, settle, deadline, enabled } }
+        let Policy { limiter, cost, settle, terms, on_limit, enabled, .. } = self.policy;
+        let policy = Policy { limiter, cost, dialect, settle, terms, on_limit, enabled };
+        TokenLimitLayer { policy }
     }
 
     /// Decides what becomes of a charge when the call has ended; see
     /// [`Settler`](crate::Settler). Default: every charge stands.
     pub fn settle<T2>(self, settle: T2) -> TokenLimitLayer<C, D, T2, L> {
-        let Policy { limiter, cost, dialect, deadline, enabled, .. } = self.policy;
-        TokenLimitLayer { policy: Policy { limiter, cost, dialect, settle, deadline, enabled } }
+        let Policy { limiter, cost, dialect, terms, on_limit, enabled, .. } = self.policy;
+        let policy = Policy { limiter, cost, dialect, settle, terms, on_limit, enabled };
+        TokenLimitLayer { policy }
     }
 
-    /// Until when a call can wait; see [`Deadline`](crate::Deadline). Default: as
-    /// long as the limiter allows.
-    pub fn deadline<L2>(self, deadline: L2) -> TokenLimitLayer<C, D, T, L2> {
-        let Policy { limiter, cost, dialect, settle, enabled, .. } = self.policy;
-        TokenLimitLayer { policy: Policy { limiter, cost, dialect, settle, deadline, enabled } }
+    /// How urgent a call is, until when it can wait, since when it has been
+    /// wanted; see [`Ask`](crate::Ask). Default: normal, as long as the limiter
+    /// allows, from now.
+    pub fn terms<L2>(self, terms: L2) -> TokenLimitLayer<C, D, T, L2> {
+        let Policy { limiter, cost, dialect, settle, on_limit, enabled, .. } = self.policy;
+        let policy = Policy { limiter, cost, dialect, settle, terms, on_limit, enabled };
+        TokenLimitLayer { policy }
+    }
+
+    /// Whether a call that cannot be paid waits or is refused. Default: it waits.
+    pub const fn on_limit(mut self, on_limit: OnLimit) -> Self {
+        self.policy.on_limit = on_limit;
+        self
     }
 
     /// `false`: calls go straight through and nothing is counted. Default: `true`.

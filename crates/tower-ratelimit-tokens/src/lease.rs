@@ -64,7 +64,8 @@ impl Lease {
             let wanted = self.limiter.with(Instant::now(), |core, _, _| {
                 let waiting = core.queue.need(self.budget.index());
                 core.leases_wanted();
-                core.accounts[self.budget.index()].wanted(waiting)
+                let low_water = core.specs[self.budget.index()].low_water;
+                core.accounts[self.budget.index()].wanted(low_water, waiting)
             });
             if let Some(total) = wanted {
                 return total;

@@ -125,58 +125,75 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod accounts;
 mod acquire;
 mod bucket;
 mod budget;
+mod builder;
 mod charge;
 mod clock;
 mod concurrency;
 mod config;
 mod core;
 mod cost;
+mod costs;
 mod day;
 mod dialect;
 mod error;
 mod events;
 mod fixed;
+mod foreign;
 mod future;
 mod gate;
 mod layer;
+mod learn;
 mod lease;
 mod limiter;
+mod manage;
 mod moment;
 mod observe;
+mod pace;
 mod pipedrive;
+mod planning;
+mod priority;
 #[cfg(test)]
 mod properties;
 mod queue;
 mod retry_after;
+mod ring;
 mod rolling;
+mod scope;
 mod service;
 mod settle;
 mod status;
 mod table;
 mod tally;
 mod ticket;
+mod trend;
 
 pub use self::{
     acquire::Acquire,
     charge::{BudgetId, Charge, EndpointId},
     clock::{AnchoredClock, SystemClock, WallClock},
-    config::{Budget, LimiterBuilder},
-    cost::{Cost, Deadline, NoDeadline},
+    builder::{LimiterBuilder, WhenFull},
+    config::Budget,
+    cost::{Cost, Keyed},
     dialect::{BodyText, Dialect, HeadersOnly, HttpDialect, NoDialect},
     error::{ConfigError, ConfigProblem, Refused, RefusedKind},
     future::ResponseFuture,
-    layer::TokenLimitLayer,
+    layer::{OnLimit, TokenLimitLayer},
     lease::Lease,
-    limiter::{Admission, Limiter},
+    limiter::Limiter,
     observe::{GateReason, Observation, Observations},
+    pace::Pace,
     pipedrive::PipedriveDialect,
+    planning::{Admission, BudgetNeed, CostProposal, Forecast, Plan},
+    priority::{Ask, Priority, SameTerms, Terms, TermsFromExtensions},
     retry_after::{RetryAfterDialect, retry_after},
+    scope::{Key, ScopeId},
     service::TokenLimit,
     settle::{KeepAll, Outcome, Settle, Settler},
-    status::{BudgetKind, BudgetStatus, GateStatus, Refusals, Status, Usage},
+    status::{BudgetKind, BudgetStatus, GateStatus, KeyStatus, Refusals, ShedStatus, Status, Usage},
     table::CostTable,
     ticket::Ticket,
 };

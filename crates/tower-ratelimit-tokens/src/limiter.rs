@@ -7,18 +7,13 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Acquire, BudgetId, Charge, EndpointId, GateReason, Lease, LimiterBuilder, Observation,
-    Observations, Refused, Settle, Status, Ticket, WallClock,
-    budget::Fit,
-    core::{Core, Effects, Grant},
+    Acquire, BudgetId, Charge, LimiterBuilder, Observations, Refused, Settle, Terms, Ticket,
+    WallClock,
+    core::{Claim, Core, Effects, Grant},
     error::Refusal,
     events,
     moment::Nanos,
-    status::{self, Usage},
 };
-
-/// How many endpoints are told apart; further ones count as unnamed.
-const MAX_ENDPOINTS: usize = 1_024;
 
 pub(crate) struct Shared {
     core: Mutex<Core>,
@@ -50,8 +45,8 @@ impl Limiter {
     }
 
     pub(crate) fn of(core: Core, clock: Arc<dyn WallClock>) -> Self {
-        let needs_answer = core.accounts.iter().any(|account| account.needs_answer());
-        let names = core.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
+        let needs_answer = core.accounts.shared().iter().any(|account| account.needs_answer());
+        let names = core.specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         let core = Mutex::new(core);
         Self {
             shared: Arc::new(Shared { core, leases: Notify::new(), clock, needs_answer, names }),
@@ -124,16 +119,31 @@ impl Limiter {
 
     /// Pays and sends in one step, if that is possible now.
     #[inline]
-    pub(crate) fn try_send(&self, charge: &Charge, tracked: bool) -> Option<Grant> {
-        let at = Instant::now();
-        let (mut core, now) = self.lock(at);
-        let grant = core.try_send(now, charge, tracked);
+    pub(crate) fn try_send(&self, charge: &Charge, terms: &Terms, tracked: bool) -> Option<Grant> {
+        let (mut core, now) = self.lock(Instant::now());
+        let claim = Claim::of(terms, core.epoch);
+        let grant = core.try_send(now, charge, claim, tracked);
         let leases = core.leases_wanted();
+        let warning = if grant.is_some() { core.warn(now, charge) } else { None };
         drop(core);
         if leases {
             self.shared.leases.notify_waiters();
         }
+        if let Some(warning) = warning {
+            events::tell(&self.shared.names, &warning);
+        }
         grant
+    }
+
+    /// Why a call that must not wait is refused.
+    pub(crate) fn refuse(&self, charge: &Charge, terms: &Terms) -> Refused {
+        let at = Instant::now();
+        let refusal = self.with(at, |core, now, _| {
+            core.refusals.local += 1;
+            let claim = Claim::of(terms, core.epoch);
+            core.refusal_now(now, charge, claim)
+        });
+        self.refused(refusal, at)
     }
 
     pub(crate) fn send(&self, grant: &mut Grant, at: Instant, tracked: bool) {
@@ -183,115 +193,48 @@ impl Limiter {
         refused
     }
 
-    fn name(&self, budget: u8) -> Option<Arc<str>> {
+    pub(crate) fn name(&self, budget: u8) -> Option<Arc<str>> {
         self.shared.names.get(usize::from(budget)).map(Arc::clone)
     }
 
-    /// Waits until `charge` can be paid from all budgets at once.
+    /// Waits until `charge` can be paid from all budgets at once. A bare
+    /// [`Priority`](crate::Priority) or deadline (`Option<Instant>`) will do for
+    /// the terms.
     ///
     /// The place in the queue is taken when the future is first polled, and
     /// given up when it is dropped. A deadline nearer than
     /// [`max_wait`](LimiterBuilder::max_wait) counts instead of that.
     ///
-    /// Once polled, the future must be polled when it is woken, or dropped: the
-    /// first in the queue holds the timer that all others rely on.
-    pub fn acquire(&self, charge: Charge, deadline: Option<Instant>) -> Acquire {
-        Acquire::new(self.clone(), charge, deadline)
+    /// Once polled, the future must be polled when it is woken, or dropped: one of
+    /// those who wait holds the timer that all others rely on.
+    pub fn acquire(&self, charge: Charge, terms: impl Into<Terms>) -> Acquire {
+        Acquire::new(self.clone(), charge, terms.into())
     }
 
-    /// Pays `charge` now, or not at all. Does not overtake those who wait.
+    /// Takes `charge` from all budgets at once, if that is possible now.
     ///
     /// # Errors
     ///
     /// [`Refused`], with the moment at which it may work.
-    pub fn try_acquire(&self, charge: Charge) -> Result<Ticket, Refused> {
-        let at = Instant::now();
+    pub fn try_acquire(
+        &self,
+        charge: Charge,
+        terms: impl Into<Terms>,
+    ) -> Result<Ticket, Refused> {
+        let (at, terms) = (Instant::now(), terms.into());
         let result = self.with(at, |core, now, effects| {
-            let grant = core.try_admit(now, &charge);
+            let claim = Claim::of(&terms, core.epoch);
+            let grant = core.try_admit(now, &charge, claim);
             effects.leases |= core.leases_wanted();
             grant.ok_or_else(|| {
                 core.refusals.local += 1;
-                core.refusal_now(now, &charge)
+                core.refusal_now(now, &charge, claim)
             })
         });
         match result {
             Ok(grant) => Ok(Ticket::new(self.clone(), grant)),
             Err(refusal) => Err(self.refused(refusal, at)),
         }
-    }
-
-    /// When `charge` could be paid if it were asked for now, behind those who
-    /// wait already. Spends nothing.
-    #[must_use]
-    pub fn would_admit(&self, charge: &Charge) -> Admission {
-        let at = Instant::now();
-        let (wait, epoch, latest) = self.with(at, |core, now, _| {
-            let ahead = core.ahead();
-            let wait = core.wait(now, charge, ahead, false);
-            let queued = if core.queue.is_empty() { None } else { core.queue.armed };
-            (wait, core.epoch, queued)
-        });
-        let Some(wait) = wait else {
-            return latest.map_or(Admission::Now, |armed| Admission::At {
-                when: Some(epoch.instant(armed)),
-                budget: None,
-            });
-        };
-        let budget = wait.budget.map(BudgetId);
-        match wait.fit {
-            Fit::Now => Admission::Now,
-            Fit::At(when) | Fit::Exhausted(when) => {
-                Admission::At { when: Some(epoch.instant(when)), budget }
-            }
-            Fit::Event | Fit::Leased(_) => Admission::At { when: None, budget },
-            Fit::Never => Admission::Never { budget },
-        }
-    }
-
-    /// Everything at one moment.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.with(Instant::now(), |core, now, _| status::snapshot(core, now))
-    }
-
-    /// Takes in something that the server said outside of any call made through
-    /// this limiter.
-    pub fn observe(&self, observation: &Observation) {
-        self.with(Instant::now(), |core, now, effects| core.observe(now, observation, effects));
-    }
-
-    /// Closes the gate for all callers until `until`. A gate that is closed for
-    /// longer stays so.
-    pub fn close_until(&self, until: Instant, reason: GateReason) {
-        self.with(Instant::now(), |core, now, effects| {
-            let until = core.epoch.nanos(until);
-            core.close(now, until, reason, effects);
-        });
-    }
-
-    /// Changes a limit, to at most `u32::MAX`. Calls that wait are looked at
-    /// again; with 0, or less than they cost, they are refused in turn.
-    pub fn set_limit(&self, budget: BudgetId, limit: u64) {
-        self.change(budget, |account, _| account.set_limit(limit));
-    }
-
-    /// Sets what has been spent in this period, as after a restart. For a
-    /// rolling window: at least that much counts for one window from now.
-    pub fn set_used(&self, budget: BudgetId, used: u64) {
-        self.change(budget, |account, now| account.set_used(now, used));
-    }
-
-    pub(crate) fn change(
-        &self,
-        budget: BudgetId,
-        change: impl FnOnce(&mut crate::budget::Account, Nanos),
-    ) {
-        self.with(Instant::now(), |core, now, effects| {
-            if let Some(account) = core.accounts.get_mut(budget.index()) {
-                change(account, now);
-            }
-            core.reconsider(now, effects);
-        });
     }
 
     /// The budget of that name.
@@ -301,56 +244,10 @@ impl Limiter {
         Some(BudgetId(index as u8))
     }
 
-    /// Counts use by this endpoint from now on; the same name gives the same id.
-    /// At most 1,023 names are kept; further ones count as unnamed.
-    #[must_use]
-    pub fn endpoint(&self, name: &str) -> EndpointId {
-        self.with(Instant::now(), |core, _, _| {
-            let known = core.usage.iter().position(|usage| &*usage.name == name);
-            let index = known.unwrap_or_else(|| {
-                if core.usage.len() >= MAX_ENDPOINTS {
-                    return 0;
-                }
-                core.usage.push(Usage::named(name.into()));
-                core.usage.len() - 1
-            });
-            EndpointId(index as u16)
-        })
-    }
-
-    /// The granting side of a leased budget; `None` if it is not leased.
-    #[must_use]
-    pub fn lease(&self, budget: BudgetId) -> Option<Lease> {
-        let leased = self.with(Instant::now(), |core, _, _| {
-            core.accounts.get(budget.index()).is_some_and(|a| a.low_water.is_some())
-        });
-        leased.then(|| Lease::new(self.clone(), budget))
-    }
-
     /// Turns the pure types' time back; used for timers.
     pub(crate) fn instant(&self, nanos: Nanos) -> Instant {
         self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).epoch.instant(nanos)
     }
-}
-
-/// Answer of [`Limiter::would_admit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Admission {
-    /// At once.
-    Now,
-    /// Later.
-    At {
-        /// The likely moment; `None` if it depends on an answer or on a lease.
-        when: Option<Instant>,
-        /// The budget that binds; `None` if it is the gate or the queue.
-        budget: Option<BudgetId>,
-    },
-    /// The charge is greater than the budget's limit.
-    Never {
-        /// The budget; `None` if the charge names one that this limiter has not.
-        budget: Option<BudgetId>,
-    },
 }
 
 /// A wait as `Duration`, for the events.

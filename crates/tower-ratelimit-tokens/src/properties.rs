@@ -76,10 +76,10 @@ proptest! {
     /// the server counts between sending and answer, no window holds too much.
     #[test]
     fn no_window_ever_holds_more_than_the_limit(
-        steps in steps(), even: bool, by_answer: bool, limit in 4..20_u64, late: bool,
+        steps in steps(), even: bool, by_answer: bool, limit in 4..20_u64, late: bool, sparse: bool,
     ) {
         let transit = by_answer.then_some(TRANSIT);
-        let mut rolling = Rolling::new(limit, WINDOW, transit, even, WINDOW / 64);
+        let mut rolling = Rolling::new(limit, WINDOW, transit, even, WINDOW / 64, sparse);
         let (mut now, mut reserved, mut sent, mut counted) = (0, vec![], vec![], vec![]);
         for step in steps {
             match step {
@@ -125,8 +125,8 @@ proptest! {
 
     /// What was never sent or is refunded leaves no trace.
     #[test]
-    fn a_rolling_refund_is_exact(amounts in prop::collection::vec((1..5_u64, any::<bool>()), 1..50)) {
-        let mut rolling = Rolling::new(1_000, WINDOW, Some(TRANSIT), false, WINDOW / 64);
+    fn a_rolling_refund_is_exact(sparse: bool, amounts in prop::collection::vec((1..5_u64, any::<bool>()), 1..50)) {
+        let mut rolling = Rolling::new(1_000, WINDOW, Some(TRANSIT), false, WINDOW / 64, sparse);
         let mut slots = vec![];
         for &(n, send) in &amounts {
             rolling.reserve(0, n);
@@ -268,7 +268,7 @@ proptest! {
                 let n = u64::from(charge.of(*id));
                 n == 0 || before[id.index()] + n <= limits[id.index()]
             });
-            let ticket = limiter.try_acquire(charge);
+            let ticket = limiter.try_acquire(charge, None);
             prop_assert_eq!(ticket.is_ok(), fits);
             let Ok(mut ticket) = ticket else {
                 prop_assert_eq!(used(), before);

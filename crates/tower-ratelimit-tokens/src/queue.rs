@@ -1,18 +1,59 @@
-//! Pure but for the wakers it keeps: waiters in order of arrival.
+//! Pure but for the wakers it keeps: who waits, in which line, for what.
 //!
-//! A slab whose occupied slots form a list, so that any waiter can leave in
-//! constant time, and an ordered set of the deadlines. A slot is freed by the
-//! future that owns it and by nothing else, so a key is never stale.
+//! Calls that spend from the same accounts stand in one *line*, in the order of
+//! their rank. Only the head of a line is looked at. A line whose head cannot go
+//! stands at one *stop*: the account that binds longest, the gate, or its own
+//! latency. Whoever stands first at a stop is the first to get what comes in
+//! there; a stop's timer is that of the first.
+//!
+//! A slot is freed by the future that owns it and by nothing else, so a key is
+//! never stale.
 
-use std::{collections::BTreeSet, task::Waker};
+mod lines;
+mod stops;
 
-use crate::{Charge, charge::MAX_BUDGETS, error::Refusal, moment::Nanos};
+use std::{
+    collections::{BTreeSet, HashMap},
+    task::Waker,
+};
 
-const NONE: u32 = u32::MAX;
+use crate::{
+    Charge, Priority,
+    accounts::At,
+    charge::MAX_BUDGETS,
+    error::Refusal,
+    moment::Nanos,
+};
+
+use self::{
+    lines::{Line, LineKey},
+    stops::Stops,
+};
+pub(crate) use self::stops::{GATE, Place, StopId};
 
 /// Names a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
+
+/// Who goes first: the lesser one.
+///
+/// The rank is the time of arrival less a time per level of priority. As all
+/// grow older at the same speed, the order between two calls never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Order {
+    pub(crate) rank: i64,
+    pub(crate) seq: u64,
+}
+
+impl Order {
+    /// `per_level`: how much longer a call of one level less has to have waited.
+    pub(crate) fn new(arrived: Nanos, priority: Priority, per_level: Nanos, seq: u64) -> Self {
+        let arrived = i64::try_from(arrived).unwrap_or(i64::MAX);
+        let lead = u64::from(priority.level()).saturating_mul(per_level);
+        let lead = i64::try_from(lead).unwrap_or(i64::MAX);
+        Self { rank: arrived.saturating_sub(lead), seq }
+    }
+}
 
 /// Wakers to be woken after the lock has been given back.
 #[derive(Debug, Default)]
@@ -29,29 +70,67 @@ impl Wakes {
     }
 }
 
+/// What a call wants, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    pub(crate) charge: Charge,
+    pub(crate) at: At,
+    pub(crate) order: Order,
+    pub(crate) priority: Priority,
+    /// The budgets whose reserve it may touch, as bits.
+    pub(crate) class: u8,
+    pub(crate) deadline: Nanos,
+    /// Held back until then.
+    pub(crate) not_before: Nanos,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting,
+    /// Paid for; its future has yet to take it.
+    Granted,
+    /// Taken out; its future has yet to hear of it.
+    Refused(Refusal),
+}
+
 #[derive(Debug)]
 struct Waiter {
-    charge: Charge,
-    deadline: Nanos,
+    want: Want,
+    line: u32,
     waker: Option<Waker>,
-    before: u32,
-    after: u32,
-    /// Taken out of the queue; its future has yet to hear of it.
-    refused: Option<Refusal>,
+    state: State,
+}
+
+/// What a waiter's future finds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Found {
+    Waiting,
+    Granted(Charge, At),
+    Refused(Refusal),
 }
 
 #[derive(Debug)]
 pub(crate) struct Queue {
     slots: Vec<Waiter>,
     free: Vec<u32>,
-    first: u32,
-    last: u32,
-    len: usize,
+    lines: Vec<Line>,
+    free_lines: Vec<u32>,
+    line_of: HashMap<LineKey, u32>,
+    /// By line, in order.
+    in_line: BTreeSet<(u32, Order, u32)>,
+    /// All that wait, in order.
+    all: BTreeSet<(Order, u32)>,
     deadlines: BTreeSet<(Nanos, u32)>,
+    stops: Stops,
     /// What all waiters together need, by budget.
     need: [u64; MAX_BUDGETS],
-    /// When the timer of the first waiter fires; `None` if it has none.
-    pub(crate) armed: Option<Nanos>,
+    by_priority: [usize; Priority::COUNT],
+    /// Whose timer serves all, and when it fires.
+    leader: Option<(u32, Nanos)>,
+    /// Stops at which a line had to leave room for the first of all, and which
+    /// that was.
+    yielded: Vec<StopId>,
+    yielded_to: Option<Order>,
 }
 
 impl Queue {
@@ -59,22 +138,28 @@ impl Queue {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            first: NONE,
-            last: NONE,
-            len: 0,
+            lines: Vec::new(),
+            free_lines: Vec::new(),
+            line_of: HashMap::new(),
+            in_line: BTreeSet::new(),
+            all: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            stops: Stops::default(),
             need: [0; MAX_BUDGETS],
-            armed: None,
+            by_priority: [0; Priority::COUNT],
+            leader: None,
+            yielded: Vec::new(),
+            yielded_to: None,
         }
     }
 
     #[inline]
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.len
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// What those in the queue need of a budget.
@@ -82,104 +167,115 @@ impl Queue {
         self.need[budget]
     }
 
-    pub(crate) fn push(&mut self, charge: Charge, deadline: Nanos, waker: &Waker) -> Key {
-        let waiter = Waiter {
-            charge,
-            deadline,
-            waker: Some(waker.clone()),
-            before: self.last,
-            after: NONE,
-            refused: None,
-        };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.slots[at as usize] = waiter;
-                at
+    pub(crate) const fn by_priority(&self) -> &[usize; Priority::COUNT] {
+        &self.by_priority
+    }
+
+    /// Whether somebody waits who is less urgent.
+    pub(crate) fn has_below(&self, priority: Priority) -> bool {
+        self.by_priority[..priority.index()].iter().any(|&waiting| waiting > 0)
+    }
+
+    /// Puts a call into its line. Returns its key, its line, and whether it is now
+    /// the head of that line.
+    pub(crate) fn push(&mut self, want: Want) -> (Key, u32, bool) {
+        let line = self.line(&want);
+        let head = self.head(line);
+        let waiter = Waiter { want, line, waker: None, state: State::Waiting };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = waiter;
+                slot
             }
             None => {
                 self.slots.push(waiter);
                 (self.slots.len() - 1) as u32
             }
         };
-        match self.last {
-            NONE => self.first = at,
-            last => self.slots[last as usize].after = at,
-        }
-        self.last = at;
-        self.len += 1;
-        self.deadlines.insert((deadline, at));
-        for (budget, amount) in charge.parts() {
-            self.need[budget] += amount;
-        }
-        Key(at)
+        self.all.insert((want.order, slot));
+        self.in_line.insert((line, want.order, slot));
+        self.deadlines.insert((want.deadline, slot));
+        self.by_priority[want.priority.index()] += 1;
+        self.count(line, &want.charge, true);
+        (Key(slot), line, head.is_none_or(|head| want.order < self.want(head).order))
     }
 
-    fn unlink(&mut self, at: u32) {
-        let waiter = &self.slots[at as usize];
-        let (before, after, deadline) = (waiter.before, waiter.after, waiter.deadline);
-        let charge = waiter.charge;
-        match before {
-            NONE => {
-                self.first = after;
-                self.armed = None;
-            }
-            before => self.slots[before as usize].after = after,
-        }
-        match after {
-            NONE => self.last = before,
-            after => self.slots[after as usize].before = before,
-        }
-        self.len -= 1;
-        self.deadlines.remove(&(deadline, at));
-        for (budget, amount) in charge.parts() {
-            self.need[budget] -= amount;
-        }
+    /// Takes a waiter out of the queue; its slot stays with its future. Returns
+    /// its line, and whether it was the head of that line.
+    fn leave(&mut self, slot: u32) -> (u32, bool) {
+        let waiter = &self.slots[slot as usize];
+        let (want, line) = (waiter.want, waiter.line);
+        let was_head = self.head(line) == Some(Key(slot));
+        self.all.remove(&(want.order, slot));
+        self.in_line.remove(&(line, want.order, slot));
+        self.deadlines.remove(&(want.deadline, slot));
+        self.by_priority[want.priority.index()] -= 1;
+        self.count(line, &want.charge, false);
+        (line, was_head)
     }
 
-    /// Takes a waiter out, whether it still waits or was refused. Its waker is
-    /// to be dropped outside the lock: it may own anything.
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Waker> {
-        if self.slots[key.0 as usize].refused.is_none() {
-            self.unlink(key.0);
-        }
-        self.free.push(key.0);
-        self.slots[key.0 as usize].waker.take()
-    }
-
-    /// Refuses a waiter from outside; returns whom to wake.
-    fn refuse(&mut self, at: u32, refusal: Refusal) -> Option<Waker> {
-        self.unlink(at);
-        let waiter = &mut self.slots[at as usize];
-        waiter.refused = Some(refusal);
+    /// Its charge has been paid. Returns whom to wake.
+    pub(crate) fn grant(&mut self, key: Key) -> Option<Waker> {
+        self.leave(key.0);
+        let waiter = &mut self.slots[key.0 as usize];
+        waiter.state = State::Granted;
         waiter.waker.take()
     }
 
-    /// Refuses all whose deadline lies before `limit`, or at it.
-    pub(crate) fn refuse_due(&mut self, limit: Nanos, refusal: Refusal, wakes: &mut Wakes) {
-        while let Some(&(deadline, at)) = self.deadlines.first() {
-            if deadline > limit {
-                return;
-            }
-            wakes.push(self.refuse(at, refusal));
+    /// Refuses a waiter. Returns whom to wake, its line, and whether it was the
+    /// head of that.
+    pub(crate) fn refuse(&mut self, key: Key, refusal: Refusal) -> (Option<Waker>, u32, bool) {
+        let (line, was_head) = self.leave(key.0);
+        let waiter = &mut self.slots[key.0 as usize];
+        waiter.state = State::Refused(refusal);
+        (waiter.waker.take(), line, was_head)
+    }
+
+    /// A waiter's future goes away, or has heard what there was to hear. Returns
+    /// its waker, to be dropped outside the lock as it may own anything, and its
+    /// line if it still waited, with whether it was the head.
+    pub(crate) fn remove(&mut self, key: Key) -> (Option<Waker>, Option<(u32, bool)>) {
+        let waits = matches!(self.slots[key.0 as usize].state, State::Waiting);
+        let line = waits.then(|| self.leave(key.0));
+        if self.leader.is_some_and(|(leader, _)| leader == key.0) {
+            self.leader = None;
+        }
+        self.free.push(key.0);
+        (self.slots[key.0 as usize].waker.take(), line)
+    }
+
+    pub(crate) fn find(&self, key: Key) -> Found {
+        let waiter = &self.slots[key.0 as usize];
+        match waiter.state {
+            State::Waiting => Found::Waiting,
+            State::Granted => Found::Granted(waiter.want.charge, waiter.want.at),
+            State::Refused(refusal) => Found::Refused(refusal),
         }
     }
 
-    pub(crate) fn first_deadline(&self) -> Option<Nanos> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+    pub(crate) fn want(&self, key: Key) -> &Want {
+        &self.slots[key.0 as usize].want
     }
 
-    /// The refusal that a waiter has yet to hear of.
-    pub(crate) fn refusal(&self, key: Key) -> Option<Refusal> {
-        self.slots[key.0 as usize].refused
+    /// The first of all.
+    pub(crate) fn first(&self) -> Option<Key> {
+        self.all.first().map(|&(_, slot)| Key(slot))
     }
 
-    pub(crate) const fn is_first(&self, key: Key) -> bool {
-        self.first == key.0
+    /// The last of all: the one to go if somebody has to.
+    pub(crate) fn last(&self) -> Option<Key> {
+        self.all.last().map(|&(_, slot)| Key(slot))
     }
 
-    pub(crate) fn charge(&self, key: Key) -> (Charge, Nanos) {
-        let waiter = &self.slots[key.0 as usize];
-        (waiter.charge, waiter.deadline)
+    /// Somebody whose deadline is at `limit` or before.
+    pub(crate) fn overdue(&self, limit: Nanos) -> Option<Key> {
+        self.deadlines.first().filter(|(at, _)| *at <= limit).map(|&(_, slot)| Key(slot))
+    }
+
+    /// Those less urgent than `priority`.
+    pub(crate) fn below(&self, priority: Priority) -> Vec<Key> {
+        let slots = self.all.iter().map(|&(_, slot)| Key(slot));
+        slots.filter(|key| self.want(*key).priority < priority).collect()
     }
 
     /// Returns the waker of another task that this one replaces; it is to be
@@ -191,15 +287,54 @@ impl Queue {
         }
     }
 
-    /// Charge and deadline of the first, if it sleeps and could be woken.
-    pub(crate) fn sleeping_first(&self) -> Option<(Charge, Nanos)> {
-        let waiter = self.slots.get(self.first as usize)?;
-        waiter.waker.is_some().then_some((waiter.charge, waiter.deadline))
+    /// When something is due next: a stop's first, or a deadline.
+    pub(crate) fn next_time(&self) -> Nanos {
+        let deadline = self.deadlines.first().map_or(Nanos::MAX, |&(at, _)| at);
+        self.stops.next_due().map_or(deadline, |(due, _)| due.min(deadline))
     }
 
-    /// Wakes the first; it polls, and arms its timer anew if it must.
-    pub(crate) fn wake_first(&mut self) -> Option<Waker> {
-        self.armed = None;
-        self.slots.get_mut(self.first as usize)?.waker.take()
+    /// This waiter's timer serves all, if no other's does. Returns when it is to
+    /// fire.
+    pub(crate) fn lead(&mut self, key: Key) -> Option<Nanos> {
+        let next = self.next_time();
+        match &mut self.leader {
+            Some((leader, _)) if *leader != key.0 => return None,
+            leader => *leader = Some((key.0, next)),
+        }
+        Some(next)
+    }
+
+    /// A line leaves room at `stop` for the first of all.
+    pub(crate) fn yield_at(&mut self, stop: StopId) {
+        let first = self.all.first().map(|&(order, _)| order);
+        self.yielded_to = self.yielded_to.or(first);
+        if !self.yielded.contains(&stop) {
+            self.yielded.push(stop);
+        }
+    }
+
+    /// Where room was left for one that is not the first of all any more.
+    pub(crate) fn yielded(&mut self) -> Vec<StopId> {
+        let first = self.all.first().map(|&(order, _)| order);
+        if self.yielded_to == first {
+            return Vec::new();
+        }
+        self.yielded_to = None;
+        std::mem::take(&mut self.yielded)
+    }
+
+    /// Whoever has to set a timer anew: the leader, if its timer fires too late,
+    /// or the last of all, if nobody leads.
+    pub(crate) fn wake_leader(&mut self) -> Option<Waker> {
+        match self.leader {
+            Some((leader, armed)) if self.next_time() < armed => {
+                self.slots[leader as usize].waker.take()
+            }
+            Some(_) => None,
+            None => {
+                let Key(last) = self.last()?;
+                self.slots[last as usize].waker.take()
+            }
+        }
     }
 }

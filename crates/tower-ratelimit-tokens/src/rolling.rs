@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::{
     budget::{Fit, Slot},
+    foreign::Foreign,
     moment::{Nanos, nanos},
+    ring::Ring,
 };
 
 /// Admissions one `gap` apart, with a small credit for late timers.
@@ -35,9 +37,8 @@ pub(crate) struct Rolling {
     /// Set if an answer frees a slot: how long a request is on its way at most.
     transit: Option<Nanos>,
     even: Option<Even>,
-    /// `ring[tick & mask]`: units that stop counting at `tick << shift`.
-    ring: Box<[u64]>,
-    mask: u64,
+    /// Units that stop counting at `tick << shift`.
+    ring: Ring,
     shift: u32,
     /// Every tick up to this one has been taken out of the ring.
     passed: u64,
@@ -48,7 +49,10 @@ pub(crate) struct Rolling {
     total: u64,
     /// The newest request whose answer was compared with the server's count.
     newest: u64,
+    /// What others have spent, ever.
     foreign: u64,
+    /// What others spend; none until that has been seen.
+    others: Option<Box<Foreign>>,
 }
 
 impl Rolling {
@@ -58,20 +62,19 @@ impl Rolling {
         transit: Option<Duration>,
         even: bool,
         resolution: Duration,
+        sparse: bool,
     ) -> Self {
         let (window, transit) = (nanos(window), transit.map(nanos));
         // The greatest power of two of nanoseconds within the resolution, so
         // that a division becomes a shift.
         let shift = nanos(resolution).max(1).ilog2();
         let longest = window.saturating_add(transit.unwrap_or(0));
-        let len = ((longest >> shift) + 4).next_power_of_two();
         Self {
             limit,
             window,
             transit,
             even: even.then(|| Even::new(limit, window, 0)),
-            ring: vec![0; len as usize].into_boxed_slice(),
-            mask: len - 1,
+            ring: Ring::new((longest >> shift) + 3, sparse),
             shift,
             passed: 0,
             in_ring: 0,
@@ -79,6 +82,7 @@ impl Rolling {
             total: 0,
             newest: 0,
             foreign: 0,
+            others: None,
         }
     }
 
@@ -87,22 +91,12 @@ impl Rolling {
     fn advance(&mut self, now: Nanos) {
         let target = now >> self.shift;
         if target > self.passed {
-            self.expire(target);
+            self.in_ring -= self.ring.expire(self.passed, target, self.in_ring);
+            self.passed = target;
         }
-    }
-
-    fn expire(&mut self, target: u64) {
-        let last = target.min(self.passed + self.ring.len() as u64);
-        let mut tick = self.passed;
-        while tick < last && self.in_ring > 0 {
-            tick += 1;
-            self.in_ring -= std::mem::take(self.bucket(tick));
+        if let Some(others) = &mut self.others {
+            others.advance(now, self.window, target);
         }
-        self.passed = target;
-    }
-
-    fn bucket(&mut self, tick: u64) -> &mut u64 {
-        &mut self.ring[(tick & self.mask) as usize]
     }
 
     /// The first tick at which something that counts until `until` is over.
@@ -115,12 +109,20 @@ impl Rolling {
         at.saturating_add(self.window).saturating_add(self.transit.unwrap_or(0))
     }
 
-    fn put(&mut self, tick: u64, n: u64) {
+    fn put(&mut self, tick: u64, n: u64) -> u64 {
         // Ticks beyond the ring cannot come from this type; from a foreign
         // `fill` they are cut to the longest time that it can hold.
-        let tick = tick.clamp(self.passed + 1, self.passed + self.mask);
-        *self.bucket(tick) += n;
+        let tick = tick.clamp(self.passed + 1, self.passed + self.ring.longest());
+        self.ring.put(tick, n);
         self.in_ring += n;
+        tick
+    }
+
+    /// What is to be kept free for others besides what they have spent.
+    fn expected(&self) -> u64 {
+        // Whatever others do, a slot is left for us.
+        let most = self.limit.saturating_sub(1);
+        self.others.as_ref().map_or(0, |others| others.expected().min(most))
     }
 
     pub(crate) fn occupied(&self) -> u64 {
@@ -140,7 +142,14 @@ impl Rolling {
                 return false;
             }
         }
-        self.occupied() + n <= self.limit
+        self.occupied() + n <= self.limit && (self.others.is_none() || self.room_beside_others(n))
+    }
+
+    /// A call that alone is larger than what others leave is not refused for ever.
+    #[cold]
+    fn room_beside_others(&self, n: u64) -> bool {
+        let expected = self.expected().min(self.limit.saturating_sub(n));
+        self.occupied() + n + expected <= self.limit
     }
 
     #[inline]
@@ -177,10 +186,7 @@ impl Rolling {
         self.advance(now);
         let old = self.tick(self.unanswered(slot.sent_at));
         if old > self.passed {
-            let bucket = self.bucket(old);
-            let taken = slot.n.min(*bucket);
-            *bucket -= taken;
-            self.in_ring -= taken;
+            self.in_ring -= self.ring.take(old, slot.n);
             let answered = match self.transit {
                 Some(_) => self.tick(now.saturating_add(self.window)),
                 None => old,
@@ -206,9 +212,13 @@ impl Rolling {
         };
         let foreign = counted.saturating_sub(ours);
         if foreign > 0 {
-            self.put(self.tick(now.saturating_add(self.window)), foreign);
+            let tick = self.put(self.tick(now.saturating_add(self.window)), foreign);
             self.total += foreign;
             self.foreign += foreign;
+            let (longest, passed) = (self.ring.longest(), self.passed);
+            let others =
+                self.others.get_or_insert_with(|| Box::new(Foreign::new(longest, passed, now)));
+            others.put(tick, foreign);
         }
         foreign
     }
@@ -227,17 +237,23 @@ impl Rolling {
     /// When `rest` more units fit, as things stand; `None` if that depends on
     /// requests that are not sent yet.
     fn free_at(&self, now: Nanos, rest: u64) -> Option<Nanos> {
-        let mut missing = (self.occupied() + rest).saturating_sub(self.limit);
+        let expected = self.expected().min(self.limit.saturating_sub(rest));
+        let mut missing = (self.occupied() + rest + expected).saturating_sub(self.limit);
         if missing == 0 {
             return Some(now);
         }
-        for tick in self.passed + 1..=self.passed + self.ring.len() as u64 {
-            missing = missing.saturating_sub(self.ring[(tick & self.mask) as usize]);
+        let others = self.others.as_ref().filter(|_| expected > 0);
+        // What is expected of others may be less once a window has passed.
+        let turn = others.map(|others| others.next_turn(self.window).max(now + 1));
+        for (tick, n) in self.ring.after(self.passed) {
+            // Others' units that go make room for others' units that come.
+            missing = missing.saturating_sub(n - others.map_or(0, |others| others.at(tick)).min(n));
             if missing == 0 {
-                return Some((tick << self.shift).max(now));
+                let at = (tick << self.shift).max(now);
+                return Some(turn.map_or(at, |turn| at.min(turn)));
             }
         }
-        None
+        turn
     }
 
     /// When `n` more units fit after `ahead` others have been admitted. With
@@ -273,6 +289,11 @@ impl Rolling {
 
     pub(crate) const fn foreign(&self) -> u64 {
         self.foreign
+    }
+
+    /// Whether forgetting it would lose nothing.
+    pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        self.seen(now) == 0 && self.others.as_ref().is_none_or(|others| others.at_rest())
     }
 
     pub(crate) fn set_limit(&mut self, limit: u64) {

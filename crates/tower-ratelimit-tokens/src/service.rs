@@ -7,12 +7,12 @@ use std::{
 use tower_service::Service;
 
 use crate::{
-    BoxError, Cost, Deadline, Dialect, KeepAll, NoDeadline, NoDialect, ResponseFuture, Settler,
+    Ask, BoxError, Cost, Dialect, KeepAll, NoDialect, OnLimit, ResponseFuture, SameTerms, Settler,
     future::UnderWay, layer::Policy,
 };
 
 /// Pays for each call before it goes to `S`; see the [crate docs](crate).
-pub struct TokenLimit<S, C, D = NoDialect, T = KeepAll, L = NoDeadline> {
+pub struct TokenLimit<S, C, D = NoDialect, T = KeepAll, L = SameTerms> {
     inner: S,
     policy: Arc<Policy<C, D, T, L>>,
 }
@@ -50,7 +50,7 @@ where
     C: Cost<Request>,
     D: Dialect<S::Response>,
     T: Settler<S::Response>,
-    L: Deadline<Request>,
+    L: Ask<Request>,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -66,15 +66,18 @@ where
             return ResponseFuture::called(self.inner.call(request), None);
         }
         let charge = policy.cost.cost(&request);
+        let terms = policy.terms.terms(&request);
         let tracked = D::READS || policy.limiter.needs_answer();
-        if let Some(grant) = policy.limiter.try_send(&charge, tracked) {
+        if let Some(grant) = policy.limiter.try_send(&charge, &terms, tracked) {
             // Paid: the service that was polled ready is called at once.
             let heard_of = grant.is_tracked() || T::SETTLES;
             let under_way = heard_of.then(|| UnderWay::new(Arc::clone(policy), grant));
             return ResponseFuture::called(self.inner.call(request), under_way);
         }
-        let deadline = policy.deadline.deadline(&request);
-        let acquire = policy.limiter.acquire(charge, deadline);
+        if terms.no_wait || policy.on_limit == OnLimit::Reject {
+            return ResponseFuture::refused(policy.limiter.refuse(&charge, &terms));
+        }
+        let acquire = policy.limiter.acquire(charge, terms);
         // The wait may be long. What this readiness holds is let go; the clone
         // that goes along asks for its own when the wait is over.
         let unready = self.inner.clone();

@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Charge, GateReason, Settle,
-    budget::{Account, State},
+    Charge, GateReason, Priority, Settle,
+    budget::State,
     charge::MAX_BUDGETS,
     core::Core,
     moment::Nanos,
@@ -53,6 +53,34 @@ pub struct BudgetStatus {
     pub drift: i64,
     /// Whether the server has said that nothing is left; days only.
     pub exhausted: bool,
+    /// How many keys have this budget for themselves; `None` if all share it. The
+    /// figures above are then those of a key that has spent nothing.
+    pub keys: Option<usize>,
+}
+
+/// One key's share of a budget at one moment; see
+/// [`Limiter::key_status`](crate::Limiter::key_status).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct KeyStatus {
+    /// Units that it holds when whole.
+    pub limit: u64,
+    /// Units spent, reserved or held.
+    pub used: u64,
+    /// Units left of the limit.
+    pub remaining: u64,
+}
+
+/// Who is turned away, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ShedStatus {
+    /// Calls less urgent than this are refused.
+    pub below: Priority,
+    /// Why, in the words of whoever set it.
+    pub reason: Arc<str>,
 }
 
 /// The closed gate at one moment.
@@ -131,6 +159,10 @@ pub struct Status {
     pub budgets: Vec<BudgetStatus>,
     /// Calls in the queue.
     pub waiting: usize,
+    /// Calls in the queue by priority, from 0 to 10.
+    pub waiting_by_priority: [usize; Priority::COUNT],
+    /// Who is turned away, if anybody is.
+    pub shedding: Option<ShedStatus>,
     /// The gate, if it is closed.
     pub gate: Option<GateStatus>,
     /// Use by endpoint. The first entry is that of calls that name none.
@@ -149,33 +181,41 @@ impl Status {
 
 pub(crate) fn snapshot(core: &mut Core, now: Nanos) -> Status {
     let until = |at: Nanos| Duration::from_nanos(at.saturating_sub(now));
-    let need = core.ahead();
-    let describe = |(index, account): (usize, &mut Account)| {
+    let budgets = (0..core.specs.len()).map(|index| {
+        let keyed = core.specs[index].scope.is_some();
+        let keys = keyed.then(|| core.accounts.of_budget(index as u8).count());
+        let (spec, account) = (&core.specs[index], &mut core.accounts[index]);
         let (used, limit) = (account.used(now), account.limit());
-        let (kind, resets_at) = match &account.state {
-            State::Rolling(_) => (BudgetKind::Rolling, None),
-            State::Fixed(fixed) => (BudgetKind::Fixed, Some(fixed.ends())),
-            State::Bucket(_) => (BudgetKind::Bucket, None),
-            State::Day(day) => (BudgetKind::Day, Some(day.resets_at())),
-            State::Concurrency(_) => (BudgetKind::Concurrency, None),
+        let kind = match &account.state {
+            State::Rolling(_) => BudgetKind::Rolling,
+            State::Fixed(_) => BudgetKind::Fixed,
+            State::Bucket(_) => BudgetKind::Bucket,
+            State::Day(_) => BudgetKind::Day,
+            State::Concurrency(_) => BudgetKind::Concurrency,
         };
         BudgetStatus {
-            name: Arc::clone(&account.name),
+            name: Arc::clone(&spec.name),
             kind,
             limit,
             used,
             remaining: limit.saturating_sub(used),
-            resets_in: resets_at.map(until),
+            resets_in: account.ends().map(until),
             granted: account.day().and_then(|day| day.granted()),
-            waiting: need[index],
+            waiting: core.queue.need(index),
             foreign: account.foreign(),
             drift: account.drift(),
             exhausted: account.day().is_some_and(|day| day.closed(now)),
+            keys,
         }
-    };
+    });
+    let budgets = budgets.collect();
+    let shed = &core.shed;
     Status {
-        budgets: core.accounts.iter_mut().enumerate().map(describe).collect(),
+        budgets,
         waiting: core.queue.len(),
+        waiting_by_priority: *core.queue.by_priority(),
+        shedding: (shed.below > Priority::LOWEST)
+            .then(|| ShedStatus { below: shed.below, reason: Arc::clone(&shed.reason) }),
         gate: core.gate.closed(now).map(|(at, reason)| GateStatus { reason, opens_in: until(at) }),
         endpoints: core.usage.clone(),
         refusals: core.refusals,

@@ -54,7 +54,8 @@ pub(crate) struct Tally {
     /// The newest request whose count was taken over, and that count.
     newest: u64,
     newest_count: u64,
-    recent: [Answer; REMEMBERED],
+    /// Made when first needed: most keys of a scope never need it.
+    recent: Option<Box<[Answer; REMEMBERED]>>,
     next_recent: usize,
     started: Nanos,
     foreign: u64,
@@ -155,7 +156,8 @@ impl Tally {
             false
         };
         if others_under_way {
-            self.recent[self.next_recent] =
+            let recent = self.recent.get_or_insert_with(Box::default);
+            recent[self.next_recent] =
                 Answer { seq: slot.seq, newest_sent: self.newest_sent, counted, n: slot.n };
             self.next_recent = (self.next_recent + 1) % REMEMBERED;
         }
@@ -168,6 +170,7 @@ impl Tally {
         let included: u64 = self
             .recent
             .iter()
+            .flat_map(|recent| recent.iter())
             .filter(|a| a.seq != 0 && a.seq < seq && a.newest_sent >= seq && a.counted < counted)
             .map(|a| a.n)
             .sum();
@@ -185,7 +188,9 @@ impl Tally {
         self.started = now;
         self.newest = 0;
         self.newest_count = 0;
-        self.recent = [Answer::default(); REMEMBERED];
+        if let Some(recent) = &mut self.recent {
+            **recent = [Answer::default(); REMEMBERED];
+        }
         self.foreign = 0;
         self.drift = 0;
     }
@@ -204,6 +209,11 @@ impl Tally {
 
     pub(crate) fn set_used(&mut self, used: u64) {
         self.used = used;
+    }
+
+    /// Whether forgetting it would lose nothing.
+    pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        self.used == 0 && self.reserved == 0 && self.under_way == 0 && self.lost(now) == 0
     }
 
     /// Spent or spoken for.

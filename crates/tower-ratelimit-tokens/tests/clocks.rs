@@ -54,7 +54,7 @@ fn ten_a_day() -> Budget {
 
 impl Days {
     fn spend(&self, n: u32) -> bool {
-        let ticket = self.limiter.try_acquire(Charge::new().with(self.day, n));
+        let ticket = self.limiter.try_acquire(Charge::new().with(self.day, n), None);
         ticket.map(|ticket| ticket.answered(Instant::now(), Settle::Keep)).is_ok()
     }
 }
@@ -97,7 +97,7 @@ async fn a_leap_over_the_reset_with_leases_outstanding_asks_for_new_ones() {
     lease.grant(5);
     let before = lease.day();
     let sent = {
-        let mut ticket = days.limiter.try_acquire(Charge::new().with(days.day, 3)).unwrap();
+        let mut ticket = days.limiter.try_acquire(Charge::new().with(days.day, 3), None).unwrap();
         ticket.sent(Instant::now());
         ticket
     };

@@ -55,7 +55,7 @@ async fn a_charge_on_a_budget_of_another_limiter_never_fits() {
     let mut small = Limiter::builder();
     small.budget("a", Budget::concurrency(1));
     let limiter = small.build().unwrap();
-    let refused = limiter.try_acquire(Charge::new().with(second, 1)).unwrap_err();
+    let refused = limiter.try_acquire(Charge::new().with(second, 1), None).unwrap_err();
     assert_eq!(refused.kind(), RefusedKind::NeverFits);
 }
 

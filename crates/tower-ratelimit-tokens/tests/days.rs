@@ -25,7 +25,7 @@ fn at(start: &str, budget: Budget) -> (Limiter, BudgetId) {
 }
 
 fn spend(limiter: &Limiter, day: BudgetId, n: u32) {
-    let ticket = limiter.try_acquire(Charge::new().with(day, n)).unwrap();
+    let ticket = limiter.try_acquire(Charge::new().with(day, n), None).unwrap();
     ticket.answered(Instant::now(), Settle::Keep);
 }
 
@@ -76,7 +76,7 @@ async fn what_is_under_way_at_the_reset_may_belong_to_the_new_day() {
     let budget = Budget::calendar_day(100, TimeZone::UTC, Time::midnight());
     let (limiter, day) = at("2026-11-23T23:59:59Z", budget);
     spend(&limiter, day, 50);
-    let mut under_way = limiter.try_acquire(Charge::new().with(day, 7)).unwrap();
+    let mut under_way = limiter.try_acquire(Charge::new().with(day, 7), None).unwrap();
     under_way.sent(Instant::now());
     advance(2 * SECOND).await;
     assert_eq!(used(&limiter), 7);
@@ -85,7 +85,7 @@ async fn what_is_under_way_at_the_reset_may_belong_to_the_new_day() {
     under_way.observed_one(Instant::now(), level, Settle::Keep);
     assert_eq!(used(&limiter), 7);
     // The next one tells the new day's number.
-    let mut next = limiter.try_acquire(Charge::new().with(day, 10)).unwrap();
+    let mut next = limiter.try_acquire(Charge::new().with(day, 10), None).unwrap();
     next.sent(Instant::now());
     let level = Observation::Level { budget: day, limit: None, remaining: 90, reset: None };
     next.observed_one(Instant::now(), level, Settle::Keep);
@@ -97,14 +97,14 @@ async fn a_reset_that_the_server_names_stands_above_the_calendars() {
     // We believe in midnight UTC; the server resets at 05:00.
     let budget = Budget::calendar_day(100, TimeZone::UTC, Time::midnight());
     let (limiter, day) = at("2026-11-23T03:00:00Z", budget);
-    let mut ticket = limiter.try_acquire(Charge::new().with(day, 10)).unwrap();
+    let mut ticket = limiter.try_acquire(Charge::new().with(day, 10), None).unwrap();
     ticket.sent(Instant::now());
     let gone = Observation::Exhausted { budget: day, retry_after: Some(2 * HOUR) };
     ticket.observed_one(Instant::now(), gone, Settle::Refund);
     let status = limiter.status();
     assert!(status.budgets[0].exhausted);
     assert_eq!((status.budgets[0].remaining, status.refusals.exhausted), (0, 1));
-    let refused = limiter.try_acquire(Charge::new().with(day, 1)).unwrap_err();
+    let refused = limiter.try_acquire(Charge::new().with(day, 1), None).unwrap_err();
     assert_eq!(refused.kind(), RefusedKind::BudgetExhausted);
     assert_eq!(refused.retry_after(), Some(2 * HOUR));
     advance(2 * HOUR).await;
@@ -148,7 +148,7 @@ async fn the_server_can_say_that_less_was_spent() {
     let budget = Budget::calendar_day(1_000, TimeZone::UTC, Time::midnight());
     let (limiter, day) = at("2026-11-23T00:00:00Z", budget);
     limiter.set_used(day, 900);
-    let mut ticket = limiter.try_acquire(Charge::new().with(day, 10)).unwrap();
+    let mut ticket = limiter.try_acquire(Charge::new().with(day, 10), None).unwrap();
     ticket.sent(Instant::now());
     let level = Observation::Level { budget: day, limit: None, remaining: 800, reset: None };
     ticket.observed_one(Instant::now(), level, Settle::Keep);

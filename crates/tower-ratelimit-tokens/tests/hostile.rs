@@ -51,14 +51,14 @@ async fn no_number_that_a_server_says_overflows_or_opens_a_budget() {
                 let reset = Some(Duration::MAX);
                 let said = Observation::Level { budget, limit, remaining, reset };
                 limiter.observe(&said);
-                if let Ok(ticket) = limiter.try_acquire(one) {
+                if let Ok(ticket) = limiter.try_acquire(one, None) {
                     ticket.observed_one(Instant::now(), said, Settle::Keep);
                 }
             }
             if limit.is_some() && remaining == 0 {
-                limiter.try_acquire(one).expect_err("everything is spent");
+                limiter.try_acquire(one, None).expect_err("everything is spent");
             }
-            let _ = (limiter.status(), limiter.would_admit(&one));
+            let _ = (limiter.status(), limiter.would_admit(&one, None));
         }
     }
 }
@@ -72,20 +72,20 @@ async fn no_number_that_a_caller_sets_overflows() {
         for used in [u64::MAX, u64::MAX - 1, 0] {
             limiter.set_used(budget, used);
             limiter.set_used(budget, used);
-            let _ = limiter.try_acquire(one);
+            let _ = limiter.try_acquire(one, None);
         }
         for limit in [u64::MAX, 0, 1, u64::MAX] {
             limiter.set_limit(budget, limit);
             for charge in [one, many] {
-                if let Ok(ticket) = limiter.try_acquire(charge) {
+                if let Ok(ticket) = limiter.try_acquire(charge, None) {
                     ticket.answered(Instant::now(), Settle::Actual(many));
                 }
-                let _ = (limiter.status(), limiter.would_admit(&charge));
+                let _ = (limiter.status(), limiter.would_admit(&charge, None));
             }
         }
         limiter.observe(&Observation::Exhausted { budget, retry_after: Some(Duration::MAX) });
         limiter.observe(&Observation::Burst { budget, retry_after: Some(Duration::MAX) });
-        let _ = (limiter.status(), limiter.would_admit(&one));
+        let _ = (limiter.status(), limiter.would_admit(&one, None));
     }
 }
 
@@ -110,7 +110,7 @@ async fn a_limit_of_zero_in_an_answer_is_no_limit_at_all() {
     assert_eq!((status.budgets[0].limit, status.budgets[0].remaining), (10, 0));
     advance(SECOND).await;
     limiter
-        .try_acquire(Charge::new().with(fixed, 1))
+        .try_acquire(Charge::new().with(fixed, 1), None)
         .unwrap()
         .answered(Instant::now(), Settle::Keep);
 }
@@ -123,11 +123,11 @@ async fn a_day_that_is_gone_for_no_time_is_gone_until_its_reset() {
     let start: Timestamp = "2026-11-23T23:00:00Z".parse().unwrap();
     let limiter = limits.wall_clock(AnchoredClock::new(start)).build().unwrap();
     let one = Charge::new().with(day, 1);
-    limiter.try_acquire(one).unwrap().answered(Instant::now(), Settle::Keep);
+    limiter.try_acquire(one, None).unwrap().answered(Instant::now(), Settle::Keep);
     advance(MS).await;
     limiter.observe(&Observation::Exhausted { budget: day, retry_after: Some(Duration::ZERO) });
     advance(MS).await;
-    let refused = limiter.try_acquire(one).expect_err("the server has said that it is gone");
+    let refused = limiter.try_acquire(one, None).expect_err("the server has said that it is gone");
     assert_eq!(refused.kind(), RefusedKind::BudgetExhausted);
     assert!(refused.retry_after() > Some(3_500 * SECOND));
 }
@@ -154,7 +154,7 @@ async fn a_refund_of_yesterdays_call_frees_nothing_today() {
         let mut yesterday = task::spawn(slow.ready().await.unwrap().call(7_000 * SECOND));
         assert_pending!(yesterday.poll());
         advance(3_700 * SECOND).await;
-        limiter.try_acquire(cost).unwrap().answered(Instant::now(), Settle::Keep);
+        limiter.try_acquire(cost, None).unwrap().answered(Instant::now(), Settle::Keep);
         assert_eq!(limiter.status().budgets[0].used, 5, "{kind}");
         advance(3_400 * SECOND).await;
         assert_ready_ok!(yesterday.poll());
@@ -189,7 +189,7 @@ async fn a_waker_may_own_what_uses_the_limiter() {
         let places = limits.budget("places", Budget::concurrency(1));
         let limiter = limits.build().unwrap();
         let one = Charge::new().with(places, 1);
-        let _held = limiter.try_acquire(one).unwrap();
+        let _held = limiter.try_acquire(one, None).unwrap();
         let dropped = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
         let owner = |n: usize| {
             let told = Told(limiter.clone(), Arc::clone(&dropped[n]));
@@ -255,7 +255,7 @@ async fn a_closure_that_panics_leaves_the_limiter_whole() {
                 assert_ne!(request, At::Call);
                 async move { Ok::<_, BoxError>(request) }
             }));
-            let held = wait.then(|| limiter.try_acquire(Charge::new().with(places, 1)).unwrap());
+            let held = wait.then(|| limiter.try_acquire(Charge::new().with(places, 1), None).unwrap());
             let mut call = service.clone();
             let attempt = tokio::spawn(async move { call.call(place).await });
             tokio::task::yield_now().await;
@@ -299,7 +299,7 @@ async fn a_limit_set_to_nothing_refuses_all_and_one_raised_again_lets_them_throu
         assert_eq!(limiter.status().waiting, 0);
         advance(3 * SECOND).await;
         if !day {
-            limiter.try_acquire(all).unwrap().answered(Instant::now(), Settle::Keep);
+            limiter.try_acquire(all, None).unwrap().answered(Instant::now(), Settle::Keep);
         }
     }
 }

@@ -90,7 +90,7 @@ async fn a_call_does_not_overtake_one_that_waits() {
     let layer =
         TokenLimitLayer::new(limiter.clone(), move |n: &u32| Charge::new().with(places, *n));
     let (mut service, mut inner) = mock::spawn_layer::<u32, (), _>(layer);
-    let held = limiter.try_acquire(Charge::new().with(places, 1)).unwrap();
+    let held = limiter.try_acquire(Charge::new().with(places, 1), None).unwrap();
     assert_ready_ok!(service.poll_ready());
     let mut heavy = task::spawn(service.call(2));
     assert_pending!(heavy.poll());
@@ -218,7 +218,7 @@ async fn a_deadline_of_the_request_is_kept() {
     let (limiter, one, _) = two_a_second();
     let start = Instant::now();
     let layer = TokenLimitLayer::new(limiter.clone(), one)
-        .deadline(|within: &Duration| Some(Instant::now() + *within));
+        .terms(|within: &Duration| Some(Instant::now() + *within));
     let (mut service, mut inner) = mock::spawn_layer::<Duration, (), _>(layer);
     inner.allow(2);
     limiter.close_until(start + SECOND, GateReason::RetryAfter);

@@ -30,7 +30,7 @@ fn places(n: u64) -> (Limiter, Charge, BudgetId) {
 async fn waiters_go_in_the_order_in_which_they_came() {
     let (limits, one) = pace();
     let limiter = limits.build().unwrap();
-    limiter.try_acquire(one).unwrap().answered(Instant::now(), Settle::Keep);
+    limiter.try_acquire(one, None).unwrap().answered(Instant::now(), Settle::Keep);
     let mut first = task::spawn(limiter.acquire(one, None));
     let mut second = task::spawn(limiter.acquire(one, None));
     assert_pending!(first.poll());
@@ -51,11 +51,11 @@ async fn waiters_go_in_the_order_in_which_they_came() {
 async fn a_newcomer_does_not_overtake_those_who_wait() {
     let (limiter, one, places) = places(2);
     let both = Charge::new().with(places, 2);
-    let held = limiter.try_acquire(one).unwrap();
+    let held = limiter.try_acquire(one, None).unwrap();
     let mut heavy = task::spawn(limiter.acquire(both, None));
     assert_pending!(heavy.poll());
     // One place is free, but it is not the newcomer's turn.
-    limiter.try_acquire(one).unwrap_err();
+    limiter.try_acquire(one, None).unwrap_err();
     let mut light = task::spawn(limiter.acquire(one, None));
     assert_pending!(light.poll());
     drop(held);
@@ -69,7 +69,7 @@ async fn a_newcomer_does_not_overtake_those_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_waiter_gives_its_place_to_the_next() {
     let (limiter, one, _) = places(1);
-    let held = limiter.try_acquire(one).unwrap();
+    let held = limiter.try_acquire(one, None).unwrap();
     let mut waiters: Vec<_> = (0..5).map(|_| task::spawn(limiter.acquire(one, None))).collect();
     for waiter in &mut waiters {
         assert_pending!(waiter.poll());
@@ -84,14 +84,14 @@ async fn a_dropped_waiter_gives_its_place_to_the_next() {
     let ticket = assert_ready_ok!(waiters[0].poll());
     assert_eq!(limiter.status().waiting, 0);
     drop(ticket);
-    drop(limiter.try_acquire(one).unwrap());
+    drop(limiter.try_acquire(one, None).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_at_once() {
     let (limits, one) = pace();
     let limiter = limits.max_waiting(2).build().unwrap();
-    limiter.try_acquire(one).unwrap().answered(Instant::now(), Settle::Keep);
+    limiter.try_acquire(one, None).unwrap().answered(Instant::now(), Settle::Keep);
     let mut waiting: Vec<_> = (0..2).map(|_| task::spawn(limiter.acquire(one, None))).collect();
     waiting.iter_mut().for_each(|waiter| assert_pending!(waiter.poll()));
     let refused = assert_ready_err!(task::spawn(limiter.acquire(one, None)).poll());
@@ -105,7 +105,7 @@ async fn a_full_queue_refuses_at_once() {
 async fn a_wait_that_cannot_end_in_time_is_refused_at_once() {
     let (limits, one) = pace();
     let limiter = limits.build().unwrap();
-    limiter.try_acquire(one).unwrap().answered(Instant::now(), Settle::Keep);
+    limiter.try_acquire(one, None).unwrap().answered(Instant::now(), Settle::Keep);
     let mut waiting: Vec<_> = (0..4).map(|_| task::spawn(limiter.acquire(one, None))).collect();
     waiting.iter_mut().for_each(|waiter| assert_pending!(waiter.poll()));
     // Four stand before it: 500 ms at least.
@@ -126,7 +126,7 @@ async fn a_wait_that_cannot_end_in_time_is_refused_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_in_the_queue_is_told_on_time() {
     let (limiter, one, _) = places(1);
-    let _held = limiter.try_acquire(one).unwrap();
+    let _held = limiter.try_acquire(one, None).unwrap();
     let start = Instant::now();
     let mut first = task::spawn(limiter.acquire(one, None));
     assert_pending!(first.poll());
@@ -151,7 +151,7 @@ async fn the_longest_wait_bounds_every_call() {
         let places = limits.budget("places", Budget::concurrency(1));
         (limits.max_wait(SECOND).build().unwrap(), Charge::new().with(places, 1), places)
     };
-    let _held = limiter.try_acquire(one).unwrap();
+    let _held = limiter.try_acquire(one, None).unwrap();
     let start = Instant::now();
     let refused = limiter.acquire(one, Some(start + 60 * SECOND)).await.unwrap_err();
     assert_eq!(refused.kind(), RefusedKind::DeadlineTooNear);
@@ -165,14 +165,14 @@ async fn what_never_fits_is_refused_and_blocks_nobody() {
     let refused = limiter.acquire(four, None).await.unwrap_err();
     assert_eq!(refused.kind(), RefusedKind::NeverFits);
     assert_eq!(refused.retry_at(), None);
-    assert_eq!(limiter.would_admit(&four), Admission::Never { budget: Some(places) });
-    drop(limiter.try_acquire(one).unwrap());
+    assert_eq!(limiter.would_admit(&four, None), Admission::Never { budget: Some(places) });
+    drop(limiter.try_acquire(one, None).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raised_limit_wakes_the_first() {
     let (limiter, one, places) = places(1);
-    let held = limiter.try_acquire(one).unwrap();
+    let held = limiter.try_acquire(one, None).unwrap();
     let mut waiter = task::spawn(limiter.acquire(one, None));
     assert_pending!(waiter.poll());
     limiter.set_limit(places, 2);
@@ -180,9 +180,9 @@ async fn a_raised_limit_wakes_the_first() {
     let second: Ticket = assert_ready_ok!(waiter.poll());
     limiter.set_limit(places, 1);
     drop(held);
-    limiter.try_acquire(one).unwrap_err();
+    limiter.try_acquire(one, None).unwrap_err();
     drop(second);
-    drop(limiter.try_acquire(one).unwrap());
+    drop(limiter.try_acquire(one, None).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,11 +193,11 @@ async fn a_closed_gate_holds_everybody_and_is_never_shortened() {
     limiter.close_until(start + SECOND, GateReason::Manual);
     let gate = limiter.status().gate.unwrap();
     assert_eq!((gate.reason, gate.opens_in), (GateReason::RetryAfter, 5 * SECOND));
-    let refused = limiter.try_acquire(one).unwrap_err();
+    let refused = limiter.try_acquire(one, None).unwrap_err();
     assert_eq!(refused.kind(), RefusedKind::GateClosed);
     assert_eq!(refused.retry_after(), Some(5 * SECOND));
     // A call that costs nothing is held as well.
-    drop(limiter.try_acquire(Charge::new()).unwrap_err());
+    drop(limiter.try_acquire(Charge::new(), None).unwrap_err());
     drop(limiter.acquire(one, None).await.unwrap());
     assert!((5 * SECOND..5 * SECOND + 3 * MS).contains(&start.elapsed()));
 }
@@ -205,7 +205,7 @@ async fn a_closed_gate_holds_everybody_and_is_never_shortened() {
 #[tokio::test(start_paused = true)]
 async fn those_who_cannot_wait_for_the_gate_hear_it_at_once() {
     let (limiter, one, _) = places(1);
-    let held = limiter.try_acquire(one).unwrap();
+    let held = limiter.try_acquire(one, None).unwrap();
     let start = Instant::now();
     let mut hurried = task::spawn(limiter.acquire(one, Some(start + 2 * SECOND)));
     let mut patient = task::spawn(limiter.acquire(one, Some(start + 20 * SECOND)));
@@ -261,7 +261,7 @@ async fn a_burst_refusal_closes_the_gate_and_fills_the_window() {
     let burst = limits.budget("burst", Budget::rolling(100, 2 * SECOND));
     let limiter = limits.build().unwrap();
     let one = Charge::new().with(burst, 1);
-    let mut ticket = limiter.try_acquire(one).unwrap();
+    let mut ticket = limiter.try_acquire(one, None).unwrap();
     ticket.sent(Instant::now());
     let refused = Observation::Burst { budget: burst, retry_after: None };
     ticket.observed_one(Instant::now(), refused, Settle::Keep);
@@ -283,7 +283,7 @@ async fn an_exhausted_day_refuses_at_once_and_says_when() {
     let limiter = limits.wall_clock(clock).build().unwrap();
     let list = Charge::new().with(day, 60);
     let start = Instant::now();
-    limiter.try_acquire(list).unwrap().answered(start, Settle::Keep);
+    limiter.try_acquire(list, None).unwrap().answered(start, Settle::Keep);
     let refused = limiter.acquire(list, None).await.unwrap_err();
     assert_eq!(refused.kind(), RefusedKind::BudgetExhausted);
     assert_eq!(refused.retry_at(), Some(start + 4 * 3_600 * SECOND));
@@ -292,7 +292,7 @@ async fn an_exhausted_day_refuses_at_once_and_says_when() {
         "budget `day` is exhausted; refused here, nothing was sent; try again in 14400 s"
     );
     // Cheaper calls still fit.
-    limiter.try_acquire(Charge::new().with(day, 40)).unwrap().answered(start, Settle::Keep);
+    limiter.try_acquire(Charge::new().with(day, 40), None).unwrap().answered(start, Settle::Keep);
     // Near the reset it is worth waiting.
     advance(4 * 3_600 * SECOND - 10 * SECOND).await;
     let waiting = Instant::now();
@@ -308,7 +308,7 @@ async fn those_who_wait_for_a_day_that_ends_are_refused_in_turn() {
     let clock = AnchoredClock::new("2026-11-23T08:00:00Z".parse().unwrap());
     let limiter = limits.wall_clock(clock).build().unwrap();
     let one = Charge::new().with(day, 1).with(places, 1);
-    let mut held = limiter.try_acquire(one).unwrap();
+    let mut held = limiter.try_acquire(one, None).unwrap();
     held.sent(Instant::now());
     let mut waiters: Vec<_> = (0..3).map(|_| task::spawn(limiter.acquire(one, None))).collect();
     waiters.iter_mut().for_each(|waiter| assert_pending!(waiter.poll()));
@@ -336,7 +336,7 @@ async fn a_hundred_thousand_waiters_are_no_trouble() {
         let places = limits.budget("places", Budget::concurrency(1));
         (limits.max_waiting(MANY).build().unwrap(), Charge::new().with(places, 1), places)
     };
-    let held = limiter.try_acquire(one).unwrap();
+    let held = limiter.try_acquire(one, None).unwrap();
     let mut waiters: Vec<_> =
         (0..MANY).map(|_| Some(task::spawn(limiter.acquire(one, None)))).collect();
     for waiter in waiters.iter_mut().flatten() {
@@ -365,14 +365,14 @@ async fn would_admit_says_when_and_what_binds_and_spends_nothing() {
     let fast = limits.budget("fast", Budget::rolling(5, SECOND));
     let limiter = limits.build().unwrap();
     let charge = Charge::new().with(slow, 8).with(fast, 5);
-    assert_eq!(limiter.would_admit(&charge), Admission::Now);
-    assert_eq!(limiter.would_admit(&charge), Admission::Now, "nothing was spent");
+    assert_eq!(limiter.would_admit(&charge, None), Admission::Now);
+    assert_eq!(limiter.would_admit(&charge, None), Admission::Now, "nothing was spent");
     let start = Instant::now();
-    limiter.try_acquire(charge).unwrap().answered(start, Settle::Keep);
+    limiter.try_acquire(charge, None).unwrap().answered(start, Settle::Keep);
     let when = Some(start + 6 * SECOND);
-    assert_eq!(limiter.would_admit(&charge), Admission::At { when, budget: Some(slow) });
+    assert_eq!(limiter.would_admit(&charge, None), Admission::At { when, budget: Some(slow) });
     let Admission::At { when: Some(when), budget } =
-        limiter.would_admit(&Charge::new().with(fast, 1))
+        limiter.would_admit(&Charge::new().with(fast, 1), None)
     else {
         panic!("the window is full")
     };
@@ -387,7 +387,7 @@ async fn even_lets_a_twentieth_out_at_once_and_then_one_at_a_time() {
     let limiter = limits.build().unwrap();
     let one = Charge::new().with(burst, 1);
     let at_once = || {
-        std::iter::from_fn(|| limiter.try_acquire(one).ok())
+        std::iter::from_fn(|| limiter.try_acquire(one, None).ok())
             .map(|ticket| ticket.answered(Instant::now(), Settle::Keep))
             .count()
     };
@@ -412,9 +412,9 @@ async fn a_ticket_dropped_after_sending_keeps_its_charge_and_not_its_place() {
         let status = limiter.status();
         (status.budgets[0].used, status.budgets[1].used)
     };
-    drop(limiter.try_acquire(charge).unwrap());
+    drop(limiter.try_acquire(charge, None).unwrap());
     assert_eq!(used(), (0, 0), "never sent");
-    let mut ticket = limiter.try_acquire(charge).unwrap();
+    let mut ticket = limiter.try_acquire(charge, None).unwrap();
     ticket.sent(Instant::now());
     assert_eq!(used(), (10, 1));
     drop(ticket);

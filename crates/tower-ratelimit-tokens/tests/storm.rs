@@ -147,7 +147,7 @@ async fn storm(seed: u64, calls: u64) {
     let status = limiter.status();
     assert_eq!(status.budget("burst").unwrap().used, 0);
     assert_eq!(status.budget("bucket").unwrap().used, 0);
-    limiter.try_acquire(cost).unwrap().answered(Instant::now(), Settle::Keep);
+    limiter.try_acquire(cost, None).unwrap().answered(Instant::now(), Settle::Keep);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

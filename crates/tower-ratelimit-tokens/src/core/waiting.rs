@@ -2,61 +2,112 @@
 
 use std::task::Waker;
 
-use super::{Core, Effects, Grant, Polled, Wait};
+use super::{Claim, Core, Effects, Grant, Polled, Wait};
 use crate::{
-    Charge, RefusedKind, budget::Fit, charge::MAX_BUDGETS, error::Refusal, moment::Nanos,
-    queue::Key,
+    Charge, RefusedKind, WhenFull,
+    budget::{Fit, State},
+    charge::MAX_BUDGETS,
+    error::Refusal,
+    moment::Nanos,
+    queue::{Found, GATE, Key, Order, Place, StopId, Want},
 };
 
+/// Look again after this long where a budget contradicts itself.
+const MILLISECOND: Nanos = 1_000_000;
+
 impl Core {
-    /// After any change: wakes the first waiter if it could go now, or earlier
-    /// than its timer says, and whoever grants leases if more are wanted.
-    pub(crate) fn reconsider(&mut self, now: Nanos, effects: &mut Effects) {
-        effects.leases |= self.leases_wanted();
-        let Some((charge, deadline)) = self.queue.sleeping_first() else { return };
-        let earlier = match self.wait(now, &charge, [0; MAX_BUDGETS], false) {
-            None => true,
-            Some(wait) => match (wait.fit, self.queue.armed) {
-                (Fit::Now | Fit::Never, _) => true,
-                // It cannot go in time any more, and is to hear of it.
-                (Fit::Exhausted(at), _) if at > deadline => true,
-                (Fit::At(at) | Fit::Leased(at) | Fit::Exhausted(at), Some(armed)) => at < armed,
-                (Fit::At(_) | Fit::Leased(_) | Fit::Exhausted(_), None) => true,
-                (Fit::Event, _) => false,
-            },
-        };
-        if earlier {
-            effects.wakes.push(self.queue.wake_first());
+    /// Something has come into an account: those who stand there are looked at.
+    pub(super) fn came_in(&mut self, now: Nanos, account: u32, effects: &mut Effects) {
+        if self.queue.is_stop(account) {
+            self.serve(now, StopId(account), effects);
         }
     }
 
-    /// The budget that binds longest, when `ahead` goes first; `None` if the
-    /// charge can go now.
-    pub(crate) fn wait(
-        &mut self,
-        now: Nanos,
-        charge: &Charge,
-        ahead: [u64; MAX_BUDGETS],
-        floor: bool,
-    ) -> Option<Wait> {
-        let unknown = charge.mask() & !self.valid;
-        if unknown != 0 {
-            return Some(Wait { budget: None, fit: Fit::Never });
-        }
-        let opens = self.gate.opens(now);
-        let mut worst = (opens > now).then_some(Wait { budget: None, fit: Fit::At(opens) });
-        for (budget, n) in charge.parts() {
-            let fit = self.accounts[budget].when(now, n, ahead[budget], floor);
-            if rank(fit) > worst.map_or((0, 0), |wait| rank(wait.fit)) {
-                worst = Some(Wait { budget: Some(budget as u8), fit });
+    /// Lets those at a stop go, in order, until the first of them has to wait on.
+    fn serve(&mut self, now: Nanos, stop: StopId, effects: &mut Effects) {
+        while let Some(line) = self.queue.first_at(stop) {
+            self.queue.go(line);
+            self.examine(now, line, effects);
+            if self.queue.first_at(stop) == Some(line) {
+                break;
             }
         }
-        worst
     }
 
-    /// What the queue needs, if a newcomer stands at its end.
-    pub(crate) fn ahead(&self) -> [u64; MAX_BUDGETS] {
-        std::array::from_fn(|budget| self.queue.need(budget))
+    /// Lets the heads of a line that stands nowhere go, one after the other, and
+    /// puts the line where the first of them has to wait.
+    fn examine(&mut self, now: Nanos, line: u32, effects: &mut Effects) {
+        while let Some(key) = self.queue.head(line) {
+            let want = *self.queue.want(key);
+            let place = match self.wait(now, &want, [0; MAX_BUDGETS], false) {
+                Some(wait) => {
+                    let floor = self.wait(now, &want, [0; MAX_BUDGETS], true).unwrap_or(wait);
+                    if let Some(refusal) = self.refusal(now, floor, want.deadline) {
+                        effects.wakes.push(self.queue.refuse(key, refusal).0);
+                        continue;
+                    }
+                    self.place(now, line, &want, wait)
+                }
+                None => match self.blocked_by_others(now, &want) {
+                    Some((stop, by_the_first)) => {
+                        if by_the_first {
+                            self.queue.yield_at(stop);
+                        }
+                        Self::behind(&want, stop)
+                    }
+                    None if self.has_room(now, &want) => {
+                        self.reserve(now, &want.charge, want.at);
+                        effects.wakes.push(self.queue.grant(key));
+                        continue;
+                    }
+                    // The two answers of a budget agree or this is a bug; look again
+                    // rather than wait for ever or spend too much.
+                    None => {
+                        let due = Some(now.saturating_add(MILLISECOND));
+                        let (stop, order) = (StopId::own(line), want.order);
+                        Place { stop, budget: None, exempt: true, order, due }
+                    }
+                },
+            };
+            self.queue.stand(line, place);
+            return;
+        }
+        self.queue.close_if_empty(line);
+    }
+
+    fn has_room(&mut self, now: Nanos, want: &Want) -> bool {
+        want.charge.parts().all(|(budget, n)| {
+            let account = &mut self.accounts[want.at.of(budget)];
+            let kept = self.specs[budget].kept(want.priority, account.limit());
+            account.room(now, n + kept)
+        })
+    }
+
+    /// Where a call stands that its own budgets, the gate or its latency hold up.
+    fn place(&mut self, now: Nanos, line: u32, want: &Want, wait: Wait) -> Place {
+        let due = match wait.fit {
+            Fit::At(at) | Fit::Exhausted(at) | Fit::Leased(at) => Some(at.max(now + 1)),
+            Fit::Now | Fit::Event | Fit::Behind | Fit::Never => None,
+        };
+        let order = want.order;
+        let Some(budget) = wait.budget else {
+            let stop = if self.gate.opens(now) > now { GATE } else { StopId::own(line) };
+            return Place { stop, budget: None, exempt: true, order, due };
+        };
+        if matches!(wait.fit, Fit::Exhausted(_) | Fit::At(_)) {
+            self.specs[usize::from(budget)].ran_dry = true;
+        }
+        let exempt = want.class & 1 << budget != 0;
+        let stop = StopId(want.at.0[usize::from(budget)]);
+        Place { stop, budget: Some(budget), exempt, order, due }
+    }
+
+    /// Where a call stands that has to let others go first.
+    fn behind(want: &Want, stop: StopId) -> Place {
+        let of = |budget: &u8| want.charge.mask() & 1 << budget != 0 && want.at.0[usize::from(*budget)] == stop.0;
+        let budget = (0..MAX_BUDGETS as u8).find(of);
+        let exempt = budget.is_none_or(|budget| want.class & 1 << budget != 0);
+        Place { stop, budget, exempt, order: want.order, due: None }
     }
 
     /// Why this wait cannot end by `deadline`; `None` if it can.
@@ -76,10 +127,40 @@ impl Core {
         Some(Refusal { kind, budget: wait.budget, retry_at: at })
     }
 
+    fn want(
+        &mut self,
+        now: Nanos,
+        charge: &Charge,
+        claim: Claim,
+        deadline: Nanos,
+    ) -> Result<Want, Refusal> {
+        if self.shed.refuses(claim.priority) {
+            return Err(Refusal { kind: RefusedKind::Shed, budget: None, retry_at: None });
+        }
+        let known = charge.mask() & !self.valid == 0;
+        let latency = if known && charge.mask() & self.paced != 0 { self.latency(now, charge) } else { 0 };
+        let at = self.resolve(now, charge).map_err(|_| Refusal {
+            kind: RefusedKind::TooManyKeys,
+            budget: (0..MAX_BUDGETS as u8).find(|b| charge.mask() & self.keyed & 1 << b != 0),
+            retry_at: None,
+        })?;
+        let arrived = claim.arrived.unwrap_or(now).min(now);
+        self.arrivals += 1;
+        let (priority, per_level) = (claim.priority, self.manners.per_level);
+        let order = Order::new(arrived, priority, per_level, self.arrivals);
+        let class = self.class(charge, priority);
+        let not_before = if latency == 0 { 0 } else { arrived.saturating_add(latency) };
+        Ok(Want { charge: *charge, at, order, priority, class, deadline, not_before })
+    }
+
     /// Why a call that cannot wait at all is refused.
-    pub(crate) fn refusal_now(&mut self, now: Nanos, charge: &Charge) -> Refusal {
-        let ahead = self.ahead();
-        let wait = self.wait(now, charge, ahead, false);
+    pub(crate) fn refusal_now(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Refusal {
+        let want = match self.want(now, charge, claim, now) {
+            Ok(want) => want,
+            Err(refusal) => return refusal,
+        };
+        let ahead = self.queue.ahead(&want);
+        let wait = self.wait(now, &want, ahead, false);
         wait.and_then(|wait| self.refusal(now, wait, now)).unwrap_or(Refusal {
             kind: RefusedKind::DeadlineTooNear,
             budget: wait.and_then(|wait| wait.budget),
@@ -87,41 +168,133 @@ impl Core {
         })
     }
 
-    /// Puts a call at the end of the queue, or refuses it at once if that wait
-    /// cannot end in time.
+    /// When a call could go if it came now. Spends nothing.
+    pub(crate) fn outlook(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Result<Option<Wait>, Refusal> {
+        let want = self.want(now, charge, claim, Nanos::MAX)?;
+        let ahead = self.queue.ahead(&want);
+        let wait = self.wait(now, &want, ahead, false);
+        if wait.is_some() || self.queue.is_empty() {
+            return Ok(wait);
+        }
+        Ok(self.blocked_by_others(now, &want).map(|_| Wait { budget: None, fit: Fit::Behind }))
+    }
+
+    /// Puts a call into the queue, or refuses it at once if that wait cannot end
+    /// in time. It may have been granted already when this returns.
     pub(crate) fn enqueue(
         &mut self,
         now: Nanos,
-        charge: Charge,
+        charge: &Charge,
+        claim: Claim,
         deadline: Option<Nanos>,
-        waker: &Waker,
         effects: &mut Effects,
     ) -> Result<Key, Refusal> {
-        let latest = now.saturating_add(self.max_wait);
+        let latest = now.saturating_add(self.manners.max_wait);
         let deadline = deadline.map_or(latest, |deadline| deadline.min(latest));
-        let ahead = self.ahead();
-        let wait = self.wait(now, &charge, ahead, true);
-        let refusal = wait.and_then(|wait| self.refusal(now, wait, deadline));
-        if let Some(refusal) = refusal {
+        let entered = self.enter(now, charge, claim, deadline, effects);
+        if entered.is_err() {
             self.refusals.local += 1;
+        }
+        entered
+    }
+
+    fn enter(
+        &mut self,
+        now: Nanos,
+        charge: &Charge,
+        claim: Claim,
+        deadline: Nanos,
+        effects: &mut Effects,
+    ) -> Result<Key, Refusal> {
+        let want = self.want(now, charge, claim, deadline)?;
+        let ahead = self.queue.ahead(&want);
+        let wait = self.wait(now, &want, ahead, true);
+        if let Some(refusal) = wait.and_then(|wait| self.refusal(now, wait, deadline)) {
             return Err(refusal);
         }
-        if self.queue.len() >= self.max_waiting {
-            self.refusals.local += 1;
-            let retry_at = match self.wait(now, &charge, ahead, false).map(|wait| wait.fit) {
+        let full = self.queue.len() >= self.manners.max_waiting;
+        if full || self.queue.line_len(&want) >= self.manners.max_per_line {
+            let last = self.queue.last().filter(|_| full && self.manners.when_full == WhenFull::EvictLowest);
+            let last = last.filter(|last| {
+                let last = self.queue.want(*last);
+                last.priority < want.priority && last.order > want.order
+            });
+            let soonest = self.wait(now, &want, ahead, false).map(|wait| wait.fit);
+            let retry_at = match soonest {
                 Some(Fit::At(at) | Fit::Exhausted(at)) => Some(at),
                 _ => None,
             };
-            return Err(Refusal { kind: RefusedKind::QueueFull, budget: None, retry_at });
+            let refusal = Refusal { kind: RefusedKind::QueueFull, budget: None, retry_at };
+            let Some(last) = last else { return Err(refusal) };
+            self.refuse(now, last, refusal, effects);
         }
-        let timer = self.queue.armed;
-        let key = self.queue.push(charge, deadline, waker);
-        // The first waiter's timer serves all deadlines.
-        if timer.is_some_and(|armed| deadline < armed) {
-            effects.wakes.push(self.queue.wake_first());
+        let (key, line, is_head) = self.queue.push(want);
+        if is_head {
+            self.queue.go(line);
+            self.examine(now, line, effects);
         }
         effects.leases |= self.leases_wanted();
         Ok(key)
+    }
+
+    /// What is due at `now`: stops whose first can go, deadlines that have come.
+    fn tick(&mut self, now: Nanos, effects: &mut Effects) {
+        while let Some((due, stop)) = self.queue.due(now) {
+            self.queue.heard(stop);
+            self.follow_day(now, stop.0 as usize);
+            if let Some(account) = self.accounts.get(stop.0 as usize) {
+                let spec = &mut self.specs[usize::from(account.budget)];
+                match &mut account.state {
+                    State::Bucket(bucket) => bucket.catch_up(due, now),
+                    // Those who waited for a period to begin anew do not go all at once.
+                    State::Fixed(_) if std::mem::take(&mut spec.ran_dry) => self.gate.pace(now),
+                    _ => {}
+                }
+            }
+            self.serve(now, stop, effects);
+        }
+        while let Some(key) = self.queue.overdue(now) {
+            let refusal =
+                Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
+            self.refuse(now, key, refusal, effects);
+        }
+    }
+
+    /// Refuses one that waits.
+    pub(super) fn refuse(&mut self, now: Nanos, key: Key, refusal: Refusal, effects: &mut Effects) {
+        let (waker, line, was_head) = self.queue.refuse(key, refusal);
+        effects.wakes.push(waker);
+        self.after(now, line, was_head, effects);
+    }
+
+    /// One that waited has left its line.
+    fn after(&mut self, now: Nanos, line: u32, was_head: bool, effects: &mut Effects) {
+        if was_head {
+            let stop = self.queue.go(line);
+            self.examine(now, line, effects);
+            if let Some(stop) = stop {
+                self.serve(now, stop, effects);
+            }
+        }
+    }
+
+    /// After anything that may have let somebody go: those who left room for the
+    /// first of all are looked at if that is gone, what is due is done, and
+    /// somebody keeps the time.
+    pub(super) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
+        loop {
+            if self.queue.next_time() <= now {
+                self.tick(now, effects);
+            }
+            let yielded = self.queue.yielded();
+            if yielded.is_empty() {
+                break;
+            }
+            for stop in yielded {
+                self.serve(now, stop, effects);
+            }
+        }
+        effects.wakes.push(self.queue.wake_leader());
     }
 
     /// Polls a waiter. After `Granted` and `Refused` its key is dead.
@@ -132,81 +305,53 @@ impl Core {
         waker: &Waker,
         effects: &mut Effects,
     ) -> Polled {
-        let overdue = Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
-        if self.queue.first_deadline().is_some_and(|deadline| deadline <= now) {
-            self.queue.refuse_due(now, overdue, &mut effects.wakes);
-            self.wake_unarmed(key, effects);
-        }
-        if let Some(refusal) = self.queue.refusal(key) {
-            effects.idle = self.queue.remove(key);
-            self.refusals.local += 1;
-            return Polled::Refused(refusal);
-        }
-        if !self.queue.is_first(key) {
+        if matches!(self.queue.find(key), Found::Waiting) {
+            // Parked first: what follows may grant it.
             effects.idle = self.queue.park(key, waker);
-            return Polled::Parked;
         }
-        let (charge, deadline) = self.queue.charge(key);
-        if self.admit(now, &charge) {
-            self.leave(key, effects);
-            return Polled::Granted(Grant::reserved(charge));
-        }
-        let Some(wait) = self.wait(now, &charge, [0; MAX_BUDGETS], false) else {
-            // The gate and the budgets agree with each other or this is a bug;
-            // look again rather than sleep for ever.
-            effects.idle = self.queue.park(key, waker);
-            return self.sleep(now.saturating_add(1_000_000));
+        let polled = match self.look(now, key, effects) {
+            Found::Waiting => match self.queue.lead(key) {
+                Some(until) => return Polled::Sleep(until),
+                None => Polled::Parked,
+            },
+            Found::Granted(charge, at) => {
+                self.forget(key, effects);
+                Polled::Granted(Grant::reserved(charge, at))
+            }
+            Found::Refused(refusal) => {
+                self.forget(key, effects);
+                self.refusals.local += 1;
+                Polled::Refused(refusal)
+            }
         };
-        let floor = self.wait(now, &charge, [0; MAX_BUDGETS], true).unwrap_or(wait);
-        if let Some(refusal) = self.refusal(now, floor, deadline) {
-            self.leave(key, effects);
-            self.refusals.local += 1;
-            return Polled::Refused(refusal);
+        effects.wakes.push(self.queue.wake_leader());
+        polled
+    }
+
+    fn look(&mut self, now: Nanos, key: Key, effects: &mut Effects) -> Found {
+        if matches!(self.queue.find(key), Found::Waiting) {
+            self.settle_queue(now, effects);
         }
-        effects.idle = self.queue.park(key, waker);
-        match wait.fit {
-            Fit::At(at) | Fit::Exhausted(at) | Fit::Leased(at) => self.sleep(at),
-            Fit::Now | Fit::Event | Fit::Never => self.sleep(Nanos::MAX),
+        self.queue.find(key)
+    }
+
+    fn forget(&mut self, key: Key, effects: &mut Effects) {
+        let (waker, _) = self.queue.remove(key);
+        effects.idle = effects.idle.take().or(waker);
+    }
+
+    /// A waiter goes away. What it was granted is given back.
+    pub(crate) fn cancel(&mut self, now: Nanos, key: Key, effects: &mut Effects) {
+        if let Found::Granted(charge, at) = self.queue.find(key) {
+            effects.idle = self.queue.remove(key).0;
+            self.unsend(now, &Grant::reserved(charge, at), effects);
+        } else {
+            let (waker, line) = self.queue.remove(key);
+            effects.idle = waker;
+            if let Some((line, was_head)) = line {
+                self.after(now, line, was_head, effects);
+            }
         }
-    }
-
-    /// Until `at` or the first deadline, whichever comes first.
-    fn sleep(&mut self, at: Nanos) -> Polled {
-        let at = self.queue.first_deadline().map_or(at, |deadline| deadline.min(at));
-        self.queue.armed = Some(at);
-        Polled::Sleep(at)
-    }
-
-    fn leave(&mut self, key: Key, effects: &mut Effects) {
-        effects.idle = self.queue.remove(key);
-        effects.wakes.push(self.queue.wake_first());
-        effects.leases |= self.leases_wanted();
-    }
-
-    fn wake_unarmed(&mut self, polling: Key, effects: &mut Effects) {
-        if self.queue.armed.is_none() && !self.queue.is_first(polling) {
-            effects.wakes.push(self.queue.wake_first());
-        }
-    }
-
-    /// A waiter goes away.
-    pub(crate) fn cancel(&mut self, key: Key, effects: &mut Effects) {
-        let was_first = self.queue.is_first(key);
-        effects.idle = self.queue.remove(key);
-        if was_first {
-            effects.wakes.push(self.queue.wake_first());
-        }
-    }
-}
-
-/// Orders waits by how long they bind.
-fn rank(fit: Fit) -> (u8, Nanos) {
-    match fit {
-        Fit::Now => (0, 0),
-        Fit::At(at) => (1, at),
-        Fit::Event => (2, 0),
-        Fit::Leased(_) => (3, 0),
-        Fit::Exhausted(at) => (4, at),
-        Fit::Never => (5, 0),
+        self.settle_queue(now, effects);
     }
 }

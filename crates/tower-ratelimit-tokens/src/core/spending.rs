@@ -1,0 +1,145 @@
+//! Pure: from the sending of a request to its answer.
+
+use super::{Core, Effects, Grant, News};
+use crate::{Charge, Observations, Settle, moment::Nanos};
+
+impl Core {
+    #[inline]
+    pub(crate) fn send(&mut self, now: Nanos, grant: &mut Grant, tracked: bool) {
+        self.seq += 1;
+        let tracked = tracked || self.heard;
+        (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
+        for (budget, n) in grant.charge.parts() {
+            if self.still_is(&grant.charge, budget, grant.at) {
+                let account = &mut self.accounts[grant.at.of(budget)];
+                grant.marks[budget] = account.sent(now, n, self.seq, tracked);
+            }
+        }
+        if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
+            usage.add(&grant.charge);
+        }
+        if grant.charge.mask() & self.watched != 0 {
+            self.watch(now, &grant.charge);
+        }
+    }
+
+    fn watch(&mut self, now: Nanos, charge: &Charge) {
+        for (budget, n) in charge.parts() {
+            if let Some(trend) = &mut self.specs[budget].trend {
+                trend.spend(now, n);
+            }
+        }
+    }
+
+    /// Whether a share of a budget has been passed at which somebody is warned.
+    pub(crate) fn warn(&mut self, now: Nanos, charge: &Charge) -> Option<News> {
+        if charge.mask() & self.watched == 0 {
+            return None;
+        }
+        for (budget, _) in charge.parts() {
+            let spec = &mut self.specs[budget];
+            if spec.warn_at.is_empty() {
+                continue;
+            }
+            let account = &mut self.accounts[budget];
+            let (used, limit) = (account.used(now), account.limit());
+            let share = u128::from(used) * 1_000_000 / u128::from(limit.max(1));
+            let passed = spec.warn_at.iter().filter(|&&at| share >= u128::from(at)).count();
+            // A new period, or a correction; a flutter around the mark is none.
+            let back = spec.warn_at.iter().filter(|&&at| share + 50_000 >= u128::from(at)).count();
+            let before = spec.warned.min(back);
+            spec.warned = before.max(passed);
+            if passed > before {
+                return Some(News::Warning { budget: budget as u8, used, limit });
+            }
+        }
+        None
+    }
+
+    /// Sends what was admitted before; a slot that was held may now expire.
+    pub(crate) fn send_reserved(
+        &mut self,
+        now: Nanos,
+        grant: &mut Grant,
+        tracked: bool,
+        effects: &mut Effects,
+    ) {
+        self.send(now, grant, tracked);
+        effects.news.extend(self.warn(now, &grant.charge));
+        self.came_back(now, grant, effects);
+    }
+
+    /// Gives everything back: nothing was sent.
+    pub(crate) fn unsend(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
+        for (budget, n) in grant.charge.parts() {
+            if self.still_is(&grant.charge, budget, grant.at) {
+                self.accounts[grant.at.of(budget)].unreserve(n);
+            }
+        }
+        self.came_back(now, grant, effects);
+    }
+
+    pub(crate) fn answered(
+        &mut self,
+        now: Nanos,
+        grant: &Grant,
+        said: &Observations,
+        settle: &Settle,
+        effects: &mut Effects,
+    ) {
+        let mut observed = 0;
+        if said.is_empty() && !matches!(settle, Settle::Refund) {
+            self.unlearn_limits(now, grant);
+        }
+        for observation in said.iter() {
+            observed |= self.take_in(now, Some(grant), observation, effects);
+        }
+        for (budget, n) in grant.charge.parts() {
+            let actual = settle.actual(budget, n);
+            if let (Settle::Actual(_), Some(learner)) = (settle, self.learner(grant)) {
+                learner.see(budget, n, actual);
+            }
+            if self.still_is(&grant.charge, budget, grant.at) {
+                let (slot, observed) = (grant.slot(budget), observed & 1 << budget != 0);
+                self.accounts[grant.at.of(budget)].answered(now, &slot, actual, observed);
+            }
+        }
+        if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
+            usage.settle(&grant.charge, settle);
+        }
+        self.came_back(now, grant, effects);
+    }
+
+    pub(super) fn learner(&mut self, grant: &Grant) -> Option<&mut crate::costs::Learner> {
+        self.learners.get_mut(grant.charge.endpoint().0 as usize)
+    }
+
+    /// Sent, and no answer came: the charge stays.
+    pub(crate) fn lost(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
+        for (budget, _) in grant.charge.parts() {
+            if self.still_is(&grant.charge, budget, grant.at) {
+                self.accounts[grant.at.of(budget)].lost(now, &grant.slot(budget));
+            }
+        }
+        self.came_back(now, grant, effects);
+    }
+
+    /// An account was changed by hand.
+    pub(crate) fn changed(&mut self, now: Nanos, account: usize, effects: &mut Effects) {
+        effects.leases |= self.leases_wanted();
+        self.came_in(now, account as u32, effects);
+        self.settle_queue(now, effects);
+    }
+
+    /// Something of a grant's budgets may be free again, or is known better.
+    fn came_back(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
+        effects.leases |= self.leases_wanted();
+        if self.queue.is_empty() {
+            return;
+        }
+        for (budget, _) in grant.charge.parts() {
+            self.came_in(now, grant.at.0[budget], effects);
+        }
+        self.settle_queue(now, effects);
+    }
+}

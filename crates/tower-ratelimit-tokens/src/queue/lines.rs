@@ -1,0 +1,155 @@
+//! Lines: those who spend from the same accounts.
+
+use super::{Key, Order, Place, Queue, StopId, Want};
+use crate::{Charge, accounts::At, charge::MAX_BUDGETS};
+
+/// What makes two calls stand in one line: the same budgets, the same accounts,
+/// and the same right to touch reserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LineKey {
+    mask: u8,
+    class: u8,
+    at: At,
+}
+
+#[derive(Debug)]
+pub(super) struct Line {
+    key: LineKey,
+    len: u32,
+    need: [u64; MAX_BUDGETS],
+    /// Where it stands; nowhere while its head is being looked at.
+    place: Option<Place>,
+}
+
+impl Queue {
+    fn key_of(want: &Want) -> LineKey {
+        let mut at = At::default();
+        for (budget, _) in want.charge.parts() {
+            at.0[budget] = want.at.0[budget];
+        }
+        LineKey { mask: want.charge.mask(), class: want.class, at }
+    }
+
+    /// The line of a call; made if there is none.
+    pub(super) fn line(&mut self, want: &Want) -> u32 {
+        let key = Self::key_of(want);
+        if let Some(&line) = self.line_of.get(&key) {
+            return line;
+        }
+        let made = Line { key, len: 0, need: [0; MAX_BUDGETS], place: None };
+        let line = match self.free_lines.pop() {
+            Some(line) => {
+                self.lines[line as usize] = made;
+                line
+            }
+            None => {
+                self.lines.push(made);
+                (self.lines.len() - 1) as u32
+            }
+        };
+        self.line_of.insert(key, line);
+        line
+    }
+
+    /// How many stand in the line that a call would join.
+    pub(crate) fn line_len(&self, want: &Want) -> usize {
+        let line = self.line_of.get(&Self::key_of(want));
+        line.map_or(0, |&line| self.lines[line as usize].len as usize)
+    }
+
+    /// Units of a budget that are wanted before a newcomer gets any, as far as
+    /// can be told.
+    pub(crate) fn ahead(&self, want: &Want) -> [u64; MAX_BUDGETS] {
+        let mut ahead = [0; MAX_BUDGETS];
+        // Whoever is more urgent than somebody may pass; nothing is certain then.
+        if self.is_empty() || self.has_below(want.priority) {
+            return ahead;
+        }
+        let line = self.line_of.get(&Self::key_of(want)).map(|&line| &self.lines[line as usize]);
+        for (budget, _) in want.charge.parts() {
+            let in_line = line.map_or(0, |line| line.need[budget]);
+            ahead[budget] = in_line.max(self.stops.need(StopId(want.at.0[budget])));
+        }
+        ahead
+    }
+
+    /// Counts a waiter that has come or gone.
+    pub(super) fn count(&mut self, at: u32, charge: &Charge, come: bool) {
+        let line = &mut self.lines[at as usize];
+        if come {
+            line.len += 1;
+        } else {
+            line.len -= 1;
+        }
+        for (budget, n) in charge.parts() {
+            for need in [&mut self.need[budget], &mut line.need[budget]] {
+                if come {
+                    *need += n;
+                } else {
+                    *need -= n;
+                }
+            }
+        }
+        if let Some(place) = line.place {
+            let n = place.budget.map_or(0, |budget| charge.amount(usize::from(budget)));
+            self.stops.count(place.stop, n, come);
+        }
+    }
+
+    /// The first in a line.
+    pub(crate) fn head(&self, line: u32) -> Option<Key> {
+        let least = Order { rank: i64::MIN, seq: 0 };
+        let mut from = self.in_line.range((line, least, 0)..);
+        from.next().filter(|(of, ..)| *of == line).map(|&(.., slot)| Key(slot))
+    }
+
+    /// A line goes to a stop and waits there.
+    pub(crate) fn stand(&mut self, line: u32, place: Place) {
+        let state = &mut self.lines[line as usize];
+        let need = place.budget.map_or(0, |budget| state.need[usize::from(budget)]);
+        state.place = Some(place);
+        self.stops.enter(place, line, need);
+    }
+
+    /// A line leaves its stop; returns which.
+    pub(crate) fn go(&mut self, line: u32) -> Option<StopId> {
+        let state = &mut self.lines[line as usize];
+        let place = state.place.take()?;
+        let need = place.budget.map_or(0, |budget| state.need[usize::from(budget)]);
+        self.stops.exit(place, line, need);
+        Some(place.stop)
+    }
+
+    /// The line that gets first what comes in at a stop.
+    pub(crate) fn first_at(&self, stop: StopId) -> Option<u32> {
+        self.stops.first(stop).map(|(.., line)| line)
+    }
+
+    /// Whether a line stands at `stop` before a call of that class and order.
+    pub(crate) fn is_behind(&self, stop: StopId, exempt: bool, order: Order) -> bool {
+        self.stops.first(stop).is_some_and(|(rest, first, _)| (rest, first) < (!exempt, order))
+    }
+
+    /// The stop that is due at `now` or before, with the time at which it was.
+    pub(crate) fn due(&self, now: crate::moment::Nanos) -> Option<(crate::moment::Nanos, StopId)> {
+        self.stops.next_due().filter(|&(due, _)| due <= now)
+    }
+
+    /// The timer of a stop has been heard.
+    pub(crate) fn heard(&mut self, stop: StopId) {
+        self.stops.set_due(stop, None);
+    }
+
+    /// A line in which nobody stands is given up.
+    pub(crate) fn close_if_empty(&mut self, line: u32) {
+        let state = &self.lines[line as usize];
+        if state.len == 0 && state.place.is_none() && self.line_of.remove(&state.key).is_some() {
+            self.free_lines.push(line);
+        }
+    }
+
+    /// Whether anybody stands at that account.
+    pub(crate) fn is_stop(&self, account: u32) -> bool {
+        self.stops.first(StopId(account)).is_some()
+    }
+}
