@@ -8,7 +8,11 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{Charge, Limiter, Refused, Terms, Ticket, core::{Claim, Polled}, queue::Key};
+use crate::{
+    Charge, Limiter, Refused, Terms, Ticket,
+    core::{Claim, Polled},
+    queue::Key,
+};
 
 /// A place in the queue, given up on drop.
 struct Place {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::{
     budget::Fit,
+    dips::Dips,
     moment::{Nanos, nanos},
 };
 
@@ -17,25 +18,27 @@ pub(crate) struct Bucket {
     /// Units that come in each `period`.
     refill: u64,
     period: Nanos,
-    /// Units times `period`.
-    credit: u128,
+    /// Units times `period`; below zero if a call has cost more than was paid.
+    credit: i128,
     /// The moment up to which the refill has been credited.
     credited: Nanos,
+    dips: Dips,
 }
 
 impl Bucket {
     pub(crate) fn new(capacity: u64, refill: u64, period: Duration) -> Self {
         let period = nanos(period).max(1);
-        let credit = u128::from(capacity) * u128::from(period);
-        Self { capacity, refill: refill.max(1), period, credit, credited: 0 }
+        let credit = i128::from(capacity) * i128::from(period);
+        let (refill, credited, dips) = (refill.max(1), 0, Dips::new());
+        Self { capacity, refill, period, credit, credited, dips }
     }
 
-    fn full(&self) -> u128 {
-        u128::from(self.capacity) * u128::from(self.period)
+    fn full(&self) -> i128 {
+        i128::from(self.capacity) * i128::from(self.period)
     }
 
-    fn price(&self, n: u64) -> u128 {
-        u128::from(n) * u128::from(self.period)
+    fn price(&self, n: u64) -> i128 {
+        i128::from(n) * i128::from(self.period)
     }
 
     #[inline]
@@ -44,7 +47,7 @@ impl Bucket {
             return;
         }
         let passed = now - self.credited;
-        let credit = self.credit + u128::from(passed) * u128::from(self.refill);
+        let credit = self.credit + i128::from(passed) * i128::from(self.refill);
         self.credit = credit.min(self.full());
         self.credited = now;
     }
@@ -56,7 +59,7 @@ impl Bucket {
         let from = due.max(now.saturating_sub(LATE)).min(now);
         if from > self.credited {
             self.advance(from);
-            self.credit += u128::from(now - from) * u128::from(self.refill);
+            self.credit += i128::from(now - from) * i128::from(self.refill);
             self.credited = now;
         }
     }
@@ -73,13 +76,37 @@ impl Bucket {
         self.price(n) <= self.credit
     }
 
-    #[inline]
-    pub(crate) fn reserve(&mut self, n: u64) {
-        self.credit = self.credit.saturating_sub(self.price(n));
+    /// How long it takes to fill up from here.
+    fn to_full(&self) -> u64 {
+        let time = (self.full() - self.credit).max(0) / i128::from(self.refill);
+        u64::try_from(time).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn unreserve(&mut self, n: u64) {
-        self.credit = (self.credit + self.price(n)).min(self.full());
+    /// Returns the number of the taking.
+    #[inline]
+    pub(crate) fn reserve(&mut self, n: u64) -> u32 {
+        let number = self.dips.take(self.to_full());
+        self.credit -= self.price(n);
+        number
+    }
+
+    /// A call has cost `n` more than was paid.
+    pub(crate) fn debit(&mut self, now: Nanos, n: u64) {
+        self.advance(now);
+        // A debt of more than a whole bucket is forgiven.
+        self.credit = (self.credit - self.price(n)).max(-self.full());
+    }
+
+    /// Gives back `n` units of a taking, as far as they had not been spilled.
+    pub(crate) fn unreserve(&mut self, now: Nanos, n: u64, taking: u32) {
+        self.advance(now);
+        let refill = i128::from(self.refill);
+        // In time, rounded down: a rest of less than a nanosecond's refill is lost.
+        let most = u64::try_from(self.price(n) / refill).unwrap_or(u64::MAX);
+        let exact = self.price(n) % refill;
+        let worth = self.dips.give_back(taking, most, self.to_full());
+        let rest = if worth == most { exact } else { 0 };
+        self.credit = (self.credit + i128::from(worth) * refill + rest).min(self.full());
     }
 
     pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64) -> Fit {
@@ -87,11 +114,12 @@ impl Bucket {
             return Fit::Never;
         }
         self.advance(now);
-        let missing = self.price(ahead + n).saturating_sub(self.credit);
-        if missing == 0 {
+        let missing = self.price(ahead.saturating_add(n)) - self.credit;
+        if missing <= 0 {
             return Fit::Now;
         }
-        let wait = missing.div_ceil(u128::from(self.refill));
+        let refill = i128::from(self.refill);
+        let wait = (missing + refill - 1) / refill;
         Fit::At(now.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
     }
 
@@ -102,7 +130,7 @@ impl Bucket {
 
     pub(crate) fn used(&mut self, now: Nanos) -> u64 {
         self.advance(now);
-        let left = self.credit / u128::from(self.period);
+        let left = self.credit.max(0) / i128::from(self.period);
         self.capacity - u64::try_from(left).unwrap_or(u64::MAX).min(self.capacity)
     }
 
@@ -117,7 +145,7 @@ impl Bucket {
 
     /// How long an empty bucket takes to fill.
     pub(crate) fn window(&self) -> Nanos {
-        let time = self.full() / u128::from(self.refill);
+        let time = self.full() / i128::from(self.refill);
         u64::try_from(time).unwrap_or(u64::MAX)
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) seq: u64,
     /// What the budget returned when the request was sent.
     pub(crate) mark: u64,
+    /// What the budget returned when it was reserved.
+    pub(crate) taking: u32,
     /// Whether its answer will be reported.
     pub(crate) tracked: bool,
 }
@@ -174,23 +176,25 @@ impl Account {
         }
     }
 
+    /// Returns what is needed to give it back.
     #[inline]
-    pub(crate) fn reserve(&mut self, now: Nanos, n: u64) {
+    pub(crate) fn reserve(&mut self, now: Nanos, n: u64) -> u32 {
         match &mut self.state {
             State::Rolling(rolling) => rolling.reserve(now, n),
             State::Fixed(fixed) => fixed.tally.reserve(n),
-            State::Bucket(bucket) => bucket.reserve(n),
+            State::Bucket(bucket) => return bucket.reserve(n),
             State::Day(day) => day.tally.reserve(n),
             State::Concurrency(places) => places.take(n),
         }
+        0
     }
 
     /// Gives back what was reserved and never sent.
-    pub(crate) fn unreserve(&mut self, n: u64) {
+    pub(crate) fn unreserve(&mut self, now: Nanos, n: u64, taking: u32) {
         match &mut self.state {
             State::Rolling(rolling) => rolling.unreserve(n),
             State::Fixed(fixed) => fixed.tally.unreserve(n),
-            State::Bucket(bucket) => bucket.unreserve(n),
+            State::Bucket(bucket) => bucket.unreserve(now, n, taking),
             State::Day(day) => day.tally.unreserve(n),
             State::Concurrency(places) => places.give_back(n),
         }
@@ -235,9 +239,9 @@ impl Account {
             State::Day(day) => day.tally.answered(slot, actual, observed),
             State::Bucket(bucket) => {
                 if actual < slot.n {
-                    bucket.unreserve(slot.n - actual);
+                    bucket.unreserve(now, slot.n - actual, slot.taking);
                 } else {
-                    bucket.reserve(actual - slot.n);
+                    bucket.debit(now, actual - slot.n);
                 }
             }
             State::Concurrency(places) => places.give_back(slot.n),

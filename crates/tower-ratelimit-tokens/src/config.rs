@@ -293,9 +293,7 @@ impl Budget {
             heard: false,
             learnt: guesses.then(|| Learnt::new(self.limit)),
             low_water: self.leased.then_some(low_water),
-            reserve: self
-                .reserve
-                .map(|(share, from)| Reserve { from, share: millionths(share) }),
+            reserve: self.reserve.map(|(share, from)| Reserve { from, share: millionths(share) }),
             pacer: Pacer::new(&self.pace),
             trend: period.filter(|_| self.scope.is_none()).map(|period| Trend::new(nanos(period))),
             warn_at: self.warn_at.iter().copied().map(millionths).collect(),

@@ -28,6 +28,9 @@ use crate::{
     status::{Refusals, Usage},
 };
 
+/// What is needed to give back what was reserved, by budget.
+pub(crate) type Takings = [u32; MAX_BUDGETS];
+
 /// What one admitted request holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
@@ -37,12 +40,13 @@ pub(crate) struct Grant {
     /// Zero until it is sent.
     seq: u64,
     marks: [u64; MAX_BUDGETS],
+    takings: Takings,
     tracked: bool,
 }
 
 impl Grant {
-    const fn reserved(charge: Charge, at: At) -> Self {
-        Self { charge, at, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], tracked: false }
+    const fn reserved(charge: Charge, at: At, takings: Takings) -> Self {
+        Self { charge, at, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], takings, tracked: false }
     }
 
     pub(crate) const fn is_sent(&self) -> bool {
@@ -59,6 +63,7 @@ impl Grant {
             sent_at: self.sent_at,
             seq: self.seq,
             mark: self.marks[budget],
+            taking: self.takings[budget],
             tracked: self.tracked,
         }
     }

@@ -166,10 +166,9 @@ impl fmt::Display for ConfigProblem {
             Self::UnknownScope(name) => {
                 write!(f, "`{name}` lies in a scope that was not named before it")
             }
-            Self::Share { budget, setting } => write!(
-                f,
-                "`{setting}` of `{budget}` takes shares between 0 and 1, in rising order"
-            ),
+            Self::Share { budget, setting } => {
+                write!(f, "`{setting}` of `{budget}` takes shares between 0 and 1, in rising order")
+            }
             Self::MaxWait(wait) => {
                 write!(f, "a wait of {} s is longer than a year", wait.as_secs())
             }

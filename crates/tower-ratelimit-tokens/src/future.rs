@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    Acquire, BoxError, Dialect, Observations, Refused, Settle, Settler, Ticket, core::Grant, layer::Policy,
+    Acquire, BoxError, Dialect, Observations, Refused, Settle, Settler, Ticket, core::Grant,
+    layer::Policy,
 };
 
 /// A request that is under way and whose end somebody wants to hear of.

@@ -139,6 +139,7 @@ mod cost;
 mod costs;
 mod day;
 mod dialect;
+mod dips;
 mod error;
 mod events;
 mod fixed;
@@ -173,9 +174,9 @@ mod trend;
 
 pub use self::{
     acquire::Acquire,
+    builder::{LimiterBuilder, WhenFull},
     charge::{BudgetId, Charge, EndpointId},
     clock::{AnchoredClock, SystemClock, WallClock},
-    builder::{LimiterBuilder, WhenFull},
     config::Budget,
     cost::{Cost, Keyed},
     dialect::{BodyText, Dialect, HeadersOnly, HttpDialect, NoDialect},
@@ -193,7 +194,9 @@ pub use self::{
     scope::{Key, ScopeId},
     service::TokenLimit,
     settle::{KeepAll, Outcome, Settle, Settler},
-    status::{BudgetKind, BudgetStatus, GateStatus, KeyStatus, Refusals, ShedStatus, Status, Usage},
+    status::{
+        BudgetKind, BudgetStatus, GateStatus, KeyStatus, Refusals, ShedStatus, Status, Usage,
+    },
     table::CostTable,
     ticket::Ticket,
 };

@@ -216,11 +216,7 @@ impl Limiter {
     /// # Errors
     ///
     /// [`Refused`], with the moment at which it may work.
-    pub fn try_acquire(
-        &self,
-        charge: Charge,
-        terms: impl Into<Terms>,
-    ) -> Result<Ticket, Refused> {
+    pub fn try_acquire(&self, charge: Charge, terms: impl Into<Terms>) -> Result<Ticket, Refused> {
         let (at, terms) = (Instant::now(), terms.into());
         let result = self.with(at, |core, now, effects| {
             let claim = Claim::of(&terms, core.epoch);

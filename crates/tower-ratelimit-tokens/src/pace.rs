@@ -81,10 +81,12 @@ impl Pacer {
             Pace::None | Pace::Steps(_) => false,
         };
         if even {
-            let gap = u128::from(ends.saturating_sub(now)) * u128::from(n) / u128::from(left.max(1));
+            let gap =
+                u128::from(ends.saturating_sub(now)) * u128::from(n) / u128::from(left.max(1));
             let gap = u64::try_from(gap).unwrap_or(u64::MAX);
             // Never past the end of the period: the next one begins afresh.
-            self.due = self.due.max(now.saturating_sub(LATE)).saturating_add(gap).min(ends.max(now));
+            self.due =
+                self.due.max(now.saturating_sub(LATE)).saturating_add(gap).min(ends.max(now));
         }
     }
 

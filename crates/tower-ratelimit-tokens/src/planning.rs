@@ -3,11 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetId, Charge, Limiter, Terms,
-    budget::Fit,
-    charge::MAX_BUDGETS,
-    core::Claim,
-    moment::Nanos,
+    BudgetId, Charge, Limiter, Terms, budget::Fit, charge::MAX_BUDGETS, core::Claim, moment::Nanos,
     status::Usage,
 };
 
@@ -181,15 +177,18 @@ impl Limiter {
                 largest[budget] = largest[budget].max(n);
             }
         }
-        let (plans, epoch) = self.with(Instant::now(), |core, now, _| {
-            (core.plan(now, &needed, &largest), core.epoch)
-        });
+        let (plans, epoch) = self
+            .with(Instant::now(), |core, now, _| (core.plan(now, &needed, &largest), core.epoch));
         let mut ends = Some(Instant::now());
         let mut budgets = Vec::new();
         for (index, plan) in plans.iter().enumerate() {
             let (Some(plan), Some(name)) = (plan, self.name(index as u8)) else { continue };
             let last = plan.ends.map(|at: Nanos| epoch.instant(at));
-            ends = if plan.never { None } else { ends.map(|ends| last.map_or(ends, |at| at.max(ends))) };
+            ends = if plan.never {
+                None
+            } else {
+                ends.map(|ends| last.map_or(ends, |at| at.max(ends)))
+            };
             let (needed, left, never) = (plan.needed, plan.left, plan.never);
             budgets.push(BudgetNeed { name, needed, left, ends: last, never });
         }
@@ -222,10 +221,11 @@ impl Limiter {
             });
             all.collect::<Vec<_>>()
         });
-        let named = found.into_iter().filter_map(|(endpoint, budget, (charged, actual, answers))| {
-            let budget = self.name(budget as u8)?;
-            Some(CostProposal { endpoint, budget, charged, actual, answers })
-        });
+        let named =
+            found.into_iter().filter_map(|(endpoint, budget, (charged, actual, answers))| {
+                let budget = self.name(budget as u8)?;
+                Some(CostProposal { endpoint, budget, charged, actual, answers })
+            });
         named.collect()
     }
 

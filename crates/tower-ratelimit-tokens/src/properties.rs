@@ -96,7 +96,7 @@ proptest! {
                 Step::Send(at) => {
                     if let Some(n) = pick(&mut reserved, at) {
                         let mark = rolling.sent(now, n);
-                        sent.push(Slot { n, sent_at: now, seq: 1, mark, tracked: true });
+                        sent.push(Slot { n, sent_at: now, seq: 1, mark, taking: 0, tracked: true });
                     }
                 }
                 Step::Answer(at, ending) => {
@@ -132,7 +132,7 @@ proptest! {
             rolling.reserve(0, n);
             if send {
                 let mark = rolling.sent(0, n);
-                slots.push(Slot { n, sent_at: 0, seq: 1, mark, tracked: true });
+                slots.push(Slot { n, sent_at: 0, seq: 1, mark, taking: 0, tracked: true });
             }
         }
         prop_assert_eq!(rolling.seen(MS), amounts.iter().map(|&(n, _)| n).sum::<u64>());
@@ -174,7 +174,7 @@ proptest! {
                     seq += 1;
                     tally.reserve(n);
                     let mark = tally.sent(now, n, seq, true);
-                    sent.push(Slot { n, sent_at: now, seq, mark, tracked: true });
+                    sent.push(Slot { n, sent_at: now, seq, mark, taking: 0, tracked: true });
                 }
                 Step::Count(at) => {
                     if let Some(slot) = pick(&mut sent, at) {
@@ -232,7 +232,7 @@ proptest! {
         now += 3_000 * MS;
         let mark = tally.sent(now, 7, seq + 1, true);
         server += 7;
-        let slot = Slot { n: 7, sent_at: now, seq: seq + 1, mark, tracked: true };
+        let slot = Slot { n: 7, sent_at: now, seq: seq + 1, mark, taking: 0, tracked: true };
         answer(&mut tally, (slot, server));
         prop_assert_eq!(tally.committed(), server);
         prop_assert!(others || tally.foreign() == 0, "nobody else was there");

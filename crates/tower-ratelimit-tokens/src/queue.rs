@@ -18,18 +18,15 @@ use std::{
 };
 
 use crate::{
-    Charge, Priority,
-    accounts::At,
-    charge::MAX_BUDGETS,
-    error::Refusal,
+    Charge, Priority, accounts::At, charge::MAX_BUDGETS, core::Takings, error::Refusal,
     moment::Nanos,
 };
 
+pub(crate) use self::stops::{GATE, Place, StopId};
 use self::{
     lines::{Line, LineKey},
     stops::Stops,
 };
-pub(crate) use self::stops::{GATE, Place, StopId};
 
 /// Names a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +85,7 @@ pub(crate) struct Want {
 enum State {
     Waiting,
     /// Paid for; its future has yet to take it.
-    Granted,
+    Granted(Takings),
     /// Taken out; its future has yet to hear of it.
     Refused(Refusal),
 }
@@ -105,7 +102,7 @@ struct Waiter {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found {
     Waiting,
-    Granted(Charge, At),
+    Granted(Charge, At, Takings),
     Refused(Refusal),
 }
 
@@ -215,10 +212,10 @@ impl Queue {
     }
 
     /// Its charge has been paid. Returns whom to wake.
-    pub(crate) fn grant(&mut self, key: Key) -> Option<Waker> {
+    pub(crate) fn grant(&mut self, key: Key, takings: Takings) -> Option<Waker> {
         self.leave(key.0);
         let waiter = &mut self.slots[key.0 as usize];
-        waiter.state = State::Granted;
+        waiter.state = State::Granted(takings);
         waiter.waker.take()
     }
 
@@ -248,7 +245,7 @@ impl Queue {
         let waiter = &self.slots[key.0 as usize];
         match waiter.state {
             State::Waiting => Found::Waiting,
-            State::Granted => Found::Granted(waiter.want.charge, waiter.want.at),
+            State::Granted(takings) => Found::Granted(waiter.want.charge, waiter.want.at, takings),
             State::Refused(refusal) => Found::Refused(refusal),
         }
     }

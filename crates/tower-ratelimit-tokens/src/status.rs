@@ -1,10 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Charge, GateReason, Priority, Settle,
-    budget::State,
-    charge::MAX_BUDGETS,
-    core::Core,
+    Charge, GateReason, Priority, Settle, budget::State, charge::MAX_BUDGETS, core::Core,
     moment::Nanos,
 };
 

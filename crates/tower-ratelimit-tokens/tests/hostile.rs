@@ -255,7 +255,8 @@ async fn a_closure_that_panics_leaves_the_limiter_whole() {
                 assert_ne!(request, At::Call);
                 async move { Ok::<_, BoxError>(request) }
             }));
-            let held = wait.then(|| limiter.try_acquire(Charge::new().with(places, 1), None).unwrap());
+            let held =
+                wait.then(|| limiter.try_acquire(Charge::new().with(places, 1), None).unwrap());
             let mut call = service.clone();
             let attempt = tokio::spawn(async move { call.call(place).await });
             tokio::task::yield_now().await;

@@ -35,11 +35,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 type Waiting = VecDeque<(usize, Spawn<Acquire>)>;
 
 /// Polls those who were woken, at most `most`; in any order, as an executor may.
-fn poll_woken(
-    waiting: &mut Waiting,
-    most: usize,
-    held: &mut Vec<Ticket>,
-) {
+fn poll_woken(waiting: &mut Waiting, most: usize, held: &mut Vec<Ticket>) {
     let mut polled = 0;
     while polled < most {
         let Some(at) = waiting.iter().rposition(|(_, task)| task.is_woken()) else { return };

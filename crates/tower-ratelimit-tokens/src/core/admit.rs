@@ -1,6 +1,6 @@
 //! Pure: may a call go now, and if not, why not.
 
-use super::{Core, Grant, Wait};
+use super::{Core, Grant, Takings, Wait};
 use crate::{
     Charge, Priority, Terms,
     accounts::{Accounts, At, Full},
@@ -103,26 +103,21 @@ impl Core {
         claim: Claim,
         tracked: bool,
     ) -> Option<Grant> {
-        let at = self.admit(now, charge, claim)?;
-        let mut grant = Grant::reserved(*charge, at);
+        let (at, takings) = self.admit(now, charge, claim)?;
+        let mut grant = Grant::reserved(*charge, at, takings);
         self.send(now, &mut grant, tracked);
         Some(grant)
     }
 
     /// Admits without sending, if that is possible now.
-    pub(crate) fn try_admit(
-        &mut self,
-        now: Nanos,
-        charge: &Charge,
-        claim: Claim,
-    ) -> Option<Grant> {
-        let at = self.admit(now, charge, claim)?;
-        Some(Grant::reserved(*charge, at))
+    pub(crate) fn try_admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<Grant> {
+        let (at, takings) = self.admit(now, charge, claim)?;
+        Some(Grant::reserved(*charge, at, takings))
     }
 
     /// All budgets, the gate and those who wait agree, or nothing is spent.
     #[inline]
-    fn admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<At> {
+    fn admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<(At, Takings)> {
         let shut = self.gate.opens(now) > now || self.shed.refuses(claim.priority);
         if shut || charge.mask() & !self.valid != 0 {
             return None;
@@ -145,8 +140,7 @@ impl Core {
         if !self.queue.is_empty() && !self.passes(now, charge, at, claim) {
             return None;
         }
-        self.reserve(now, charge, at);
-        Some(at)
+        Some((at, self.reserve(now, charge, at)))
     }
 
     fn paced_through(&mut self, now: Nanos, charge: &Charge, arrived: Option<Nanos>) -> bool {
@@ -157,14 +151,16 @@ impl Core {
 
     /// Pays what was found to be there.
     #[inline]
-    pub(super) fn reserve(&mut self, now: Nanos, charge: &Charge, at: At) {
+    pub(super) fn reserve(&mut self, now: Nanos, charge: &Charge, at: At) -> Takings {
+        let mut takings = [0; MAX_BUDGETS];
         for (budget, n) in charge.parts() {
-            self.accounts[at.of(budget)].reserve(now, n);
+            takings[budget] = self.accounts[at.of(budget)].reserve(now, n);
         }
         if charge.mask() & self.paced != 0 {
             self.pace(now, charge);
         }
         self.gate.passed(now);
+        takings
     }
 
     /// Whether a newcomer for whom there is room takes nothing from those who
@@ -223,7 +219,8 @@ impl Core {
             Some(_) => now,
         };
         for budget in (0..MAX_BUDGETS).filter(|&budget| shared(budget)) {
-            let kept = self.specs[budget].kept(first.priority, self.accounts[first.at.of(budget)].limit());
+            let kept =
+                self.specs[budget].kept(first.priority, self.accounts[first.at.of(budget)].limit());
             let n = first.charge.amount(budget) + kept;
             let ahead = want.charge.amount(budget);
             let fit = match self.accounts[first.at.of(budget)].when(now, n, ahead, false) {

@@ -58,7 +58,9 @@ impl Core {
             (_, Fit::At(at) | Fit::Exhausted(at)) => Some(at),
             (_, Fit::Now | Fit::Leased(_)) => Some(now),
             // It hangs on answers that are under way: a window at the most.
-            (_, Fit::Event | Fit::Behind) => Some(now.saturating_add(account.window().unwrap_or(0))),
+            (_, Fit::Event | Fit::Behind) => {
+                Some(now.saturating_add(account.window().unwrap_or(0)))
+            }
             (_, Fit::Never) => None,
         };
         BudgetPlan { needed, left, ends, never: false }
@@ -66,7 +68,11 @@ impl Core {
 
     /// Units left, the moment at which they will be gone if spending goes on as
     /// it did, and the end of the period.
-    pub(crate) fn forecast(&mut self, now: Nanos, budget: usize) -> Option<(Nanos, Nanos, u64, Nanos)> {
+    pub(crate) fn forecast(
+        &mut self,
+        now: Nanos,
+        budget: usize,
+    ) -> Option<(Nanos, Nanos, u64, Nanos)> {
         let account = self.accounts.get(budget)?;
         let left = account.limit().saturating_sub(account.used(now));
         let ends = account.ends()?;

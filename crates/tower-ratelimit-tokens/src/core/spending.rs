@@ -73,7 +73,7 @@ impl Core {
     pub(crate) fn unsend(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
         for (budget, n) in grant.charge.parts() {
             if self.still_is(&grant.charge, budget, grant.at) {
-                self.accounts[grant.at.of(budget)].unreserve(n);
+                self.accounts[grant.at.of(budget)].unreserve(now, n, grant.takings[budget]);
             }
         }
         self.came_back(now, grant, effects);

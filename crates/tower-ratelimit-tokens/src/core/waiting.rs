@@ -56,8 +56,8 @@ impl Core {
                         Self::behind(&want, stop)
                     }
                     None if self.has_room(now, &want) => {
-                        self.reserve(now, &want.charge, want.at);
-                        effects.wakes.push(self.queue.grant(key));
+                        let takings = self.reserve(now, &want.charge, want.at);
+                        effects.wakes.push(self.queue.grant(key, takings));
                         continue;
                     }
                     // The two answers of a budget agree or this is a bug; look again
@@ -104,7 +104,9 @@ impl Core {
 
     /// Where a call stands that has to let others go first.
     fn behind(want: &Want, stop: StopId) -> Place {
-        let of = |budget: &u8| want.charge.mask() & 1 << budget != 0 && want.at.0[usize::from(*budget)] == stop.0;
+        let of = |budget: &u8| {
+            want.charge.mask() & 1 << budget != 0 && want.at.0[usize::from(*budget)] == stop.0
+        };
         let budget = (0..MAX_BUDGETS as u8).find(of);
         let exempt = budget.is_none_or(|budget| want.class & 1 << budget != 0);
         Place { stop, budget, exempt, order: want.order, due: None }
@@ -138,7 +140,8 @@ impl Core {
             return Err(Refusal { kind: RefusedKind::Shed, budget: None, retry_at: None });
         }
         let known = charge.mask() & !self.valid == 0;
-        let latency = if known && charge.mask() & self.paced != 0 { self.latency(now, charge) } else { 0 };
+        let latency =
+            if known && charge.mask() & self.paced != 0 { self.latency(now, charge) } else { 0 };
         let at = self.resolve(now, charge).map_err(|_| Refusal {
             kind: RefusedKind::TooManyKeys,
             budget: (0..MAX_BUDGETS as u8).find(|b| charge.mask() & self.keyed & 1 << b != 0),
@@ -169,7 +172,12 @@ impl Core {
     }
 
     /// When a call could go if it came now. Spends nothing.
-    pub(crate) fn outlook(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Result<Option<Wait>, Refusal> {
+    pub(crate) fn outlook(
+        &mut self,
+        now: Nanos,
+        charge: &Charge,
+        claim: Claim,
+    ) -> Result<Option<Wait>, Refusal> {
         let want = self.want(now, charge, claim, Nanos::MAX)?;
         let ahead = self.queue.ahead(&want);
         let wait = self.wait(now, &want, ahead, false);
@@ -214,7 +222,10 @@ impl Core {
         }
         let full = self.queue.len() >= self.manners.max_waiting;
         if full || self.queue.line_len(&want) >= self.manners.max_per_line {
-            let last = self.queue.last().filter(|_| full && self.manners.when_full == WhenFull::EvictLowest);
+            let last = self
+                .queue
+                .last()
+                .filter(|_| full && self.manners.when_full == WhenFull::EvictLowest);
             let last = last.filter(|last| {
                 let last = self.queue.want(*last);
                 last.priority < want.priority && last.order > want.order
@@ -314,9 +325,9 @@ impl Core {
                 Some(until) => return Polled::Sleep(until),
                 None => Polled::Parked,
             },
-            Found::Granted(charge, at) => {
+            Found::Granted(charge, at, takings) => {
                 self.forget(key, effects);
-                Polled::Granted(Grant::reserved(charge, at))
+                Polled::Granted(Grant::reserved(charge, at, takings))
             }
             Found::Refused(refusal) => {
                 self.forget(key, effects);
@@ -342,9 +353,9 @@ impl Core {
 
     /// A waiter goes away. What it was granted is given back.
     pub(crate) fn cancel(&mut self, now: Nanos, key: Key, effects: &mut Effects) {
-        if let Found::Granted(charge, at) = self.queue.find(key) {
+        if let Found::Granted(charge, at, takings) = self.queue.find(key) {
             effects.idle = self.queue.remove(key).0;
-            self.unsend(now, &Grant::reserved(charge, at), effects);
+            self.unsend(now, &Grant::reserved(charge, at, takings), effects);
         } else {
             let (waker, line) = self.queue.remove(key);
             effects.idle = waker;
