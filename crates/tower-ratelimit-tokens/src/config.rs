@@ -41,12 +41,11 @@ pub struct Budget {
     scope: Option<ScopeId>,
     reserve: Option<(f64, Priority)>,
     pace: Pace,
-    warn_at: Vec<f64>,
+    warn_at: Option<Vec<f64>>,
 }
 
 impl Budget {
     fn of(kind: Kind, limit: u64) -> Self {
-        let warn_at = if matches!(kind, Kind::Day { .. }) { vec![0.8] } else { Vec::new() };
         Self {
             kind,
             limit,
@@ -60,7 +59,7 @@ impl Budget {
             scope: None,
             reserve: None,
             pace: Pace::None,
-            warn_at,
+            warn_at: None,
         }
     }
 
@@ -197,9 +196,9 @@ impl Budget {
     }
 
     /// Warns (event `budget_warning`) when more than these shares of the limit (0
-    /// to 1) have been used. Default: 0.8 for calendar days, none for others.
+    /// to 1) have been used. Default: 0.8 for calendar days that all share, none for others.
     pub fn warn_at(mut self, shares: &[f64]) -> Self {
-        self.warn_at = shares.to_vec();
+        self.warn_at = Some(shares.to_vec());
         self
     }
 
@@ -247,7 +246,7 @@ impl Budget {
         let steps = matches!(self.pace, Pace::Steps(_) | Pace::None);
         only(self.pace != Pace::None, shared && (periods || steps), "pace");
         let concurrency = matches!(self.kind, Kind::Concurrency);
-        only(!self.warn_at.is_empty(), shared && !concurrency, "warn_at");
+        only(self.warn_at.is_some(), shared && !concurrency, "warn_at");
         let mut share = |good: bool, setting| {
             if !good {
                 problems.push(ConfigProblem::Share { budget: Arc::clone(name), setting });
@@ -256,8 +255,9 @@ impl Budget {
         let within = |share: &f64| (0.0..=1.0).contains(share);
         share(self.reserve.is_none_or(|(part, _)| (0.0..1.0).contains(&part)), "keep");
         share(self.pace.is_valid(), "pace");
-        let rising = self.warn_at.windows(2).all(|pair| pair[0] < pair[1]);
-        share(rising && self.warn_at.iter().all(within), "warn_at");
+        let warn_at = self.warn_at.as_deref().unwrap_or_default();
+        let rising = warn_at.windows(2).all(|pair| pair[0] < pair[1]);
+        share(rising && warn_at.iter().all(within), "warn_at");
     }
 
     /// What its accounts have in common, and the one that all share.
@@ -284,6 +284,8 @@ impl Budget {
             && !matches!(template, Template::Day { .. } | Template::Concurrency);
         let low_water = self.low_water.unwrap_or_else(|| default_low_water(self.limit));
         let millionths = |share: f64| (share * 1e6) as u32;
+        let warns = self.scope.is_none() && matches!(template, Template::Day { .. });
+        let warn_at = self.warn_at.unwrap_or_else(|| if warns { vec![0.8] } else { Vec::new() });
         let spec = Spec {
             name,
             scope: self.scope.map(|scope| scope.0),
@@ -296,7 +298,7 @@ impl Budget {
             reserve: self.reserve.map(|(share, from)| Reserve { from, share: millionths(share) }),
             pacer: Pacer::new(&self.pace),
             trend: period.filter(|_| self.scope.is_none()).map(|period| Trend::new(nanos(period))),
-            warn_at: self.warn_at.iter().copied().map(millionths).collect(),
+            warn_at: warn_at.into_iter().map(millionths).collect(),
             warned: 0,
             ran_dry: false,
         };

@@ -140,8 +140,9 @@ impl Story {
         match task.poll() {
             Poll::Ready(Ok(ticket)) => {
                 let first = self.first();
-                let before =
-                    first.map(|first| self.log.soonest(self.now(), &self.waiting[first].entry, Slack::Late));
+                let before = first.map(|first| {
+                    self.log.soonest(self.now(), &self.waiting[first].entry, Slack::Late)
+                });
                 let at = self.log.grant(self.now(), entry);
                 self.tickets.push((at, ticket));
                 if let (Some(first), Some(before)) = (first, before) {

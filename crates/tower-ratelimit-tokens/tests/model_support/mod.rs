@@ -167,7 +167,8 @@ impl Log {
             // What was given back is no longer in the log, but a full bucket may have
             // lost it: only the future can be told for certain.
             return u128::from(n * period * MS) <= self.credit(budget, entry.key, at)
-                && (slack == Slack::None || !self.entries.iter().any(|e| e.returned && e.amounts[budget] > 0));
+                && (slack == Slack::None
+                    || !self.entries.iter().any(|e| e.returned && e.amounts[budget] > 0));
         }
         self.held(budget, entry.key, at, slack) + n <= rule.limit
     }
