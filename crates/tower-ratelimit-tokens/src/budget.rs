@@ -131,6 +131,7 @@ impl Account {
                 fixed.tally.answered(slot, actual, observed);
             }
             State::Day(day) => day.tally.answered(slot, actual, observed),
+            State::Bucket(_) if observed => {}
             State::Bucket(bucket) => {
                 if actual < slot.n {
                     bucket.unreserve(slot.n - actual);
@@ -188,7 +189,7 @@ impl Account {
             State::Day(day) => day.tally.level(slot, counted),
             State::Bucket(bucket) => {
                 bucket.level(now, remaining);
-                false
+                slot.is_some()
             }
             State::Concurrency(_) => false,
         }

@@ -262,12 +262,12 @@ impl Core {
             observed |= self.take_in(now, Some(grant), observation, effects);
         }
         for (budget, n) in grant.charge.parts() {
-            let actual = settle.actual(budget, n);
+            let actual = settle.actual(said, budget, n);
             let slot = grant.slot(budget);
             self.accounts[budget].answered(now, &slot, actual, observed & 1 << budget != 0);
         }
         if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
-            usage.settle(&grant.charge, settle);
+            usage.settle(&grant.charge, |budget, n| settle.actual(said, budget, n));
         }
         self.reconsider(now, effects);
     }

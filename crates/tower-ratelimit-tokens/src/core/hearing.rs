@@ -78,6 +78,8 @@ impl Core {
                 self.close(now, now.saturating_add(nanos(retry_after)), reason, effects);
                 0
             }
+            // Settled with the answer, see `Settle::actual`.
+            Observation::Cost { .. } => 0,
         }
     }
 
