@@ -90,6 +90,16 @@
 //! then on it must be polled when it is woken, or dropped: the first in the
 //! queue owns the one timer, and all others wait for it.
 //!
+//! # Dialects
+//!
+//! A [`Dialect`] reads what a response says. There is one each for the
+//! [IETF's fields](IetfDialect), [GitHub](GithubDialect),
+//! [HubSpot](HubspotDialect), [Shopify](ShopifyDialect),
+//! [Autotask](AutotaskDialect), [OpenAI](OpenAiDialect) and
+//! [Pipedrive](PipedriveDialect), one for [headers of any name](GenericDialect)
+//! and one for [`Retry-After` alone](RetryAfterDialect). [`dialects`] lists what
+//! they read, where that is documented, and how far a server is believed.
+//!
 //! # The gate
 //!
 //! A refusal by the server closes the gate for all callers until the time that
@@ -136,6 +146,7 @@ mod core;
 mod cost;
 mod day;
 mod dialect;
+pub mod dialects;
 mod error;
 mod events;
 mod fixed;
@@ -146,11 +157,9 @@ mod lease;
 mod limiter;
 mod moment;
 mod observe;
-mod pipedrive;
 #[cfg(test)]
 mod properties;
 mod queue;
-mod retry_after;
 mod rolling;
 mod service;
 mod settle;
@@ -166,14 +175,17 @@ pub use self::{
     config::{Budget, LimiterBuilder},
     cost::{Cost, Deadline, NoDeadline},
     dialect::{BodyText, Dialect, HeadersOnly, HttpDialect, NoDialect},
+    dialects::{
+        AutotaskDialect, BELIEVED_PAUSE, GenericDialect, GithubDialect, HubspotDialect,
+        IetfDialect, MAX_PAUSE, OpenAiDialect, PipedriveDialect, QuotaUnit, ResetForm,
+        RetryAfterDialect, ShopifyDialect, retry_after,
+    },
     error::{ConfigError, ConfigProblem, Refused, RefusedKind},
     future::ResponseFuture,
     layer::TokenLimitLayer,
     lease::Lease,
     limiter::{Admission, Limiter},
     observe::{GateReason, Observation, Observations},
-    pipedrive::PipedriveDialect,
-    retry_after::{RetryAfterDialect, retry_after},
     service::TokenLimit,
     settle::{KeepAll, Outcome, Settle, Settler},
     status::{BudgetKind, BudgetStatus, GateStatus, Refusals, Status, Usage},
