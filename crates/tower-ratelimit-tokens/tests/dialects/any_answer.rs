@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::{prelude::*, sample::select};
 use tower_ratelimit_tokens::{
     AutotaskDialect, BELIEVED_PAUSE, GenericDialect, GithubDialect, HttpDialect, HubspotDialect,
-    IetfDialect, MAX_PAUSE, OpenAiDialect, PipedriveDialect, QuotaUnit, ResetForm,
+    IetfDialect, MAX_PAUSE, Observations, OpenAiDialect, PipedriveDialect, QuotaUnit, ResetForm,
     RetryAfterDialect, ShopifyDialect,
 };
 
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_answer_panics_or_pauses_for_longer_than_is_believed(
+    fn no_answer_panics_allocates_or_pauses_for_longer_than_is_believed(
         (status, headers, body) in response(),
         believed in prop_oneof![
             3 => Just(None),
@@ -207,7 +207,11 @@ proptest! {
         // What a dialect waits for by itself, when it is told nothing.
         let bound = bound.max(seconds(300));
         for (name, dialect) in dialects(believed) {
-            let said = dialect.read(status, &headers, &body, &clock);
+            let mut said = Observations::none();
+            let allocated = allocation_counter::measure(|| {
+                said = dialect.read(status, &headers, &body, &clock);
+            });
+            prop_assert_eq!(allocated.count_total, 0, "{} allocates", name);
             for observation in said.iter() {
                 prop_assert!(longest(observation) <= Some(bound), "{name}: {observation:?}");
                 let index = budget(observation).map_or(0, BudgetId::index);
