@@ -32,6 +32,9 @@ async fn main() -> Result<(), BoxError> {
     let status = limiter.status();
     println!("{} of {} tokens used", status.budgets[0].used, status.budgets[0].limit);
     assert_eq!(status.budgets[0].used, 81);
-    assert!(matches!(limiter.would_admit(&Charge::new().with(tokens, 20), None), Admission::At { .. }));
+    assert!(matches!(
+        limiter.would_admit(&Charge::new().with(tokens, 20), None),
+        Admission::At { .. }
+    ));
     Ok(())
 }

@@ -38,6 +38,17 @@ pub(crate) enum Fit {
     Never,
 }
 
+/// Which moment is meant where answers may come sooner or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// No later than it could be at best.
+    Soonest,
+    /// As far as can be told.
+    Likely,
+    /// No sooner than it could be at worst.
+    Latest,
+}
+
 /// What one request holds of one budget, from its sending on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
@@ -164,11 +175,10 @@ impl Account {
         }
     }
 
-    /// When `n` more fit after `ahead` others. With `floor`, not later than it
-    /// could be at best.
-    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, floor: bool) -> Fit {
+    /// When `n` more fit after `ahead` others.
+    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
         match &mut self.state {
-            State::Rolling(rolling) => rolling.when(now, n, ahead, floor),
+            State::Rolling(rolling) => rolling.when(now, n, ahead, sight),
             State::Fixed(fixed) => fixed.when(now, n, ahead),
             State::Bucket(bucket) => bucket.when(now, n, ahead),
             State::Day(day) => day.when(now, n, ahead),
@@ -237,6 +247,7 @@ impl Account {
                 fixed.tally.answered(slot, actual, observed);
             }
             State::Day(day) => day.tally.answered(slot, actual, observed),
+            State::Bucket(_) if observed => {}
             State::Bucket(bucket) => {
                 if actual < slot.n {
                     bucket.unreserve(now, slot.n - actual, slot.taking);
@@ -289,7 +300,7 @@ impl Account {
             State::Day(day) => day.tally.level(slot, counted),
             State::Bucket(bucket) => {
                 bucket.level(now, remaining);
-                false
+                slot.is_some()
             }
             State::Concurrency(_) => false,
         }

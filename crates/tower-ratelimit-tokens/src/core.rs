@@ -226,14 +226,13 @@ impl Core {
             }
         }
         self.wants_wall = next.max(now + 1);
-        for budget in 0..self.specs.len() {
-            if begun & 1 << budget != 0 {
-                if std::mem::take(&mut self.specs[budget].ran_dry) {
-                    self.gate.pace(now);
-                }
-                self.came_in(now, budget as u32, effects);
+        let begun = (0..self.specs.len()).filter(|budget| begun & 1 << budget != 0);
+        for budget in begun.clone() {
+            if std::mem::take(&mut self.specs[budget].ran_dry) {
+                self.gate.pace(now);
             }
         }
+        self.came_in(now, begun.map(|budget| budget as u32), effects);
         self.settle_queue(now, effects);
     }
 

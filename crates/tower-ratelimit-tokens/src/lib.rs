@@ -90,6 +90,16 @@
 //! then on it must be polled when it is woken, or dropped: the first in the
 //! queue owns the one timer, and all others wait for it.
 //!
+//! # Dialects
+//!
+//! A [`Dialect`] reads what a response says. There is one each for the
+//! [IETF's fields](IetfDialect), [GitHub](GithubDialect),
+//! [HubSpot](HubspotDialect), [Shopify](ShopifyDialect),
+//! [Autotask](AutotaskDialect), [OpenAI](OpenAiDialect) and
+//! [Pipedrive](PipedriveDialect), one for [headers of any name](GenericDialect)
+//! and one for [`Retry-After` alone](RetryAfterDialect). [`dialects`] lists what
+//! they read, where that is documented, and how far a server is believed.
+//!
 //! # The gate
 //!
 //! A refusal by the server closes the gate for all callers until the time that
@@ -139,6 +149,7 @@ mod cost;
 mod costs;
 mod day;
 mod dialect;
+pub mod dialects;
 mod dips;
 mod error;
 mod events;
@@ -154,13 +165,11 @@ mod manage;
 mod moment;
 mod observe;
 mod pace;
-mod pipedrive;
 mod planning;
 mod priority;
 #[cfg(test)]
 mod properties;
 mod queue;
-mod retry_after;
 mod ring;
 mod rolling;
 mod scope;
@@ -180,6 +189,11 @@ pub use self::{
     config::Budget,
     cost::{Cost, Keyed},
     dialect::{BodyText, Dialect, HeadersOnly, HttpDialect, NoDialect},
+    dialects::{
+        AutotaskDialect, BELIEVED_PAUSE, GenericDialect, GithubDialect, HubspotDialect,
+        IetfDialect, MAX_PAUSE, OpenAiDialect, PipedriveDialect, QuotaUnit, ResetForm,
+        RetryAfterDialect, ShopifyDialect, retry_after,
+    },
     error::{ConfigError, ConfigProblem, Refused, RefusedKind},
     future::ResponseFuture,
     layer::{OnLimit, TokenLimitLayer},
@@ -187,10 +201,8 @@ pub use self::{
     limiter::Limiter,
     observe::{GateReason, Observation, Observations},
     pace::Pace,
-    pipedrive::PipedriveDialect,
     planning::{Admission, BudgetNeed, CostProposal, Forecast, Plan},
     priority::{Ask, Priority, SameTerms, Terms, TermsFromExtensions},
-    retry_after::{RetryAfterDialect, retry_after},
     scope::{Key, ScopeId},
     service::TokenLimit,
     settle::{KeepAll, Outcome, Settle, Settler},

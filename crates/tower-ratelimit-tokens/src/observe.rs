@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use crate::BudgetId;
 
 /// How many things one response may say.
-pub(crate) const MAX_OBSERVATIONS: usize = 4;
+pub(crate) const MAX_OBSERVATIONS: usize = 8;
 
 /// Something that the server said about a budget or about refusing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,17 @@ pub enum Observation {
         /// For how long.
         retry_after: Duration,
     },
+    /// What the request that was answered has really cost. Its charge on that
+    /// budget is settled to this, unless the caller's own settlement says
+    /// something of that budget; the server's own count, if it tells one too,
+    /// stands above both. A budget that the request did not pay is not charged
+    /// now.
+    Cost {
+        /// The budget that was charged.
+        budget: BudgetId,
+        /// Units; zero gives the charge back.
+        units: u32,
+    },
 }
 
 /// Why the gate is closed for all callers.
@@ -70,7 +81,7 @@ impl fmt::Display for GateReason {
     }
 }
 
-/// What one response says: at most four [`Observation`]s, without allocation.
+/// What one response says: at most eight [`Observation`]s, without allocation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observations {
     list: [Option<Observation>; MAX_OBSERVATIONS],
@@ -83,11 +94,24 @@ impl Observations {
         Self { list: [None; MAX_OBSERVATIONS] }
     }
 
-    /// Adds one. A fifth is ignored.
+    /// Adds one. A ninth is ignored.
     pub fn push(&mut self, observation: Observation) {
         if let Some(free) = self.list.iter_mut().find(|place| place.is_none()) {
             *free = Some(observation);
         }
+    }
+
+    /// What the request cost of that budget, if the server says so.
+    pub(crate) fn cost(&self, index: usize) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        self.iter().find_map(|observation| match observation {
+            Observation::Cost { budget, units } if budget.index() == index => {
+                Some(u64::from(*units))
+            }
+            _ => None,
+        })
     }
 
     /// In the order in which they were added.

@@ -298,10 +298,10 @@ proptest! {
 }
 
 #[test]
-fn four_observations_fit_and_a_fifth_is_ignored() {
+fn eight_observations_fit_and_a_ninth_is_ignored() {
     let level =
         |remaining| Observation::Level { budget: BudgetId(0), limit: None, remaining, reset: None };
     let mut said = Observations::none();
-    (0..5).for_each(|n| said.push(level(n)));
-    assert_eq!(said.iter().copied().collect::<Vec<_>>(), (0..4).map(level).collect::<Vec<_>>());
+    (0..9).for_each(|n| said.push(level(n)));
+    assert_eq!(said.iter().copied().collect::<Vec<_>>(), (0..8).map(level).collect::<Vec<_>>());
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::{
-    budget::{Fit, Slot},
+    budget::{Fit, Sight, Slot},
     foreign::Foreign,
     moment::{Nanos, nanos},
     ring::Ring,
@@ -256,9 +256,8 @@ impl Rolling {
         turn
     }
 
-    /// When `n` more units fit after `ahead` others have been admitted. With
-    /// `floor`, no later than it could be at best: an answer may come now.
-    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, floor: bool) -> Fit {
+    /// When `n` more units fit after `ahead` others have been admitted.
+    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
         self.advance(now);
         if n > self.limit {
             return Fit::Never;
@@ -266,12 +265,19 @@ impl Rolling {
         let total = (ahead + n).max(1);
         let rounds = (total - 1) / self.limit;
         let mut at = match self.free_at(now, total - rounds * self.limit) {
-            Some(at) if floor && self.transit.is_some() => at.min(now.saturating_add(self.window)),
+            // At best, an answer comes now.
+            Some(at) if sight == Sight::Soonest && self.transit.is_some() => {
+                at.min(now.saturating_add(self.window))
+            }
             Some(at) => at,
-            None if floor => now,
+            None if sight == Sight::Soonest => now,
             None => return Fit::Event,
         };
-        at = at.saturating_add(rounds.saturating_mul(self.window));
+        let round = match sight {
+            Sight::Latest => self.unanswered(0),
+            Sight::Soonest | Sight::Likely => self.window,
+        };
+        at = at.saturating_add(rounds.saturating_mul(round));
         if let Some(even) = &self.even {
             let due = even.due.max(now).saturating_add(ahead.saturating_mul(even.gap));
             at = at.max(due.saturating_sub(even.tolerance));

@@ -1,4 +1,4 @@
-use crate::{BoxError, BudgetId, Charge};
+use crate::{BoxError, BudgetId, Charge, Observations};
 
 /// How a call ended, as a settling closure sees it.
 pub type Outcome<'a, Response, Error = BoxError> = Result<&'a Response, &'a Error>;
@@ -13,18 +13,22 @@ pub enum Settle {
     /// The server never counted it: everything is given back.
     Refund,
     /// It cost this much. A budget that the actual charge does not name keeps
-    /// its charge; a budget that the call did not spend is not charged now.
+    /// its charge, or what the server
+    /// [says it cost](crate::Observation::Cost); a budget that the call did not
+    /// spend is not charged now.
     Actual(Charge),
 }
 
 impl Settle {
-    /// What was charged as `n` has really cost.
-    pub(crate) fn actual(&self, budget: usize, n: u64) -> u64 {
+    /// What was charged as `n` has really cost: as the caller says, or else as
+    /// the server says.
+    pub(crate) fn actual(&self, said: &Observations, budget: usize, n: u64) -> u64 {
+        let told = || said.cost(budget).unwrap_or(n);
         match self {
-            Self::Keep => n,
+            Self::Keep => told(),
             Self::Refund => 0,
             Self::Actual(charge) => match charge.of(BudgetId(budget as u8)) {
-                0 => n,
+                0 => told(),
                 actual => u64::from(actual),
             },
         }

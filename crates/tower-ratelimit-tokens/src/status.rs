@@ -1,8 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Charge, GateReason, Priority, Settle, budget::State, charge::MAX_BUDGETS, core::Core,
-    moment::Nanos,
+    Charge, GateReason, Priority, budget::State, charge::MAX_BUDGETS, core::Core, moment::Nanos,
 };
 
 /// The kind of a budget.
@@ -139,10 +138,10 @@ impl Usage {
         }
     }
 
-    pub(crate) fn settle(&mut self, charge: &Charge, settle: &Settle) {
+    pub(crate) fn settle(&mut self, charge: &Charge, actual: impl Fn(usize, u64) -> u64) {
         for (budget, n) in charge.parts() {
             let spent = &mut self.spent[budget];
-            *spent = (*spent + settle.actual(budget, n)).saturating_sub(n);
+            *spent = (*spent + actual(budget, n)).saturating_sub(n);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Core, Grant, Takings, Wait};
 use crate::{
     Charge, Priority, Terms,
     accounts::{Accounts, At, Full},
-    budget::{Fit, State},
+    budget::{Fit, Sight, State},
     charge::MAX_BUDGETS,
     moment::{Epoch, Nanos},
     queue::{GATE, Order, StopId, Want},
@@ -213,7 +213,7 @@ impl Core {
             return None;
         }
         // When it could go at best.
-        let soonest = match self.wait(now, &first, [0; MAX_BUDGETS], true) {
+        let soonest = match self.wait(now, &first, [0; MAX_BUDGETS], Sight::Soonest) {
             None => now,
             Some(Wait { fit: Fit::At(at) | Fit::Exhausted(at), .. }) => at,
             Some(_) => now,
@@ -223,7 +223,7 @@ impl Core {
                 self.specs[budget].kept(first.priority, self.accounts[first.at.of(budget)].limit());
             let n = first.charge.amount(budget) + kept;
             let ahead = want.charge.amount(budget);
-            let fit = match self.accounts[first.at.of(budget)].when(now, n, ahead, false) {
+            let fit = match self.accounts[first.at.of(budget)].when(now, n, ahead, Sight::Latest) {
                 Fit::Now => now,
                 Fit::At(at) => at,
                 _ => Nanos::MAX,
@@ -236,13 +236,13 @@ impl Core {
     }
 
     /// The budget that binds longest, when `ahead` goes first; `None` if the
-    /// call can go now. With `floor`, no later than it could be at best.
+    /// call can go now.
     pub(super) fn wait(
         &mut self,
         now: Nanos,
         want: &Want,
         ahead: [u64; MAX_BUDGETS],
-        floor: bool,
+        sight: Sight,
     ) -> Option<Wait> {
         if want.charge.mask() & !self.valid != 0 {
             return Some(Wait { budget: None, fit: Fit::Never });
@@ -253,7 +253,7 @@ impl Core {
             let spec = &self.specs[budget];
             let account = &mut self.accounts[want.at.of(budget)];
             let kept = spec.kept(want.priority, account.limit());
-            let mut fit = account.when(now, n + kept, ahead[budget], floor);
+            let mut fit = account.when(now, n + kept, ahead[budget], sight);
             if let (Some(pacer), Fit::Now | Fit::At(_)) = (&spec.pacer, fit) {
                 let at = if let Fit::At(at) = fit { at } else { now };
                 if pacer.due() > at {

@@ -13,9 +13,7 @@ impl Core {
     pub(crate) fn observe(&mut self, now: Nanos, observation: &Observation, effects: &mut Effects) {
         self.take_in(now, None, observation, effects);
         effects.leases |= self.leases_wanted();
-        for budget in 0..self.specs.len() {
-            self.came_in(now, budget as u32, effects);
-        }
+        self.came_in(now, 0..self.specs.len() as u32, effects);
         self.settle_queue(now, effects);
     }
 
@@ -101,6 +99,8 @@ impl Core {
                 self.close(now, now.saturating_add(nanos(retry_after)), reason, effects);
                 0
             }
+            // Settled with the answer, see `Settle::actual`.
+            Observation::Cost { .. } => 0,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::{
-    budget::{Fit, State},
+    budget::{Fit, Sight, State},
     charge::MAX_BUDGETS,
     moment::Nanos,
 };
@@ -46,7 +46,7 @@ impl Core {
             return BudgetPlan { needed, left, ends: None, never: true };
         }
         let before = ahead.saturating_add(needed - largest);
-        let fit = account.when(now, largest, before, false);
+        let fit = account.when(now, largest, before, Sight::Likely);
         let ends = match (&account.state, fit) {
             (State::Concurrency(_), _) => None,
             (State::Day(day), Fit::Exhausted(_)) => {

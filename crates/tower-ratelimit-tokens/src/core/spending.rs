@@ -95,8 +95,9 @@ impl Core {
             observed |= self.take_in(now, Some(grant), observation, effects);
         }
         for (budget, n) in grant.charge.parts() {
-            let actual = settle.actual(budget, n);
-            if let (Settle::Actual(_), Some(learner)) = (settle, self.learner(grant)) {
+            let actual = settle.actual(said, budget, n);
+            let shown = matches!(settle, Settle::Actual(_)) || said.cost(budget).is_some();
+            if let (true, Some(learner)) = (shown, self.learner(grant)) {
                 learner.see(budget, n, actual);
             }
             if self.still_is(&grant.charge, budget, grant.at) {
@@ -105,7 +106,7 @@ impl Core {
             }
         }
         if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
-            usage.settle(&grant.charge, settle);
+            usage.settle(&grant.charge, |budget, n| settle.actual(said, budget, n));
         }
         self.came_back(now, grant, effects);
     }
@@ -127,7 +128,7 @@ impl Core {
     /// An account was changed by hand.
     pub(crate) fn changed(&mut self, now: Nanos, account: usize, effects: &mut Effects) {
         effects.leases |= self.leases_wanted();
-        self.came_in(now, account as u32, effects);
+        self.came_in(now, std::iter::once(account as u32), effects);
         self.settle_queue(now, effects);
     }
 
@@ -137,9 +138,8 @@ impl Core {
         if self.queue.is_empty() {
             return;
         }
-        for (budget, _) in grant.charge.parts() {
-            self.came_in(now, grant.at.0[budget], effects);
-        }
+        let accounts = grant.charge.parts().map(|(budget, _)| grant.at.0[budget]);
+        self.came_in(now, accounts, effects);
         self.settle_queue(now, effects);
     }
 }

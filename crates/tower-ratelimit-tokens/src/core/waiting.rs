@@ -5,7 +5,7 @@ use std::task::Waker;
 use super::{Claim, Core, Effects, Grant, Polled, Wait};
 use crate::{
     Charge, RefusedKind, WhenFull,
-    budget::{Fit, State},
+    budget::{Fit, Sight, State},
     charge::MAX_BUDGETS,
     error::Refusal,
     moment::Nanos,
@@ -16,20 +16,31 @@ use crate::{
 const MILLISECOND: Nanos = 1_000_000;
 
 impl Core {
-    /// Something has come into an account: those who stand there are looked at.
-    pub(super) fn came_in(&mut self, now: Nanos, account: u32, effects: &mut Effects) {
-        if self.queue.is_stop(account) {
-            self.serve(now, StopId(account), effects);
-        }
+    /// Something has come into accounts: those who stand there are looked at.
+    pub(super) fn came_in(
+        &mut self,
+        now: Nanos,
+        accounts: impl Iterator<Item = u32>,
+        effects: &mut Effects,
+    ) {
+        let stops = accounts.filter(|&account| self.queue.is_stop(account)).map(StopId);
+        let mut stops: Vec<StopId> = stops.collect();
+        self.serve(now, &mut stops, effects);
     }
 
-    /// Lets those at a stop go, in order, until the first of them has to wait on.
-    fn serve(&mut self, now: Nanos, stop: StopId, effects: &mut Effects) {
-        while let Some(line) = self.queue.first_at(stop) {
+    /// Lets those at these stops go, in order over all of them, until the first of
+    /// each has to wait on.
+    fn serve(&mut self, now: Nanos, stops: &mut Vec<StopId>, effects: &mut Effects) {
+        loop {
+            let firsts = stops.iter().enumerate();
+            let firsts = firsts.filter_map(|(at, stop)| Some((self.queue.first_order(*stop)?, at)));
+            let Some((_, at)) = firsts.min() else { return };
+            let stop = stops[at];
+            let Some(line) = self.queue.first_at(stop) else { return };
             self.queue.go(line);
             self.examine(now, line, effects);
             if self.queue.first_at(stop) == Some(line) {
-                break;
+                stops.swap_remove(at);
             }
         }
     }
@@ -39,10 +50,11 @@ impl Core {
     fn examine(&mut self, now: Nanos, line: u32, effects: &mut Effects) {
         while let Some(key) = self.queue.head(line) {
             let want = *self.queue.want(key);
-            let place = match self.wait(now, &want, [0; MAX_BUDGETS], false) {
+            let place = match self.wait(now, &want, [0; MAX_BUDGETS], Sight::Likely) {
                 Some(wait) => {
-                    let floor = self.wait(now, &want, [0; MAX_BUDGETS], true).unwrap_or(wait);
-                    if let Some(refusal) = self.refusal(now, floor, want.deadline) {
+                    let soonest =
+                        self.wait(now, &want, [0; MAX_BUDGETS], Sight::Soonest).unwrap_or(wait);
+                    if let Some(refusal) = self.refusal(now, soonest, want.deadline) {
                         effects.wakes.push(self.queue.refuse(key, refusal).0);
                         continue;
                     }
@@ -163,7 +175,7 @@ impl Core {
             Err(refusal) => return refusal,
         };
         let ahead = self.queue.ahead(&want);
-        let wait = self.wait(now, &want, ahead, false);
+        let wait = self.wait(now, &want, ahead, Sight::Likely);
         wait.and_then(|wait| self.refusal(now, wait, now)).unwrap_or(Refusal {
             kind: RefusedKind::DeadlineTooNear,
             budget: wait.and_then(|wait| wait.budget),
@@ -180,7 +192,7 @@ impl Core {
     ) -> Result<Option<Wait>, Refusal> {
         let want = self.want(now, charge, claim, Nanos::MAX)?;
         let ahead = self.queue.ahead(&want);
-        let wait = self.wait(now, &want, ahead, false);
+        let wait = self.wait(now, &want, ahead, Sight::Likely);
         if wait.is_some() || self.queue.is_empty() {
             return Ok(wait);
         }
@@ -216,7 +228,7 @@ impl Core {
     ) -> Result<Key, Refusal> {
         let want = self.want(now, charge, claim, deadline)?;
         let ahead = self.queue.ahead(&want);
-        let wait = self.wait(now, &want, ahead, true);
+        let wait = self.wait(now, &want, ahead, Sight::Soonest);
         if let Some(refusal) = wait.and_then(|wait| self.refusal(now, wait, deadline)) {
             return Err(refusal);
         }
@@ -230,7 +242,7 @@ impl Core {
                 let last = self.queue.want(*last);
                 last.priority < want.priority && last.order > want.order
             });
-            let soonest = self.wait(now, &want, ahead, false).map(|wait| wait.fit);
+            let soonest = self.wait(now, &want, ahead, Sight::Likely).map(|wait| wait.fit);
             let retry_at = match soonest {
                 Some(Fit::At(at) | Fit::Exhausted(at)) => Some(at),
                 _ => None,
@@ -250,6 +262,7 @@ impl Core {
 
     /// What is due at `now`: stops whose first can go, deadlines that have come.
     fn tick(&mut self, now: Nanos, effects: &mut Effects) {
+        let mut stops = Vec::new();
         while let Some((due, stop)) = self.queue.due(now) {
             self.queue.heard(stop);
             self.follow_day(now, stop.0 as usize);
@@ -262,8 +275,9 @@ impl Core {
                     _ => {}
                 }
             }
-            self.serve(now, stop, effects);
+            stops.push(stop);
         }
+        self.serve(now, &mut stops, effects);
         while let Some(key) = self.queue.overdue(now) {
             let refusal =
                 Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
@@ -284,7 +298,7 @@ impl Core {
             let stop = self.queue.go(line);
             self.examine(now, line, effects);
             if let Some(stop) = stop {
-                self.serve(now, stop, effects);
+                self.serve(now, &mut vec![stop], effects);
             }
         }
     }
@@ -297,13 +311,11 @@ impl Core {
             if self.queue.next_time() <= now {
                 self.tick(now, effects);
             }
-            let yielded = self.queue.yielded();
+            let mut yielded = self.queue.yielded();
             if yielded.is_empty() {
                 break;
             }
-            for stop in yielded {
-                self.serve(now, stop, effects);
-            }
+            self.serve(now, &mut yielded, effects);
         }
         effects.wakes.push(self.queue.wake_leader());
     }

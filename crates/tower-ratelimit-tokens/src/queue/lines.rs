@@ -125,6 +125,11 @@ impl Queue {
         self.stops.first(stop).map(|(.., line)| line)
     }
 
+    /// How those who stand first at different stops are ordered.
+    pub(crate) fn first_order(&self, stop: StopId) -> Option<Order> {
+        self.stops.first(stop).map(|(_, order, _)| order)
+    }
+
     /// Whether a line stands at `stop` before a call of that class and order.
     pub(crate) fn is_behind(&self, stop: StopId, exempt: bool, order: Order) -> bool {
         self.stops.first(stop).is_some_and(|(rest, first, _)| (rest, first) < (!exempt, order))

@@ -1,11 +1,14 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use crate::{
-    BodyText, BudgetId, Dialect, GateReason, HttpDialect, Observation, Observations, WallClock,
-    retry_after::{number, retry_after},
+use super::{
+    ResetForm,
+    pause::Belief,
+    text::{contains, count},
+    unavailable,
 };
+use crate::{BudgetId, GateReason, HttpDialect, Observation, Observations, WallClock};
 
 static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -15,9 +18,6 @@ static DAY_REMAINING: HeaderName = HeaderName::from_static("x-daily-ratelimit-to
 
 /// A refusal that asks for this long or longer cannot be about a 2 s window.
 const LONG: Duration = Duration::from_secs(60);
-
-/// How much of a refusal's text is looked through.
-const GLANCE: usize = 4 * 1024;
 
 /// What Pipedrive's responses say.
 ///
@@ -30,7 +30,7 @@ const GLANCE: usize = 4 * 1024;
 /// | 403 with an HTML page | banned by the edge: the gate closes for [`ban_for`](Self::ban_for) |
 /// | 503 with `Retry-After` | the gate closes for that time |
 ///
-/// The body must be at hand ([`BodyText`]); for one that streams, wrap
+/// The body must be at hand ([`BodyText`](crate::BodyText)); for one that streams, wrap
 /// it in [`HeadersOnly`](crate::HeadersOnly).
 ///
 /// The burst headers are in the public reference; the daily ones and
@@ -44,13 +44,20 @@ pub struct PipedriveDialect {
     day: BudgetId,
     ban: Duration,
     burst_limit: Option<u64>,
+    belief: Belief,
 }
 
 impl PipedriveDialect {
     /// Tells `burst` and `day` what the responses say.
     #[must_use]
     pub const fn new(burst: BudgetId, day: BudgetId) -> Self {
-        Self { burst, day, ban: Duration::from_secs(60), burst_limit: None }
+        Self {
+            burst,
+            day,
+            ban: Duration::from_secs(60),
+            burst_limit: None,
+            belief: Belief::DEFAULT,
+        }
     }
 
     /// How long a ban parks everything, if it names no time itself. Default:
@@ -69,15 +76,24 @@ impl PipedriveDialect {
         self
     }
 
+    /// A longer pause is taken for garbage and counts as not said. Default:
+    /// [`BELIEVED_PAUSE`](super::BELIEVED_PAUSE), 32 days; never more than
+    /// [`MAX_PAUSE`](super::MAX_PAUSE).
+    #[must_use]
+    pub const fn believe_up_to(mut self, pause: Duration) -> Self {
+        self.belief = Belief::up_to(pause);
+        self
+    }
+
     fn refused(&self, headers: &HeaderMap, text: &[u8], clock: &dyn WallClock) -> Observation {
-        let pause = retry_after(headers, clock);
+        let pause = self.belief.retry_after(headers, clock);
         let daily = contains(text, b"daily")
-            || number(headers, &DAY_REMAINING) == Some(0)
+            || count(headers, &DAY_REMAINING) == Some(0)
             || pause.is_some_and(|pause| pause >= LONG);
         if daily {
             return Observation::Exhausted { budget: self.day, retry_after: pause };
         }
-        let reset = || number(headers, &RESET).map(Duration::from_secs);
+        let reset = || self.belief.reset(ResetForm::Seconds, headers, &RESET, clock);
         // A pause of nothing would let the next call run into the same wall.
         let pause = pause.or_else(reset).filter(|pause| !pause.is_zero());
         Observation::Burst { budget: self.burst, retry_after: pause }
@@ -93,8 +109,8 @@ impl HttpDialect for PipedriveDialect {
         clock: &dyn WallClock,
     ) -> Observations {
         let mut said = Observations::none();
-        if let Some(remaining) = number(headers, &DAY_REMAINING) {
-            let limit = number(headers, &DAY_LIMIT);
+        if let Some(remaining) = count(headers, &DAY_REMAINING) {
+            let limit = count(headers, &DAY_LIMIT);
             said.push(Observation::Level { budget: self.day, limit, remaining, reset: None });
         }
         match status {
@@ -103,39 +119,24 @@ impl HttpDialect for PipedriveDialect {
                 return said;
             }
             StatusCode::FORBIDDEN if is_html(headers, text) => {
-                let retry_after = retry_after(headers, clock).unwrap_or(self.ban);
+                let retry_after = self.belief.retry_after(headers, clock).unwrap_or(self.ban);
                 said.push(Observation::Closed { reason: GateReason::Banned, retry_after });
                 return said;
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                if let Some(retry_after) = retry_after(headers, clock) {
-                    let reason = GateReason::RetryAfter;
-                    said.push(Observation::Closed { reason, retry_after });
-                }
+            _ => {
+                let paused = unavailable(status, headers, clock, self.belief);
+                paused.iter().for_each(|observation| said.push(*observation));
             }
-            _ => {}
         }
-        if let Some(remaining) = number(headers, &REMAINING) {
-            let limit = number(headers, &LIMIT);
+        if let Some(remaining) = count(headers, &REMAINING) {
+            let limit = count(headers, &LIMIT);
             if self.burst_limit.is_none() || limit == self.burst_limit {
-                let reset = number(headers, &RESET).map(Duration::from_secs);
+                let reset = self.belief.reset(ResetForm::Seconds, headers, &RESET, clock);
                 said.push(Observation::Level { budget: self.burst, limit, remaining, reset });
             }
         }
         said
     }
-}
-
-impl<B: BodyText> Dialect<Response<B>> for PipedriveDialect {
-    fn observe(&self, response: &Response<B>, clock: &dyn WallClock) -> Observations {
-        self.read(response.status(), response.headers(), response.body().text(), clock)
-    }
-}
-
-/// Whether `word`, in lower case, occurs near the beginning of `text`.
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    let glance = &text[..text.len().min(GLANCE)];
-    glance.windows(word.len()).any(|found| found.eq_ignore_ascii_case(word))
 }
 
 fn is_html(headers: &HeaderMap, text: &[u8]) -> bool {
@@ -148,8 +149,10 @@ fn is_html(headers: &HeaderMap, text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Response;
+
     use super::*;
-    use crate::SystemClock;
+    use crate::{Dialect, SystemClock};
 
     const BURST: BudgetId = BudgetId(0);
     const DAY: BudgetId = BudgetId(1);

@@ -1,43 +1,19 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
-use jiff::{Timestamp, fmt::rfc2822};
+use http::{HeaderMap, Response, StatusCode};
 
-use crate::{Dialect, GateReason, HttpDialect, Observation, Observations, WallClock};
-
-/// The number in a header; a fraction is rounded up.
-pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    match text.split_once('.') {
-        None => text.parse().ok(),
-        Some((whole, part)) if part.bytes().all(|b| b.is_ascii_digit()) => {
-            let more = u64::from(part.bytes().any(|b| b != b'0'));
-            whole.parse::<u64>().ok()?.checked_add(more)
-        }
-        Some(_) => None,
-    }
-}
-
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    static PARSER: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new();
-    PARSER.parse_timestamp(text).ok()
-}
+use super::{MAX_PAUSE, closed, pause::Belief, unavailable};
+use crate::{Dialect, HttpDialect, Observations, WallClock};
 
 /// How long `Retry-After` asks for, in either of its forms.
 ///
 /// A date is held against the response's own `Date`, so that a clock that is
 /// wrong here does not matter; without one, against `clock`. A date in the past
-/// asks for no time. The two obsolete forms of HTTP dates are not read. Never
-/// shortened here.
+/// asks for no time. Never shortened here; what asks for more than [`MAX_PAUSE`]
+/// is garbage and says nothing. Of several, the longest counts.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, clock: &dyn WallClock) -> Option<Duration> {
-    if let Some(seconds) = number(headers, &header::RETRY_AFTER) {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = date(headers, &header::RETRY_AFTER)?;
-    let now = date(headers, &header::DATE).unwrap_or_else(|| clock.now());
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+    Belief::up_to(MAX_PAUSE).retry_after(headers, clock)
 }
 
 /// Closes the gate for as long as the `Retry-After` of a 429 or a 503 asks, for
@@ -55,19 +31,29 @@ pub fn retry_after(headers: &HeaderMap, clock: &dyn WallClock) -> Option<Duratio
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RetryAfterDialect {
     too_many: Option<Duration>,
+    belief: Belief,
 }
 
 impl RetryAfterDialect {
     /// A 429 or 503 without `Retry-After` says nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { too_many: None }
+        Self { too_many: None, belief: Belief::DEFAULT }
     }
 
     /// How long a 429 without `Retry-After` closes the gate. Default: not at all.
     #[must_use]
     pub const fn too_many(mut self, pause: Duration) -> Self {
         self.too_many = Some(pause);
+        self
+    }
+
+    /// A longer pause is taken for garbage and counts as not said. Default:
+    /// [`BELIEVED_PAUSE`](super::BELIEVED_PAUSE), 32 days; never more than
+    /// [`MAX_PAUSE`].
+    #[must_use]
+    pub const fn believe_up_to(mut self, pause: Duration) -> Self {
+        self.belief = Belief::up_to(pause);
         self
     }
 }
@@ -80,14 +66,11 @@ impl HttpDialect for RetryAfterDialect {
         _: &[u8],
         clock: &dyn WallClock,
     ) -> Observations {
-        let pause = match status {
-            StatusCode::TOO_MANY_REQUESTS => retry_after(headers, clock).or(self.too_many),
-            StatusCode::SERVICE_UNAVAILABLE => retry_after(headers, clock),
-            _ => None,
-        };
-        pause.map_or_else(Observations::none, |retry_after| {
-            Observation::Closed { reason: GateReason::RetryAfter, retry_after }.into()
-        })
+        if status != StatusCode::TOO_MANY_REQUESTS {
+            return unavailable(status, headers, clock, self.belief);
+        }
+        let pause = self.belief.retry_after(headers, clock).or(self.too_many);
+        pause.map_or_else(Observations::none, |pause| closed(pause).into())
     }
 }
 
@@ -99,8 +82,11 @@ impl<B> Dialect<Response<B>> for RetryAfterDialect {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+    use jiff::Timestamp;
+
     use super::*;
-    use crate::SystemClock;
+    use crate::{Observation, SystemClock};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
@@ -127,6 +113,11 @@ mod tests {
             ("soon", None),
             ("-1", None),
             ("1.x", None),
+            ("1e3", None),
+            ("31622400", Some(31_622_400)),
+            ("31622401", None),
+            ("18446744073709551615", None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", None),
         ] {
             let found = retry_after(&headers(&[("retry-after", text)]), &SystemClock);
             assert_eq!(found, seconds.map(Duration::from_secs), "{text}");
@@ -149,5 +140,31 @@ mod tests {
         assert_eq!(retry_after(&one, &clock), Some(Duration::from_secs(60)));
         let late = At("2000-01-01T00:00:00Z");
         assert_eq!(retry_after(&one, &late), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn of_several_the_longest_that_is_believed_counts() {
+        let mut several = headers(&[("retry-after", "5")]);
+        for text in ["7", "soon", "999999999999"] {
+            several.append("retry-after", text.parse().unwrap());
+        }
+        assert_eq!(retry_after(&several, &SystemClock), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn garbage_falls_back_to_what_holds_without_a_header() {
+        let dialect = RetryAfterDialect::new().believe_up_to(Duration::from_secs(60));
+        let long = headers(&[("retry-after", "61")]);
+        let read = |dialect: RetryAfterDialect, status, headers: &HeaderMap| {
+            dialect.read(status, headers, &[], &SystemClock).iter().next().copied()
+        };
+        let (many, down) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(read(dialect, many, &long), None);
+        assert_eq!(read(dialect, down, &long), None);
+        let dialect = dialect.too_many(Duration::from_secs(9));
+        let closed = |seconds| Some(closed(Duration::from_secs(seconds)));
+        assert_eq!(read(dialect, many, &long), closed(9));
+        assert_eq!(read(dialect, many, &headers(&[("retry-after", "60")])), closed(60));
+        assert!(matches!(closed(1), Some(Observation::Closed { .. })));
     }
 }
