@@ -1,6 +1,6 @@
 //! Pure: those who wait, and why.
 
-use std::task::Waker;
+use std::{cmp::Reverse, collections::BinaryHeap, task::Waker};
 
 use super::{Claim, Core, Effects, Grant, Polled, Wait};
 use crate::{
@@ -24,25 +24,35 @@ impl Core {
         effects: &mut Effects,
     ) {
         let stops = accounts.filter(|&account| self.queue.is_stop(account)).map(StopId);
-        let mut stops: Vec<StopId> = stops.collect();
-        self.serve(now, &mut stops, effects);
+        let stops: Vec<StopId> = stops.collect();
+        self.serve(now, &stops, effects);
     }
 
     /// Lets those at these stops go, in order over all of them, until the first of
     /// each has to wait on.
-    fn serve(&mut self, now: Nanos, stops: &mut Vec<StopId>, effects: &mut Effects) {
-        loop {
-            let firsts = stops.iter().enumerate();
-            let firsts = firsts.filter_map(|(at, stop)| Some((self.queue.first_order(*stop)?, at)));
-            let Some((_, at)) = firsts.min() else { return };
-            let stop = stops[at];
-            let Some(line) = self.queue.first_at(stop) else { return };
-            self.queue.go(line);
-            self.examine(now, line, effects);
-            if self.queue.first_at(stop) == Some(line) {
-                stops.swap_remove(at);
+    fn serve(&mut self, now: Nanos, stops: &[StopId], effects: &mut Effects) {
+        if let [stop] = *stops {
+            while self.serve_first(now, stop, effects) {}
+            return;
+        }
+        let firsts = stops.iter().filter_map(|&stop| Some((self.queue.first_order(stop)?, stop)));
+        let mut firsts: BinaryHeap<_> = firsts.map(Reverse).collect();
+        while let Some(Reverse((order, stop))) = firsts.pop() {
+            // Serving another stop may have brought or taken whoever was first here.
+            let is_first = self.queue.first_order(stop) == Some(order);
+            if !is_first || self.serve_first(now, stop, effects) {
+                let next = self.queue.first_order(stop);
+                firsts.extend(next.map(|order| Reverse((order, stop))));
             }
         }
+    }
+
+    /// Lets the first line at a stop go. Returns whether another is first there now.
+    fn serve_first(&mut self, now: Nanos, stop: StopId, effects: &mut Effects) -> bool {
+        let Some(line) = self.queue.first_at(stop) else { return false };
+        self.queue.go(line);
+        self.examine(now, line, effects);
+        self.queue.first_at(stop) != Some(line)
     }
 
     /// Lets the heads of a line that stands nowhere go, one after the other, and
@@ -277,7 +287,7 @@ impl Core {
             }
             stops.push(stop);
         }
-        self.serve(now, &mut stops, effects);
+        self.serve(now, &stops, effects);
         while let Some(key) = self.queue.overdue(now) {
             let refusal =
                 Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
@@ -298,7 +308,7 @@ impl Core {
             let stop = self.queue.go(line);
             self.examine(now, line, effects);
             if let Some(stop) = stop {
-                self.serve(now, &mut vec![stop], effects);
+                self.serve(now, &[stop], effects);
             }
         }
     }
@@ -311,11 +321,11 @@ impl Core {
             if self.queue.next_time() <= now {
                 self.tick(now, effects);
             }
-            let mut yielded = self.queue.yielded();
+            let yielded = self.queue.yielded();
             if yielded.is_empty() {
                 break;
             }
-            self.serve(now, &mut yielded, effects);
+            self.serve(now, &yielded, effects);
         }
         effects.wakes.push(self.queue.wake_leader());
     }
