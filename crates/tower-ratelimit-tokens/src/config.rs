@@ -25,7 +25,8 @@ enum Kind {
     Concurrency,
 }
 
-/// What one budget allows; given to [`LimiterBuilder::budget`].
+/// What one budget allows; given to
+/// [`LimiterBuilder::budget`](crate::LimiterBuilder::budget).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Budget {

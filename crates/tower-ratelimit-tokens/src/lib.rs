@@ -3,10 +3,11 @@
 //!
 //! A [`Limiter`] holds named [budgets](Budget), one queue and one gate. A
 //! [`TokenLimitLayer`] makes each call pay a [`Charge`] from all of its budgets
-//! at once, or wait in the queue until it can.
+//! at once, or wait in the queue until it can. Budgets can be kept apart by
+//! account, token, zone or endpoint; calls can be more or less urgent.
 //!
 //! ```text
-//!                    room in every budget, nobody waits
+//!                room in every budget, nobody is passed to his harm
 //!          ┌───────────────────────────────────────────────┐   ┌─────────┐
 //!  call ───┤                                               ├──▶│  inner  │
 //!          │   ┌──────── queue ────────┐   ┌── gate ──┐    │   │ service │
@@ -64,6 +65,51 @@
 //! answer that comes late never overrules a newer one, and requests under way
 //! are never forgotten. What others spend shows as `foreign` in the status.
 //!
+//! # Who pays
+//!
+//! A budget is shared by all calls, or each key of a [scope](LimiterBuilder::scope)
+//! has it for itself ([`Budget::per`]). Scopes can lie [inside one
+//! another](LimiterBuilder::scope_within). The charge names the payer
+//! ([`Charge::key`], [`Cost::keyed`]). Keys are bounded in number
+//! ([`max_keys`](LimiterBuilder::max_keys)) and forgotten when they are idle and
+//! nothing would be lost by it. A key takes about 200 bytes for a token bucket,
+//! 350 for a rolling window and 450 for a fixed window or a day.
+//!
+//! # Who goes first
+//!
+//! Calls that pay from the same accounts stand in one line, the more urgent
+//! ([`Priority`]) before the less urgent, equals in the order in which they came.
+//! A call of one level less that has waited
+//! [`level_every`](LimiterBuilder::level_every) longer stands before the more
+//! urgent one, so nothing starves. A retry that names its first
+//! [arrival](Terms::arrived) keeps its place.
+//!
+//! A line waits at the budget that binds it. Whoever is first there is the first
+//! to get what comes in, so a heavy call is not starved by light ones. Calls that
+//! pay from other accounts pass, unless that would delay the first of all.
+//!
+//! A share of a budget can be kept for urgent calls ([`Budget::keep`]). Under
+//! stress, calls below some urgency can be turned away ([`Limiter::shed`],
+//! [`Limiter::shed_while`]). A full queue refuses the newcomer, or the least
+//! urgent ([`WhenFull`]).
+//!
+//! # What others spend, and what nobody told us
+//!
+//! In a rolling window as much is kept free as others used at most in any of the
+//! last eight windows (and a sixteenth more), as far as the server's counts show
+//! it. Where a server tells no levels, its refusals do: a tenth less is tried, and
+//! slowly more again ([`Budget::learns_from_refusals`]). What an endpoint really
+//! costs is learnt where answers show it, and
+//! [proposed](Limiter::cost_proposals) where the table says otherwise.
+//!
+//! # Looking ahead
+//!
+//! [`would_admit`](Limiter::would_admit) says when a call could go and which
+//! budget binds; [`plan`](Limiter::plan) what a piece of work would cost and when
+//! it could be done; [`forecast`](Limiter::forecast) when a period's budget will
+//! be gone; [`quota_report`](Limiter::quota_report) who used it. A period's budget
+//! can be spread over it ([`Pace`]).
+//!
 //! # What is shared
 //!
 //! The limiter. Every clone of the handle, every layer made with it, every
@@ -87,8 +133,16 @@
 //! the inner service is treated like that drop, unless the closure refunds.
 //!
 //! A call takes its place in the queue when its future is first polled. From
-//! then on it must be polled when it is woken, or dropped: the first in the
-//! queue owns the one timer, and all others wait for it.
+//! then on it must be polled when it is woken, or dropped: one of those who wait
+//! owns the one timer, and all others rely on it. (Any other use of the limiter
+//! also does what is due.)
+//!
+//! # How exact
+//!
+//! Rolling windows expire in steps ([`Budget::resolution`]), rounded toward not
+//! exceeding. A bucket makes up for timers that fire late, by at most two
+//! milliseconds' refill. A unit that comes back to a bucket is worth what had not
+//! been spilled in the meantime, never more.
 //!
 //! # Dialects
 //!
@@ -106,8 +160,10 @@
 //! the server names; a shorter time never shortens a longer one. Callers whose
 //! deadline lies before that are refused at once. When the gate opens, calls go
 //! at the pace of the budget with the shortest window for one such window
-//! ([`after_gate`](LimiterBuilder::after_gate)), not all together. An exhausted
-//! day does not close the gate: only calls that need that budget are refused.
+//! ([`after_gate`](LimiterBuilder::after_gate)), not all together; so it is after
+//! the reset of a period for which calls have waited. An exhausted day does not
+//! close the gate: only calls that need that budget are refused. Nor does a
+//! refusal of one key's budget: only that key waits.
 //!
 //! # Events
 //!
@@ -117,6 +173,9 @@
 //! | --- | --- | --- |
 //! | warn | `gate_closed` | `for_ms`, `reason` |
 //! | warn | `budget_exhausted` | `budget`, `for_ms` |
+//! | warn | `budget_warning` | `budget`, `used`, `limit` |
+//! | warn | `shedding` | `below`, `reason` |
+//! | info | `limit_learnt` | `budget`, `limit` |
 //! | info | `new_day` | `budget` |
 //! | debug | `foreign_use` | `budget`, `units` |
 //! | debug | `refused` | `kind`, `budget`, `retry_ms` |
@@ -127,8 +186,8 @@
 //!
 //! # What it does not do
 //!
-//! It does not retry, does not share budgets between processes, and has no
-//! priorities. It is no server-side limiter: callers are not told apart.
+//! It does not retry, and does not share budgets between processes by itself: the
+//! crate `ratelimit-ledger` does, by leases.
 #![forbid(unsafe_code)]
 
 #[cfg(doctest)]

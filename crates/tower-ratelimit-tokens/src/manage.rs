@@ -38,7 +38,18 @@ impl Limiter {
     /// this limiter. What it says of a keyed budget is left out: see
     /// [`observe_for`](Self::observe_for).
     pub fn observe(&self, observation: &Observation) {
-        self.with(Instant::now(), |core, now, effects| core.observe(now, observation, effects));
+        self.with(Instant::now(), |core, now, effects| {
+            core.observe(now, observation, None, effects);
+        });
+    }
+
+    /// As [`observe`](Self::observe), of the payer whom `charge` names: for an
+    /// answer that speaks of one key, such as one to a question about it.
+    pub fn observe_for(&self, charge: &Charge, observation: &Observation) {
+        self.with(Instant::now(), |core, now, effects| {
+            let of = observation.budget().and_then(|budget| core.account_for(now, budget, charge));
+            core.observe(now, observation, of, effects);
+        });
     }
 
     /// Closes the gate for all callers until `until`. A gate that is closed for

@@ -55,6 +55,20 @@ pub enum Observation {
     },
 }
 
+impl Observation {
+    /// The budget of which it speaks.
+    #[must_use]
+    pub const fn budget(&self) -> Option<BudgetId> {
+        match *self {
+            Self::Level { budget, .. }
+            | Self::Burst { budget, .. }
+            | Self::Exhausted { budget, .. }
+            | Self::Cost { budget, .. } => Some(budget),
+            Self::Closed { .. } => None,
+        }
+    }
+}
+
 /// Why the gate is closed for all callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]

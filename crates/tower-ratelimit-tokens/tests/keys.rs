@@ -190,6 +190,18 @@ async fn what_the_server_says_is_held_against_the_key_that_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_asked_about_one_key_is_held_against_that_key() {
+    let (limits, user, own, _) = users();
+    let limiter = limits.build().unwrap();
+    let call = |n: u64| Charge::new().with(own, 1).key(user, Key::from(n));
+    let gone = Observation::Level { budget: own, limit: None, remaining: 0, reset: None };
+    limiter.observe_for(&call(1), &gone);
+    limiter.observe(&gone);
+    assert!(limiter.try_acquire(call(1), None).is_err());
+    assert!(limiter.try_acquire(call(2), None).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_names_the_payer_by_a_function_of_the_request() {
     let (limits, user, own, all) = users();
     let limiter = limits.max_wait(Duration::ZERO).build().unwrap();

@@ -10,10 +10,18 @@ use crate::{
 };
 
 impl Core {
-    pub(crate) fn observe(&mut self, now: Nanos, observation: &Observation, effects: &mut Effects) {
-        self.take_in(now, None, observation, effects);
+    /// `of`: a keyed budget's account of which it speaks.
+    pub(crate) fn observe(
+        &mut self,
+        now: Nanos,
+        observation: &Observation,
+        of: Option<usize>,
+        effects: &mut Effects,
+    ) {
+        self.take_in(now, None, of, observation, effects);
         effects.leases |= self.leases_wanted();
-        self.came_in(now, 0..self.specs.len() as u32, effects);
+        let accounts = (0..self.specs.len() as u32).chain(of.map(|at| at as u32));
+        self.came_in(now, accounts, effects);
         self.settle_queue(now, effects);
     }
 
@@ -22,6 +30,7 @@ impl Core {
         &mut self,
         now: Nanos,
         grant: Option<&Grant>,
+        of: Option<usize>,
         observation: &Observation,
         effects: &mut Effects,
     ) -> u8 {
@@ -35,12 +44,13 @@ impl Core {
                 // An answer to a request that paid nothing here says nothing
                 // that could be put in order with those that did.
                 let silent = grant.is_some() && slot.is_none();
-                let at = grant.map_or(index, |grant| grant.at.of(index));
+                let at = grant.map_or(of.unwrap_or(index), |grant| grant.at.of(index));
                 let gone = grant.is_some_and(|g| !self.still_is(&g.charge, index, g.at));
                 let keyed = self.keyed & 1 << (index & 7) != 0;
-                let (Some(spec), false) =
-                    (self.specs.get_mut(index), silent || gone || (keyed && grant.is_none()))
-                else {
+                let (Some(spec), false) = (
+                    self.specs.get_mut(index),
+                    silent || gone || (keyed && grant.is_none() && of.is_none()),
+                ) else {
                     return 0;
                 };
                 spec.heard = true;
@@ -63,7 +73,7 @@ impl Core {
             Observation::Burst { budget, retry_after } => {
                 self.refusals.burst += 1;
                 let until = retry_after.map(|after| now.saturating_add(nanos(after)));
-                let Some(at) = self.account_of(grant, budget.index()) else { return 0 };
+                let Some(at) = self.account_of(grant, of, budget.index()) else { return 0 };
                 self.learn_limit(now, budget.index(), effects);
                 let until = self.accounts[at].exhausted(now, until);
                 if self.keyed & 1 << (budget.0 & 7) == 0 {
@@ -77,7 +87,7 @@ impl Core {
                 // A pause of nothing would begin a new day at once.
                 let until = retry_after.filter(|after| !after.is_zero());
                 let until = until.map(|after| now.saturating_add(nanos(after)));
-                let Some(at) = self.account_of(grant, budget.index()) else { return 0 };
+                let Some(at) = self.account_of(grant, of, budget.index()) else { return 0 };
                 let account = &mut self.accounts[at];
                 let started = account.day().map_or(0, |day| day.tally.started());
                 if grant.is_some_and(|grant| grant.sent_at < started) {
@@ -105,9 +115,12 @@ impl Core {
     }
 
     /// The account of a budget that an answer speaks of.
-    fn account_of(&self, grant: Option<&Grant>, budget: usize) -> Option<usize> {
+    fn account_of(&self, grant: Option<&Grant>, of: Option<usize>, budget: usize) -> Option<usize> {
         if self.keyed & 1 << (budget & 7) == 0 {
             return (budget < self.specs.len()).then_some(budget);
+        }
+        if of.is_some() {
+            return of;
         }
         let grant = grant.filter(|grant| grant.charge.amount(budget) > 0)?;
         self.still_is(&grant.charge, budget, grant.at).then(|| grant.at.of(budget))

@@ -92,7 +92,7 @@ impl Core {
             self.unlearn_limits(now, grant);
         }
         for observation in said.iter() {
-            observed |= self.take_in(now, Some(grant), observation, effects);
+            observed |= self.take_in(now, Some(grant), None, observation, effects);
         }
         for (budget, n) in grant.charge.parts() {
             let actual = settle.actual(said, budget, n);
