@@ -231,7 +231,7 @@ impl Core {
                 if std::mem::take(&mut self.specs[budget].ran_dry) {
                     self.gate.pace(now);
                 }
-                self.came_in(now, budget as u32, effects);
+                self.came_in(budget as u32);
             }
         }
         self.settle_queue(now, effects);

@@ -14,7 +14,7 @@ impl Core {
         self.take_in(now, None, observation, effects);
         effects.leases |= self.leases_wanted();
         for budget in 0..self.specs.len() {
-            self.came_in(now, budget as u32, effects);
+            self.came_in(budget as u32);
         }
         self.settle_queue(now, effects);
     }
@@ -150,7 +150,7 @@ impl Core {
             let refusal =
                 Refusal { kind: RefusedKind::GateClosed, budget: None, retry_at: Some(until) };
             while let Some(key) = self.queue.overdue(until.saturating_sub(1)) {
-                self.refuse(now, key, refusal, effects);
+                self.refuse(key, refusal, effects);
             }
         }
     }

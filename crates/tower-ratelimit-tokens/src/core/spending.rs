@@ -127,7 +127,7 @@ impl Core {
     /// An account was changed by hand.
     pub(crate) fn changed(&mut self, now: Nanos, account: usize, effects: &mut Effects) {
         effects.leases |= self.leases_wanted();
-        self.came_in(now, account as u32, effects);
+        self.came_in(account as u32);
         self.settle_queue(now, effects);
     }
 
@@ -138,7 +138,7 @@ impl Core {
             return;
         }
         for (budget, _) in grant.charge.parts() {
-            self.came_in(now, grant.at.0[budget], effects);
+            self.came_in(grant.at.0[budget]);
         }
         self.settle_queue(now, effects);
     }

@@ -16,63 +16,54 @@ use crate::{
 const MILLISECOND: Nanos = 1_000_000;
 
 impl Core {
-    /// Something has come into an account: those who stand there are looked at.
-    pub(super) fn came_in(&mut self, now: Nanos, account: u32, effects: &mut Effects) {
-        if self.queue.is_stop(account) {
-            self.serve(now, StopId(account), effects);
+    /// Something has come into an account: whoever is first there is looked at when
+    /// the queue is settled.
+    pub(super) fn came_in(&mut self, account: u32) {
+        self.queue.call(StopId(account));
+    }
+
+    /// Looks at all lines that are to be looked at, the first in order first, so
+    /// that what comes in at several stops at once goes to whom it belongs.
+    fn work_off(&mut self, now: Nanos, effects: &mut Effects) {
+        while let Some((line, key)) = self.queue.next_up() {
+            self.examine(now, line, key, effects);
         }
     }
 
-    /// Lets those at a stop go, in order, until the first of them has to wait on.
-    fn serve(&mut self, now: Nanos, stop: StopId, effects: &mut Effects) {
-        while let Some(line) = self.queue.first_at(stop) {
-            self.queue.go(line);
-            self.examine(now, line, effects);
-            if self.queue.first_at(stop) == Some(line) {
-                break;
-            }
-        }
-    }
-
-    /// Lets the heads of a line that stands nowhere go, one after the other, and
-    /// puts the line where the first of them has to wait.
-    fn examine(&mut self, now: Nanos, line: u32, effects: &mut Effects) {
-        while let Some(key) = self.queue.head(line) {
-            let want = *self.queue.want(key);
-            let place = match self.wait(now, &want, [0; MAX_BUDGETS], false) {
-                Some(wait) => {
-                    let floor = self.wait(now, &want, [0; MAX_BUDGETS], true).unwrap_or(wait);
-                    if let Some(refusal) = self.refusal(now, floor, want.deadline) {
-                        effects.wakes.push(self.queue.refuse(key, refusal).0);
-                        continue;
-                    }
-                    self.place(now, line, &want, wait)
+    /// Lets the head of a line go, or puts the line where that has to wait.
+    fn examine(&mut self, now: Nanos, line: u32, key: Key, effects: &mut Effects) {
+        let want = *self.queue.want(key);
+        let place = match self.wait(now, &want, [0; MAX_BUDGETS], false) {
+            Some(wait) => {
+                let floor = self.wait(now, &want, [0; MAX_BUDGETS], true).unwrap_or(wait);
+                if let Some(refusal) = self.refusal(now, floor, want.deadline) {
+                    effects.wakes.push(self.queue.refuse(key, refusal));
+                    return;
                 }
-                None => match self.blocked_by_others(now, &want) {
-                    Some((stop, by_the_first)) => {
-                        if by_the_first {
-                            self.queue.yield_at(stop);
-                        }
-                        Self::behind(&want, stop)
+                self.place(now, line, &want, wait)
+            }
+            None => match self.blocked_by_others(now, &want) {
+                Some((stop, by_the_first)) => {
+                    if by_the_first {
+                        self.queue.yield_at(stop);
                     }
-                    None if self.has_room(now, &want) => {
-                        let takings = self.reserve(now, &want.charge, want.at);
-                        effects.wakes.push(self.queue.grant(key, takings));
-                        continue;
-                    }
-                    // The two answers of a budget agree or this is a bug; look again
-                    // rather than wait for ever or spend too much.
-                    None => {
-                        let due = Some(now.saturating_add(MILLISECOND));
-                        let (stop, order) = (StopId::own(line), want.order);
-                        Place { stop, budget: None, exempt: true, order, due }
-                    }
-                },
-            };
-            self.queue.stand(line, place);
-            return;
-        }
-        self.queue.close_if_empty(line);
+                    Self::behind(&want, stop)
+                }
+                None if self.has_room(now, &want) => {
+                    let takings = self.reserve(now, &want.charge, want.at);
+                    effects.wakes.push(self.queue.grant(key, takings));
+                    return;
+                }
+                // The two answers of a budget agree or this is a bug; look again
+                // rather than wait for ever or spend too much.
+                None => {
+                    let due = Some(now.saturating_add(MILLISECOND));
+                    let (stop, order) = (StopId::own(line), want.order);
+                    Place { stop, budget: None, exempt: true, order, due }
+                }
+            },
+        };
+        self.queue.move_to(line, place);
     }
 
     fn has_room(&mut self, now: Nanos, want: &Want) -> bool {
@@ -237,20 +228,19 @@ impl Core {
             };
             let refusal = Refusal { kind: RefusedKind::QueueFull, budget: None, retry_at };
             let Some(last) = last else { return Err(refusal) };
-            self.refuse(now, last, refusal, effects);
+            self.refuse(last, refusal, effects);
         }
-        let (key, line, is_head) = self.queue.push(want);
-        if is_head {
-            self.queue.go(line);
-            self.examine(now, line, effects);
-        }
+        let key = self.queue.push(want);
         effects.leases |= self.leases_wanted();
         Ok(key)
     }
 
-    /// What is due at `now`: stops whose first can go, deadlines that have come.
+    /// What is due at `now`: stops whose first can go, or else deadlines that have
+    /// come.
     fn tick(&mut self, now: Nanos, effects: &mut Effects) {
+        let mut any = false;
         while let Some((due, stop)) = self.queue.due(now) {
+            any = true;
             self.queue.heard(stop);
             self.follow_day(now, stop.0 as usize);
             if let Some(account) = self.accounts.get(stop.0 as usize) {
@@ -262,47 +252,30 @@ impl Core {
                     _ => {}
                 }
             }
-            self.serve(now, stop, effects);
+            self.queue.call(stop);
         }
-        while let Some(key) = self.queue.overdue(now) {
+        while let Some(key) = self.queue.overdue(now).filter(|_| !any) {
             let refusal =
                 Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
-            self.refuse(now, key, refusal, effects);
+            self.refuse(key, refusal, effects);
         }
     }
 
     /// Refuses one that waits.
-    pub(super) fn refuse(&mut self, now: Nanos, key: Key, refusal: Refusal, effects: &mut Effects) {
-        let (waker, line, was_head) = self.queue.refuse(key, refusal);
-        effects.wakes.push(waker);
-        self.after(now, line, was_head, effects);
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, effects: &mut Effects) {
+        effects.wakes.push(self.queue.refuse(key, refusal));
     }
 
-    /// One that waited has left its line.
-    fn after(&mut self, now: Nanos, line: u32, was_head: bool, effects: &mut Effects) {
-        if was_head {
-            let stop = self.queue.go(line);
-            self.examine(now, line, effects);
-            if let Some(stop) = stop {
-                self.serve(now, stop, effects);
-            }
-        }
-    }
-
-    /// After anything that may have let somebody go: those who left room for the
-    /// first of all are looked at if that is gone, what is due is done, and
-    /// somebody keeps the time.
+    /// After anything that may have let somebody go: whoever is to be looked at is,
+    /// so are those who left room for the first of all if that is gone, what is due
+    /// is done, and somebody keeps the time.
     pub(super) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
         loop {
+            self.work_off(now, effects);
             if self.queue.next_time() <= now {
                 self.tick(now, effects);
-            }
-            let yielded = self.queue.yielded();
-            if yielded.is_empty() {
+            } else if !self.queue.call_yielded() {
                 break;
-            }
-            for stop in yielded {
-                self.serve(now, stop, effects);
             }
         }
         effects.wakes.push(self.queue.wake_leader());
@@ -347,21 +320,16 @@ impl Core {
     }
 
     fn forget(&mut self, key: Key, effects: &mut Effects) {
-        let (waker, _) = self.queue.remove(key);
+        let waker = self.queue.remove(key);
         effects.idle = effects.idle.take().or(waker);
     }
 
     /// A waiter goes away. What it was granted is given back.
     pub(crate) fn cancel(&mut self, now: Nanos, key: Key, effects: &mut Effects) {
-        if let Found::Granted(charge, at, takings) = self.queue.find(key) {
-            effects.idle = self.queue.remove(key).0;
+        let found = self.queue.find(key);
+        effects.idle = self.queue.remove(key);
+        if let Found::Granted(charge, at, takings) = found {
             self.unsend(now, &Grant::reserved(charge, at, takings), effects);
-        } else {
-            let (waker, line) = self.queue.remove(key);
-            effects.idle = waker;
-            if let Some((line, was_head)) = line {
-                self.after(now, line, was_head, effects);
-            }
         }
         self.settle_queue(now, effects);
     }

@@ -126,7 +126,7 @@ impl Log {
         }
     }
 
-    fn of<'a>(&'a self, budget: usize, key: u64) -> impl Iterator<Item = &'a Entry> {
+    fn of(&self, budget: usize, key: u64) -> impl Iterator<Item = &Entry> {
         let keyed = self.rules[budget].keyed;
         let of = self.entries.iter().filter(move |e| e.amounts[budget] > 0 && !e.returned);
         of.filter(move |entry| !keyed || entry.key == key)
