@@ -132,6 +132,8 @@ pub(crate) struct Queue {
     /// that was.
     yielded: Vec<StopId>,
     yielded_to: Option<Order>,
+    /// That one waits for something else since.
+    first_moved: bool,
 }
 
 impl Queue {
@@ -152,6 +154,7 @@ impl Queue {
             leader: None,
             yielded: Vec::new(),
             yielded_to: None,
+            first_moved: false,
         }
     }
 
@@ -317,11 +320,19 @@ impl Queue {
         }
     }
 
-    /// Where room was left for one that is not the first of all any more, somebody
-    /// is to be looked at. Returns whether there was any such place.
+    /// The first of all waits for something else than before: what it needs
+    /// besides, it may need later.
+    pub(crate) fn first_moved(&mut self) {
+        self.first_moved = true;
+    }
+
+    /// Where room was left for one that is not the first of all any more, or that
+    /// has moved, somebody is to be looked at. Returns whether there was any such
+    /// place.
     pub(crate) fn call_yielded(&mut self) -> bool {
         let first = self.all.first().map(|&(order, _)| order);
-        if self.yielded.is_empty() || self.yielded_to == first {
+        let moved = std::mem::take(&mut self.first_moved);
+        if self.yielded.is_empty() || (self.yielded_to == first && !moved) {
             return false;
         }
         self.yielded_to = None;

@@ -50,6 +50,42 @@ async fn a_line_whose_new_head_waits_elsewhere_makes_way_for_those_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_leaves_room_for_the_first_goes_when_there_is_room_for_both() {
+    let mut limits = Limiter::builder();
+    let list = limits.budget("list", Budget::concurrency(1));
+    let tokens = limits.budget("tokens", Budget::bucket(10, 10, SECOND));
+    let limiter = limits.build().unwrap();
+    let _held = limiter.try_acquire(Charge::new().with(list, 1), None).unwrap();
+    limiter.set_used(tokens, 6);
+    // The first waits for an answer; when that comes is not known.
+    let first = ask(&limiter, Charge::new().with(list, 1).with(tokens, 4), None);
+    let second = ask(&limiter, Charge::new().with(tokens, 1), None);
+    let mut waiting = [("first", first), ("second", second)];
+    assert_eq!(settle(&mut waiting), [""; 0]);
+    advance(101 * MS).await;
+    assert_eq!(settle(&mut waiting), ["second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_room_for_the_first_goes_when_the_first_must_wait_for_long() {
+    let mut limits = Limiter::builder();
+    let list = limits.budget("list", Budget::concurrency(1));
+    let hour = limits.budget("hour", Budget::bucket(1, 1, 3_600 * SECOND));
+    let tokens = limits.budget("tokens", Budget::bucket(10, 1, 60 * SECOND));
+    let limiter = limits.max_wait(7_200 * SECOND).build().unwrap();
+    let held = limiter.try_acquire(Charge::new().with(list, 1), None).unwrap();
+    limiter.set_used(tokens, 6);
+    limiter.set_used(hour, 1);
+    let all = Charge::new().with(list, 1).with(hour, 1).with(tokens, 4);
+    let first = ask(&limiter, all, None);
+    let second = ask(&limiter, Charge::new().with(tokens, 1), None);
+    let mut waiting = [("first", first), ("second", second)];
+    assert_eq!(settle(&mut waiting), [""; 0], "the answer may come at any moment");
+    drop(held);
+    assert_eq!(settle(&mut waiting), ["second"], "an hour is enough for another token");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_back_in_several_budgets_goes_to_all_in_order() {
     let mut limits = Limiter::builder();
     let a = limits.budget("a", Budget::concurrency(9));

@@ -290,7 +290,6 @@ async fn a_heavy_call_is_not_starved_by_twenty_light_loops() {
     let served = loops.join_all().await;
     let heavy: u32 = served.iter().filter(|(cost, _)| *cost == 40).map(|(_, n)| n).sum();
     let light: u32 = served.iter().filter(|(cost, _)| *cost == 1).map(|(_, n)| n).sum();
-    println!("heavy {heavy}, light {light}");
     assert!(heavy >= 11, "the heavy one was served {heavy} times");
     assert!(heavy * 40 + light <= 40 + 802 + 60, "{heavy} x 40 + {light} is too much");
     assert!(heavy * 40 + light >= 780, "{heavy} x 40 + {light} left something unused");

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::{Claim, Core, Effects, Grant, Polled, Wait};
+use super::{Claim, Core, Effects, Grant, Polled, Wait, admit::Before};
 use crate::{
     Charge, RefusedKind, WhenFull,
     budget::{Fit, State},
@@ -43,11 +43,10 @@ impl Core {
                 self.place(now, line, &want, wait)
             }
             None => match self.blocked_by_others(now, &want) {
-                Some((stop, by_the_first)) => {
-                    if by_the_first {
-                        self.queue.yield_at(stop);
-                    }
-                    Self::behind(&want, stop)
+                Some(Before::At(stop)) => Self::behind(&want, stop, None),
+                Some(Before::First(stop, until)) => {
+                    self.queue.yield_at(stop);
+                    Self::behind(&want, stop, until)
                 }
                 None if self.has_room(now, &want) => {
                     let takings = self.reserve(now, &want.charge, want.at);
@@ -63,7 +62,9 @@ impl Core {
                 }
             },
         };
-        self.queue.move_to(line, place);
+        if self.queue.move_to(line, place) && self.queue.first() == Some(key) {
+            self.queue.first_moved();
+        }
     }
 
     fn has_room(&mut self, now: Nanos, want: &Want) -> bool {
@@ -93,14 +94,14 @@ impl Core {
         Place { stop, budget: Some(budget), exempt, order, due }
     }
 
-    /// Where a call stands that has to let others go first.
-    fn behind(want: &Want, stop: StopId) -> Place {
+    /// Where a call stands that has to let others go first, until `due` at most.
+    fn behind(want: &Want, stop: StopId, due: Option<Nanos>) -> Place {
         let of = |budget: &u8| {
             want.charge.mask() & 1 << budget != 0 && want.at.0[usize::from(*budget)] == stop.0
         };
         let budget = (0..MAX_BUDGETS as u8).find(of);
         let exempt = budget.is_none_or(|budget| want.class & 1 << budget != 0);
-        Place { stop, budget, exempt, order: want.order, due: None }
+        Place { stop, budget, exempt, order: want.order, due }
     }
 
     /// Why this wait cannot end by `deadline`; `None` if it can.
@@ -267,7 +268,7 @@ impl Core {
     }
 
     /// After anything that may have let somebody go: whoever is to be looked at is,
-    /// so are those who left room for the first of all if that is gone, what is due
+    /// so are those who left room for the first of all if that has gone or moved, what is due
     /// is done, and somebody keeps the time.
     pub(super) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
         loop {
