@@ -226,13 +226,12 @@ impl Core {
             }
         }
         self.wants_wall = next.max(now + 1);
-        let begun = (0..self.specs.len()).filter(|budget| begun & 1 << budget != 0);
-        for budget in begun.clone() {
+        for budget in (0..self.specs.len()).filter(|budget| begun & 1 << budget != 0) {
             if std::mem::take(&mut self.specs[budget].ran_dry) {
                 self.gate.pace(now);
             }
+            self.came_in(budget as u32);
         }
-        self.came_in(now, begun.map(|budget| budget as u32), effects);
         self.settle_queue(now, effects);
     }
 

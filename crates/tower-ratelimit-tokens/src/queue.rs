@@ -13,7 +13,8 @@ mod lines;
 mod stops;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap},
     task::Waker,
 };
 
@@ -119,6 +120,9 @@ pub(crate) struct Queue {
     all: BTreeSet<(Order, u32)>,
     deadlines: BTreeSet<(Nanos, u32)>,
     stops: Stops,
+    /// Lines that are to be looked at, by the order of their heads; empty between
+    /// operations.
+    up: BinaryHeap<Reverse<(Order, u32)>>,
     /// What all waiters together need, by budget.
     need: [u64; MAX_BUDGETS],
     by_priority: [usize; Priority::COUNT],
@@ -128,6 +132,8 @@ pub(crate) struct Queue {
     /// that was.
     yielded: Vec<StopId>,
     yielded_to: Option<Order>,
+    /// That one waits for something else since.
+    first_moved: bool,
 }
 
 impl Queue {
@@ -142,11 +148,13 @@ impl Queue {
             all: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             stops: Stops::default(),
+            up: BinaryHeap::new(),
             need: [0; MAX_BUDGETS],
             by_priority: [0; Priority::COUNT],
             leader: None,
             yielded: Vec::new(),
             yielded_to: None,
+            first_moved: false,
         }
     }
 
@@ -173,9 +181,8 @@ impl Queue {
         self.by_priority[..priority.index()].iter().any(|&waiting| waiting > 0)
     }
 
-    /// Puts a call into its line. Returns its key, its line, and whether it is now
-    /// the head of that line.
-    pub(crate) fn push(&mut self, want: Want) -> (Key, u32, bool) {
+    /// Puts a call into its line; if it is the head of that, it is to be looked at.
+    pub(crate) fn push(&mut self, want: Want) -> Key {
         let line = self.line(&want);
         let head = self.head(line);
         let waiter = Waiter { want, line, waker: None, state: State::Waiting };
@@ -194,12 +201,14 @@ impl Queue {
         self.deadlines.insert((want.deadline, slot));
         self.by_priority[want.priority.index()] += 1;
         self.count(line, &want.charge, true);
-        (Key(slot), line, head.is_none_or(|head| want.order < self.want(head).order))
+        if head.is_none_or(|head| want.order < self.want(head).order) {
+            self.new_head(line);
+        }
+        Key(slot)
     }
 
-    /// Takes a waiter out of the queue; its slot stays with its future. Returns
-    /// its line, and whether it was the head of that line.
-    fn leave(&mut self, slot: u32) -> (u32, bool) {
+    /// Takes a waiter out of the queue; its slot stays with its future.
+    fn leave(&mut self, slot: u32) {
         let waiter = &self.slots[slot as usize];
         let (want, line) = (waiter.want, waiter.line);
         let was_head = self.head(line) == Some(Key(slot));
@@ -208,7 +217,9 @@ impl Queue {
         self.deadlines.remove(&(want.deadline, slot));
         self.by_priority[want.priority.index()] -= 1;
         self.count(line, &want.charge, false);
-        (line, was_head)
+        if was_head {
+            self.new_head(line);
+        }
     }
 
     /// Its charge has been paid. Returns whom to wake.
@@ -219,26 +230,25 @@ impl Queue {
         waiter.waker.take()
     }
 
-    /// Refuses a waiter. Returns whom to wake, its line, and whether it was the
-    /// head of that.
-    pub(crate) fn refuse(&mut self, key: Key, refusal: Refusal) -> (Option<Waker>, u32, bool) {
-        let (line, was_head) = self.leave(key.0);
+    /// Refuses a waiter. Returns whom to wake.
+    pub(crate) fn refuse(&mut self, key: Key, refusal: Refusal) -> Option<Waker> {
+        self.leave(key.0);
         let waiter = &mut self.slots[key.0 as usize];
         waiter.state = State::Refused(refusal);
-        (waiter.waker.take(), line, was_head)
+        waiter.waker.take()
     }
 
     /// A waiter's future goes away, or has heard what there was to hear. Returns
-    /// its waker, to be dropped outside the lock as it may own anything, and its
-    /// line if it still waited, with whether it was the head.
-    pub(crate) fn remove(&mut self, key: Key) -> (Option<Waker>, Option<(u32, bool)>) {
-        let waits = matches!(self.slots[key.0 as usize].state, State::Waiting);
-        let line = waits.then(|| self.leave(key.0));
+    /// its waker, to be dropped outside the lock as it may own anything.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Waker> {
+        if matches!(self.slots[key.0 as usize].state, State::Waiting) {
+            self.leave(key.0);
+        }
         if self.leader.is_some_and(|(leader, _)| leader == key.0) {
             self.leader = None;
         }
         self.free.push(key.0);
-        (self.slots[key.0 as usize].waker.take(), line)
+        self.slots[key.0 as usize].waker.take()
     }
 
     pub(crate) fn find(&self, key: Key) -> Found {
@@ -310,14 +320,26 @@ impl Queue {
         }
     }
 
-    /// Where room was left for one that is not the first of all any more.
-    pub(crate) fn yielded(&mut self) -> Vec<StopId> {
+    /// The first of all waits for something else than before: what it needs
+    /// besides, it may need later.
+    pub(crate) fn first_moved(&mut self) {
+        self.first_moved = true;
+    }
+
+    /// Where room was left for one that is not the first of all any more, or that
+    /// has moved, somebody is to be looked at. Returns whether there was any such
+    /// place.
+    pub(crate) fn call_yielded(&mut self) -> bool {
         let first = self.all.first().map(|&(order, _)| order);
-        if self.yielded_to == first {
-            return Vec::new();
+        let moved = std::mem::take(&mut self.first_moved);
+        if self.yielded.is_empty() || (self.yielded_to == first && !moved) {
+            return false;
         }
         self.yielded_to = None;
-        std::mem::take(&mut self.yielded)
+        for stop in std::mem::take(&mut self.yielded) {
+            self.call(stop);
+        }
+        true
     }
 
     /// Whoever has to set a timer anew: the leader, if its timer fires too late,

@@ -11,6 +11,16 @@ use crate::{
     scope,
 };
 
+/// Who stands before a call that could go.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Before {
+    /// Somebody at this stop.
+    At(StopId),
+    /// The first of all, who would have to wait longer for what it needs there; no
+    /// longer than until then, if that is known.
+    First(StopId, Option<Nanos>),
+}
+
 /// A call's claim to its place: how urgent it is, and since when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
@@ -181,24 +191,23 @@ impl Core {
         self.blocked_by_others(now, &want).is_none()
     }
 
-    /// The stop at which somebody stands before this call, whom it would take
-    /// something from; with whether that is the first of all.
-    pub(super) fn blocked_by_others(&mut self, now: Nanos, want: &Want) -> Option<(StopId, bool)> {
+    /// Somebody who stands before this call and whom it would take something from.
+    pub(super) fn blocked_by_others(&mut self, now: Nanos, want: &Want) -> Option<Before> {
         if self.queue.is_behind(GATE, true, want.order) && self.gate.opens(now) > now {
-            return Some((GATE, false));
+            return Some(Before::At(GATE));
         }
         for (budget, _) in want.charge.parts() {
             let stop = StopId(want.at.0[budget]);
             if self.queue.is_behind(stop, want.class & 1 << budget != 0, want.order) {
-                return Some((stop, false));
+                return Some(Before::At(stop));
             }
         }
-        self.delays_the_first(now, want).map(|stop| (stop, true))
+        self.delays_the_first(now, want)
     }
 
     /// Whether the first of all would have to wait longer if this call went now.
     /// All its budgets are looked at, not only the one that binds it.
-    fn delays_the_first(&mut self, now: Nanos, want: &Want) -> Option<StopId> {
+    fn delays_the_first(&mut self, now: Nanos, want: &Want) -> Option<Before> {
         let first = *self.queue.want(self.queue.first()?);
         if first.order >= want.order {
             return None;
@@ -224,12 +233,12 @@ impl Core {
             let n = first.charge.amount(budget) + kept;
             let ahead = want.charge.amount(budget);
             let fit = match self.accounts[first.at.of(budget)].when(now, n, ahead, Sight::Latest) {
-                Fit::Now => now,
-                Fit::At(at) => at,
-                _ => Nanos::MAX,
+                Fit::Now => continue,
+                Fit::At(at) | Fit::Exhausted(at) => Some(at),
+                _ => None,
             };
-            if fit > soonest {
-                return Some(StopId(first.at.0[budget]));
+            if fit.is_none_or(|at| at > soonest) {
+                return Some(Before::First(StopId(first.at.0[budget]), fit));
             }
         }
         None

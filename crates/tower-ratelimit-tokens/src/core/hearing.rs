@@ -20,8 +20,9 @@ impl Core {
     ) {
         self.take_in(now, None, of, observation, effects);
         effects.leases |= self.leases_wanted();
-        let accounts = (0..self.specs.len() as u32).chain(of.map(|at| at as u32));
-        self.came_in(now, accounts, effects);
+        for account in (0..self.specs.len() as u32).chain(of.map(|at| at as u32)) {
+            self.came_in(account);
+        }
         self.settle_queue(now, effects);
     }
 
@@ -163,7 +164,7 @@ impl Core {
             let refusal =
                 Refusal { kind: RefusedKind::GateClosed, budget: None, retry_at: Some(until) };
             while let Some(key) = self.queue.overdue(until.saturating_sub(1)) {
-                self.refuse(now, key, refusal, effects);
+                self.refuse(key, refusal, effects);
             }
         }
     }

@@ -35,7 +35,7 @@ impl Core {
         self.shed = shed;
         for key in self.queue.below(below) {
             let refusal = Refusal { kind: RefusedKind::Shed, budget: None, retry_at: None };
-            self.refuse(now, key, refusal, effects);
+            self.refuse(key, refusal, effects);
         }
         self.settle_queue(now, effects);
     }

@@ -128,7 +128,7 @@ impl Core {
     /// An account was changed by hand.
     pub(crate) fn changed(&mut self, now: Nanos, account: usize, effects: &mut Effects) {
         effects.leases |= self.leases_wanted();
-        self.came_in(now, std::iter::once(account as u32), effects);
+        self.came_in(account as u32);
         self.settle_queue(now, effects);
     }
 
@@ -138,8 +138,9 @@ impl Core {
         if self.queue.is_empty() {
             return;
         }
-        let accounts = grant.charge.parts().map(|(budget, _)| grant.at.0[budget]);
-        self.came_in(now, accounts, effects);
+        for (budget, _) in grant.charge.parts() {
+            self.came_in(grant.at.0[budget]);
+        }
         self.settle_queue(now, effects);
     }
 }

@@ -1,8 +1,8 @@
 //! Pure: those who wait, and why.
 
-use std::{cmp::Reverse, collections::BinaryHeap, task::Waker};
+use std::task::Waker;
 
-use super::{Claim, Core, Effects, Grant, Polled, Wait};
+use super::{Claim, Core, Effects, Grant, Polled, Wait, admit::Before};
 use crate::{
     Charge, RefusedKind, WhenFull,
     budget::{Fit, Sight, State},
@@ -16,85 +16,56 @@ use crate::{
 const MILLISECOND: Nanos = 1_000_000;
 
 impl Core {
-    /// Something has come into accounts: those who stand there are looked at.
-    pub(super) fn came_in(
-        &mut self,
-        now: Nanos,
-        accounts: impl Iterator<Item = u32>,
-        effects: &mut Effects,
-    ) {
-        let stops = accounts.filter(|&account| self.queue.is_stop(account)).map(StopId);
-        let stops: Vec<StopId> = stops.collect();
-        self.serve(now, &stops, effects);
+    /// Something has come into an account: whoever is first there is looked at when
+    /// the queue is settled.
+    pub(super) fn came_in(&mut self, account: u32) {
+        self.queue.call(StopId(account));
     }
 
-    /// Lets those at these stops go, in order over all of them, until the first of
-    /// each has to wait on.
-    fn serve(&mut self, now: Nanos, stops: &[StopId], effects: &mut Effects) {
-        if let [stop] = *stops {
-            while self.serve_first(now, stop, effects) {}
-            return;
-        }
-        let firsts = stops.iter().filter_map(|&stop| Some((self.queue.first_order(stop)?, stop)));
-        let mut firsts: BinaryHeap<_> = firsts.map(Reverse).collect();
-        while let Some(Reverse((order, stop))) = firsts.pop() {
-            // Serving another stop may have brought or taken whoever was first here.
-            let is_first = self.queue.first_order(stop) == Some(order);
-            if !is_first || self.serve_first(now, stop, effects) {
-                let next = self.queue.first_order(stop);
-                firsts.extend(next.map(|order| Reverse((order, stop))));
-            }
+    /// Looks at all lines that are to be looked at, the first in order first, so
+    /// that what comes in at several stops at once goes to whom it belongs.
+    fn work_off(&mut self, now: Nanos, effects: &mut Effects) {
+        while let Some((line, key)) = self.queue.next_up() {
+            self.examine(now, line, key, effects);
         }
     }
 
-    /// Lets the first line at a stop go. Returns whether another is first there now.
-    fn serve_first(&mut self, now: Nanos, stop: StopId, effects: &mut Effects) -> bool {
-        let Some(line) = self.queue.first_at(stop) else { return false };
-        self.queue.go(line);
-        self.examine(now, line, effects);
-        self.queue.first_at(stop) != Some(line)
-    }
-
-    /// Lets the heads of a line that stands nowhere go, one after the other, and
-    /// puts the line where the first of them has to wait.
-    fn examine(&mut self, now: Nanos, line: u32, effects: &mut Effects) {
-        while let Some(key) = self.queue.head(line) {
-            let want = *self.queue.want(key);
-            let place = match self.wait(now, &want, [0; MAX_BUDGETS], Sight::Likely) {
-                Some(wait) => {
-                    let soonest =
-                        self.wait(now, &want, [0; MAX_BUDGETS], Sight::Soonest).unwrap_or(wait);
-                    if let Some(refusal) = self.refusal(now, soonest, want.deadline) {
-                        effects.wakes.push(self.queue.refuse(key, refusal).0);
-                        continue;
-                    }
-                    self.place(now, line, &want, wait)
+    /// Lets the head of a line go, or puts the line where that has to wait.
+    fn examine(&mut self, now: Nanos, line: u32, key: Key, effects: &mut Effects) {
+        let want = *self.queue.want(key);
+        let place = match self.wait(now, &want, [0; MAX_BUDGETS], Sight::Likely) {
+            Some(wait) => {
+                let soonest =
+                    self.wait(now, &want, [0; MAX_BUDGETS], Sight::Soonest).unwrap_or(wait);
+                if let Some(refusal) = self.refusal(now, soonest, want.deadline) {
+                    effects.wakes.push(self.queue.refuse(key, refusal));
+                    return;
                 }
-                None => match self.blocked_by_others(now, &want) {
-                    Some((stop, by_the_first)) => {
-                        if by_the_first {
-                            self.queue.yield_at(stop);
-                        }
-                        Self::behind(&want, stop)
-                    }
-                    None if self.has_room(now, &want) => {
-                        let takings = self.reserve(now, &want.charge, want.at);
-                        effects.wakes.push(self.queue.grant(key, takings));
-                        continue;
-                    }
-                    // The two answers of a budget agree or this is a bug; look again
-                    // rather than wait for ever or spend too much.
-                    None => {
-                        let due = Some(now.saturating_add(MILLISECOND));
-                        let (stop, order) = (StopId::own(line), want.order);
-                        Place { stop, budget: None, exempt: true, order, due }
-                    }
-                },
-            };
-            self.queue.stand(line, place);
-            return;
+                self.place(now, line, &want, wait)
+            }
+            None => match self.blocked_by_others(now, &want) {
+                Some(Before::At(stop)) => Self::behind(&want, stop, None),
+                Some(Before::First(stop, until)) => {
+                    self.queue.yield_at(stop);
+                    Self::behind(&want, stop, until)
+                }
+                None if self.has_room(now, &want) => {
+                    let takings = self.reserve(now, &want.charge, want.at);
+                    effects.wakes.push(self.queue.grant(key, takings));
+                    return;
+                }
+                // The two answers of a budget agree or this is a bug; look again
+                // rather than wait for ever or spend too much.
+                None => {
+                    let due = Some(now.saturating_add(MILLISECOND));
+                    let (stop, order) = (StopId::own(line), want.order);
+                    Place { stop, budget: None, exempt: true, order, due }
+                }
+            },
+        };
+        if self.queue.move_to(line, place) && self.queue.first() == Some(key) {
+            self.queue.first_moved();
         }
-        self.queue.close_if_empty(line);
     }
 
     fn has_room(&mut self, now: Nanos, want: &Want) -> bool {
@@ -124,14 +95,14 @@ impl Core {
         Place { stop, budget: Some(budget), exempt, order, due }
     }
 
-    /// Where a call stands that has to let others go first.
-    fn behind(want: &Want, stop: StopId) -> Place {
+    /// Where a call stands that has to let others go first, until `due` at most.
+    fn behind(want: &Want, stop: StopId, due: Option<Nanos>) -> Place {
         let of = |budget: &u8| {
             want.charge.mask() & 1 << budget != 0 && want.at.0[usize::from(*budget)] == stop.0
         };
         let budget = (0..MAX_BUDGETS as u8).find(of);
         let exempt = budget.is_none_or(|budget| want.class & 1 << budget != 0);
-        Place { stop, budget, exempt, order: want.order, due: None }
+        Place { stop, budget, exempt, order: want.order, due }
     }
 
     /// Why this wait cannot end by `deadline`; `None` if it can.
@@ -259,21 +230,19 @@ impl Core {
             };
             let refusal = Refusal { kind: RefusedKind::QueueFull, budget: None, retry_at };
             let Some(last) = last else { return Err(refusal) };
-            self.refuse(now, last, refusal, effects);
+            self.refuse(last, refusal, effects);
         }
-        let (key, line, is_head) = self.queue.push(want);
-        if is_head {
-            self.queue.go(line);
-            self.examine(now, line, effects);
-        }
+        let key = self.queue.push(want);
         effects.leases |= self.leases_wanted();
         Ok(key)
     }
 
-    /// What is due at `now`: stops whose first can go, deadlines that have come.
+    /// What is due at `now`: stops whose first can go, or else deadlines that have
+    /// come.
     fn tick(&mut self, now: Nanos, effects: &mut Effects) {
-        let mut stops = Vec::new();
+        let mut any = false;
         while let Some((due, stop)) = self.queue.due(now) {
+            any = true;
             self.queue.heard(stop);
             self.follow_day(now, stop.0 as usize);
             if let Some(account) = self.accounts.get(stop.0 as usize) {
@@ -285,47 +254,31 @@ impl Core {
                     _ => {}
                 }
             }
-            stops.push(stop);
+            self.queue.call(stop);
         }
-        self.serve(now, &stops, effects);
-        while let Some(key) = self.queue.overdue(now) {
+        while let Some(key) = self.queue.overdue(now).filter(|_| !any) {
             let refusal =
                 Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
-            self.refuse(now, key, refusal, effects);
+            self.refuse(key, refusal, effects);
         }
     }
 
     /// Refuses one that waits.
-    pub(super) fn refuse(&mut self, now: Nanos, key: Key, refusal: Refusal, effects: &mut Effects) {
-        let (waker, line, was_head) = self.queue.refuse(key, refusal);
-        effects.wakes.push(waker);
-        self.after(now, line, was_head, effects);
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, effects: &mut Effects) {
+        effects.wakes.push(self.queue.refuse(key, refusal));
     }
 
-    /// One that waited has left its line.
-    fn after(&mut self, now: Nanos, line: u32, was_head: bool, effects: &mut Effects) {
-        if was_head {
-            let stop = self.queue.go(line);
-            self.examine(now, line, effects);
-            if let Some(stop) = stop {
-                self.serve(now, &[stop], effects);
-            }
-        }
-    }
-
-    /// After anything that may have let somebody go: those who left room for the
-    /// first of all are looked at if that is gone, what is due is done, and
-    /// somebody keeps the time.
-    pub(super) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
+    /// After anything that may have let somebody go: whoever is to be looked at is,
+    /// so are those who left room for the first of all if that has gone or moved, what is due
+    /// is done, and somebody keeps the time.
+    pub(crate) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
         loop {
+            self.work_off(now, effects);
             if self.queue.next_time() <= now {
                 self.tick(now, effects);
-            }
-            let yielded = self.queue.yielded();
-            if yielded.is_empty() {
+            } else if !self.queue.call_yielded() {
                 break;
             }
-            self.serve(now, &yielded, effects);
         }
         effects.wakes.push(self.queue.wake_leader());
     }
@@ -369,21 +322,16 @@ impl Core {
     }
 
     fn forget(&mut self, key: Key, effects: &mut Effects) {
-        let (waker, _) = self.queue.remove(key);
+        let waker = self.queue.remove(key);
         effects.idle = effects.idle.take().or(waker);
     }
 
     /// A waiter goes away. What it was granted is given back.
     pub(crate) fn cancel(&mut self, now: Nanos, key: Key, effects: &mut Effects) {
-        if let Found::Granted(charge, at, takings) = self.queue.find(key) {
-            effects.idle = self.queue.remove(key).0;
+        let found = self.queue.find(key);
+        effects.idle = self.queue.remove(key);
+        if let Found::Granted(charge, at, takings) = found {
             self.unsend(now, &Grant::reserved(charge, at, takings), effects);
-        } else {
-            let (waker, line) = self.queue.remove(key);
-            effects.idle = waker;
-            if let Some((line, was_head)) = line {
-                self.after(now, line, was_head, effects);
-            }
         }
         self.settle_queue(now, effects);
     }

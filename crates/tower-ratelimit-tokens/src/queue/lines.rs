@@ -1,5 +1,7 @@
 //! Lines: those who spend from the same accounts.
 
+use std::cmp::Reverse;
+
 use super::{Key, Order, Place, Queue, StopId, Want};
 use crate::{Charge, accounts::At, charge::MAX_BUDGETS};
 
@@ -17,7 +19,7 @@ pub(super) struct Line {
     key: LineKey,
     len: u32,
     need: [u64; MAX_BUDGETS],
-    /// Where it stands; nowhere while its head is being looked at.
+    /// Where it stands; nowhere until its head is looked at for the first time.
     place: Option<Place>,
 }
 
@@ -103,31 +105,90 @@ impl Queue {
         from.next().filter(|(of, ..)| *of == line).map(|&(.., slot)| Key(slot))
     }
 
+    /// A line is to be looked at.
+    fn call_line(&mut self, line: u32) {
+        if let Some(head) = self.head(line) {
+            self.up.push(Reverse((self.want(head).order, line)));
+        }
+    }
+
+    /// Whoever is first at a stop is to be looked at.
+    pub(crate) fn call(&mut self, stop: StopId) {
+        if let Some((_, order, line)) = self.stops.first(stop) {
+            self.up.push(Reverse((order, line)));
+        }
+    }
+
+    /// The line that is to be looked at next, and its head: that of the first in
+    /// order, wherever it stands.
+    pub(crate) fn next_up(&mut self) -> Option<(u32, Key)> {
+        while let Some(next) = self.up.pop() {
+            while self.up.peek() == Some(&next) {
+                self.up.pop();
+            }
+            let Reverse((order, line)) = next;
+            match self.head(line) {
+                Some(head) if self.want(head).order == order => return Some((line, head)),
+                // It has got another head since; its turn comes with that.
+                Some(_) => self.call_line(line),
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// A line has got another head. That takes the place of the one before, and is
+    /// looked at if it is the first there; or else whoever is now.
+    pub(crate) fn new_head(&mut self, line: u32) {
+        let Some((place, was_first)) = self.go(line) else {
+            self.call_line(line);
+            return;
+        };
+        if let Some(head) = self.head(line) {
+            let order = self.want(head).order;
+            self.stand(line, Place { order, due: None, ..place });
+        } else {
+            self.close_if_empty(line);
+        }
+        if was_first || self.first_at(place.stop) == Some(line) {
+            self.call(place.stop);
+        }
+    }
+
+    /// A line goes to a place. If it was the first where it stood, whoever is the
+    /// first there now is to be looked at. Returns whether the place is another.
+    pub(crate) fn move_to(&mut self, line: u32, place: Place) -> bool {
+        let left = self.go(line);
+        self.stand(line, place);
+        let Some((left, was_first)) = left else { return true };
+        if was_first && self.first_at(left.stop) != Some(line) {
+            self.call(left.stop);
+        }
+        (left.stop, left.due) != (place.stop, place.due)
+    }
+
     /// A line goes to a stop and waits there.
-    pub(crate) fn stand(&mut self, line: u32, place: Place) {
+    fn stand(&mut self, line: u32, place: Place) {
         let state = &mut self.lines[line as usize];
         let need = place.budget.map_or(0, |budget| state.need[usize::from(budget)]);
         state.place = Some(place);
         self.stops.enter(place, line, need);
     }
 
-    /// A line leaves its stop; returns which.
-    pub(crate) fn go(&mut self, line: u32) -> Option<StopId> {
+    /// A line leaves its place; returns which, and whether it was the first there.
+    fn go(&mut self, line: u32) -> Option<(Place, bool)> {
+        let place = self.lines[line as usize].place?;
+        let was_first = self.first_at(place.stop) == Some(line);
         let state = &mut self.lines[line as usize];
-        let place = state.place.take()?;
+        state.place = None;
         let need = place.budget.map_or(0, |budget| state.need[usize::from(budget)]);
         self.stops.exit(place, line, need);
-        Some(place.stop)
+        Some((place, was_first))
     }
 
     /// The line that gets first what comes in at a stop.
-    pub(crate) fn first_at(&self, stop: StopId) -> Option<u32> {
+    fn first_at(&self, stop: StopId) -> Option<u32> {
         self.stops.first(stop).map(|(.., line)| line)
-    }
-
-    /// How those who stand first at different stops are ordered.
-    pub(crate) fn first_order(&self, stop: StopId) -> Option<Order> {
-        self.stops.first(stop).map(|(_, order, _)| order)
     }
 
     /// Whether a line stands at `stop` before a call of that class and order.
@@ -146,7 +207,7 @@ impl Queue {
     }
 
     /// A line in which nobody stands is given up.
-    pub(crate) fn close_if_empty(&mut self, line: u32) {
+    fn close_if_empty(&mut self, line: u32) {
         let state = &self.lines[line as usize];
         if state.len == 0 && state.place.is_none() && self.line_of.remove(&state.key).is_some() {
             self.free_lines.push(line);

@@ -1,0 +1,151 @@
+//! Nobody waits who could go, nobody is served out of turn, nobody is woken for
+//! nothing.
+
+use std::{task::Poll, time::Duration};
+
+use tokio::time::advance;
+use tokio_test::{
+    assert_pending, assert_ready_err, assert_ready_ok,
+    task::{self, Spawn},
+};
+use tower_ratelimit_tokens::{
+    Acquire, Budget, BudgetId, Charge, Limiter, Priority, RefusedKind, Terms,
+};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ask(limiter: &Limiter, charge: Charge, terms: impl Into<Terms>) -> Spawn<Acquire> {
+    let mut task = task::spawn(limiter.acquire(charge, terms));
+    assert_pending!(task.poll());
+    task
+}
+
+/// Polls all that were woken until nobody is; returns who was let through.
+fn settle(waiting: &mut [(&'static str, Spawn<Acquire>)]) -> Vec<&'static str> {
+    let mut through = vec![];
+    while let Some((name, task)) = waiting.iter_mut().find(|(_, task)| task.is_woken()) {
+        if let Poll::Ready(Ok(ticket)) = task.poll() {
+            through.push(*name);
+            std::mem::forget(ticket);
+        }
+    }
+    through
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_whose_new_head_waits_elsewhere_makes_way_for_those_behind() {
+    let mut limits = Limiter::builder();
+    let a = limits.budget("a", Budget::concurrency(6));
+    let b = limits.budget("b", Budget::bucket(10, 1, SECOND));
+    let limiter = limits.build().unwrap();
+    limiter.set_used(b, 9);
+    let _held = limiter.try_acquire(Charge::new().with(a, 4), None).unwrap();
+    let _heavy = ask(&limiter, Charge::new().with(a, 6).with(b, 1), None);
+    let mut light = ask(&limiter, Charge::new().with(a, 1), None);
+    // More urgent, in the line of the heavy one, and waits for the other budget.
+    let _urgent = ask(&limiter, Charge::new().with(a, 1).with(b, 10), Priority::HIGH);
+    assert!(light.is_woken(), "nobody stands before it any more");
+    drop(assert_ready_ok!(light.poll()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_room_for_the_first_goes_when_there_is_room_for_both() {
+    let mut limits = Limiter::builder();
+    let list = limits.budget("list", Budget::concurrency(1));
+    let tokens = limits.budget("tokens", Budget::bucket(10, 10, SECOND));
+    let limiter = limits.build().unwrap();
+    let _held = limiter.try_acquire(Charge::new().with(list, 1), None).unwrap();
+    limiter.set_used(tokens, 6);
+    // The first waits for an answer; when that comes is not known.
+    let first = ask(&limiter, Charge::new().with(list, 1).with(tokens, 4), None);
+    let second = ask(&limiter, Charge::new().with(tokens, 1), None);
+    let mut waiting = [("first", first), ("second", second)];
+    assert_eq!(settle(&mut waiting), [""; 0]);
+    advance(101 * MS).await;
+    assert_eq!(settle(&mut waiting), ["second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_room_for_the_first_goes_when_the_first_must_wait_for_long() {
+    let mut limits = Limiter::builder();
+    let list = limits.budget("list", Budget::concurrency(1));
+    let hour = limits.budget("hour", Budget::bucket(1, 1, 3_600 * SECOND));
+    let tokens = limits.budget("tokens", Budget::bucket(10, 1, 60 * SECOND));
+    let limiter = limits.max_wait(7_200 * SECOND).build().unwrap();
+    let held = limiter.try_acquire(Charge::new().with(list, 1), None).unwrap();
+    limiter.set_used(tokens, 6);
+    limiter.set_used(hour, 1);
+    let all = Charge::new().with(list, 1).with(hour, 1).with(tokens, 4);
+    let first = ask(&limiter, all, None);
+    let second = ask(&limiter, Charge::new().with(tokens, 1), None);
+    let mut waiting = [("first", first), ("second", second)];
+    assert_eq!(settle(&mut waiting), [""; 0], "the answer may come at any moment");
+    drop(held);
+    assert_eq!(settle(&mut waiting), ["second"], "an hour is enough for another token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_in_several_budgets_goes_to_all_in_order() {
+    let mut limits = Limiter::builder();
+    let a = limits.budget("a", Budget::concurrency(9));
+    let b = limits.budget("b", Budget::concurrency(6));
+    let c = limits.budget("c", Budget::concurrency(2));
+    let limiter = limits.build().unwrap();
+    let charge = |n: [u32; 3]| Charge::new().with(a, n[0]).with(b, n[1]).with(c, n[2]);
+    let held = limiter.try_acquire(charge([9, 0, 2]), None).unwrap();
+    let first = ask(&limiter, charge([0, 1, 1]), level(3));
+    let second = ask(&limiter, charge([0, 2, 1]), level(2));
+    let third = ask(&limiter, charge([1, 4, 0]), level(1));
+    let mut waiting = [("first", first), ("second", second), ("third", third)];
+    settle(&mut waiting);
+    // The third would leave the second too little of b.
+    drop(held);
+    assert_eq!(settle(&mut waiting), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_windows_that_turn_together_go_to_all_in_order() {
+    let mut limits = Limiter::builder();
+    let a = limits.budget("a", Budget::bucket(1, 1, SECOND));
+    let b = limits.budget("b", Budget::bucket(1, 1, SECOND));
+    let places = limits.budget("places", Budget::concurrency(1));
+    let busy = limits.budget("busy", Budget::concurrency(1));
+    let limiter = limits.build().unwrap();
+    limiter.set_used(a, 1);
+    limiter.set_used(b, 1);
+    let of = |budget: BudgetId| Charge::new().with(budget, 1).with(places, 1);
+    // Somebody else is the first of all, so that nobody leaves room for the second.
+    let _held = limiter.try_acquire(Charge::new().with(busy, 1), None).unwrap();
+    let mut waiting = [
+        ("first", ask(&limiter, Charge::new().with(busy, 1), Priority::CRITICAL)),
+        ("later", ask(&limiter, of(a), None)),
+        ("sooner", ask(&limiter, of(b), Priority::HIGH)),
+    ];
+    assert_eq!(settle(&mut waiting), [""; 0]);
+    advance(SECOND + MS).await;
+    assert_eq!(settle(&mut waiting), ["sooner"]);
+}
+
+const fn level(n: u8) -> Priority {
+    Priority::new(n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn shedding_lets_nobody_through_whom_it_turns_away() {
+    let mut limits = Limiter::builder();
+    let tokens = limits.budget("tokens", Budget::bucket(10, 1, SECOND));
+    let limiter = limits.build().unwrap();
+    let n = |n| Charge::new().with(tokens, n);
+    limiter.set_used(tokens, 5);
+    let mut heavy = ask(&limiter, n(8), Priority::LOW);
+    let mut light = ask(&limiter, n(1), Priority::LOW);
+    // There is room for the light one as soon as the heavy one is gone.
+    limiter.shed(Priority::NORMAL, "enough");
+    for task in [&mut heavy, &mut light] {
+        assert!(task.is_woken());
+        assert_eq!(assert_ready_err!(task.poll()).kind(), RefusedKind::Shed);
+    }
+    let status = limiter.status();
+    assert_eq!((status.waiting, status.budgets[0].used, status.budgets[0].waiting), (0, 5, 0));
+}
