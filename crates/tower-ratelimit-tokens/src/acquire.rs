@@ -35,6 +35,7 @@ pin_project! {
         place: Place,
         charge: Charge,
         deadline: Option<Instant>,
+        since: Option<Instant>,
         done: bool,
         // Set while this is the first in the queue, and in no other.
         #[pin]
@@ -54,7 +55,18 @@ impl fmt::Debug for Acquire {
 impl Acquire {
     pub(crate) fn new(limiter: Limiter, charge: Charge, deadline: Option<Instant>) -> Self {
         let place = Place { limiter, key: None };
-        Self { place, charge, deadline, done: false, timer: None }
+        Self { place, charge, deadline, since: None, done: false, timer: None }
+    }
+}
+
+impl Acquire {
+    /// To wait once more, until the deadline that it had.
+    pub(crate) fn again(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.done = false;
+        if let (None, Some(since)) = (&this.deadline, &this.since) {
+            *this.deadline = this.place.limiter.latest_after(*since);
+        }
     }
 }
 
@@ -67,6 +79,7 @@ impl Future for Acquire {
         assert!(!*this.done, "`Acquire` polled after completion");
         loop {
             let at = Instant::now();
+            this.since.get_or_insert(at);
             let polled = place.limiter.with(at, |core, now, effects| {
                 let key = match place.key {
                     Some(key) => key,

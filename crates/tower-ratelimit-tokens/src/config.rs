@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     BudgetId, ConfigError, ConfigProblem, Limiter, SystemClock, WallClock,
+    book::LeaseBook,
     bucket::Bucket,
     budget::{Account, State, default_low_water, pace},
     charge::MAX_BUDGETS,
@@ -125,15 +126,21 @@ impl Budget {
         self
     }
 
-    /// Calendar days: admits only what a [`Lease`](crate::Lease) has granted.
-    /// Each day begins with nothing granted; calls wait for a grant.
+    /// Admits only what was granted from outside; calls wait for a grant.
+    ///
+    /// Calendar days: by a [`Lease`](crate::Lease), or by a ledger through
+    /// [`Leases`](crate::Leases). Each day begins with nothing granted. Rolling
+    /// and fixed windows: by a ledger. A fixed window is leased as a rolling one
+    /// of the same length, so that no window holds too much whatever its phase.
     pub const fn leased(mut self) -> Self {
         self.leased = true;
         self
     }
 
-    /// Leased days: how many units before the grant's end more is asked for.
-    /// Default: a two-hundredth of the limit, at least 50.
+    /// Leased budgets: how many units before the grant's end more is asked for.
+    /// Default for a [`Lease`](crate::Lease): a two-hundredth of the limit, at
+    /// least 50. For a ledger: the least that is kept in hand, by default nothing
+    /// while nothing is spent.
     pub const fn low_water(mut self, units: u64) -> Self {
         self.low_water = Some(units);
         self
@@ -178,11 +185,21 @@ impl Budget {
         only(self.transit.is_some(), rolling, "freed_by_answer");
         only(self.even, rolling, "even");
         only(self.resolution.is_some(), rolling, "resolution");
-        only(self.leased, day, "leased");
-        only(self.low_water.is_some(), day && self.leased, "low_water");
+        let fixed = matches!(self.kind, Kind::Fixed { .. });
+        only(self.leased, day || rolling || fixed, "leased");
+        only(self.low_water.is_some(), self.leased, "low_water");
     }
 
     fn account(self, name: Arc<str>) -> Account {
+        // A fixed window is leased as a rolling one: whatever its phase, it holds
+        // no more. A day begins with a treasurer's lease, until a ledger takes over.
+        let book = match self.kind {
+            Kind::Rolling { window } | Kind::Fixed { window } if self.leased => {
+                let least = self.low_water.unwrap_or(0);
+                Some(Box::new(LeaseBook::slots(self.limit, window, self.transit, least)))
+            }
+            _ => None,
+        };
         let state = match self.kind {
             Kind::Rolling { window } => {
                 let resolution = self.resolution.unwrap_or(window / 256);
@@ -200,7 +217,7 @@ impl Budget {
         };
         let low_water = self.low_water.unwrap_or_else(|| default_low_water(self.limit));
         let low_water = self.leased.then_some(low_water);
-        Account { name, state, learns_limit: self.learns_limit, low_water }
+        Account { name, state, learns_limit: self.learns_limit, low_water, book }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pure: budgets, gate and queue together. Everything takes `now`.
 
 mod hearing;
+mod leasing;
 mod waiting;
 
 use std::{task::Waker, time::Duration};
@@ -28,11 +29,13 @@ pub(crate) struct Grant {
     seq: u64,
     marks: [u64; MAX_BUDGETS],
     tracked: bool,
+    /// It must be sent before that, as its lease ends then.
+    pub(crate) until: Nanos,
 }
 
 impl Grant {
-    fn reserved(charge: Charge) -> Self {
-        Self { charge, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], tracked: false }
+    fn reserved(charge: Charge, until: Nanos) -> Self {
+        Self { charge, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], tracked: false, until }
     }
 
     pub(crate) const fn is_sent(&self) -> bool {
@@ -157,6 +160,11 @@ impl Core {
         self.latest
     }
 
+    /// The longest wait.
+    pub(crate) const fn max_wait(&self) -> Nanos {
+        self.max_wait
+    }
+
     /// The last moment that was seen.
     pub(crate) const fn latest(&self) -> Nanos {
         self.latest
@@ -184,42 +192,48 @@ impl Core {
 
     /// All budgets and the gate agree, or nothing is spent.
     #[inline]
-    fn admit(&mut self, now: Nanos, charge: &Charge) -> bool {
+    fn admit(&mut self, now: Nanos, charge: &Charge) -> Option<Nanos> {
         if self.gate.opens(now) > now || charge.mask() & !self.valid != 0 {
-            return false;
+            return None;
         }
         for (budget, n) in charge.parts() {
             if !self.accounts[budget].room(now, n) {
-                return false;
+                return None;
             }
         }
         for (budget, n) in charge.parts() {
             self.accounts[budget].reserve(now, n);
         }
         self.gate.passed(now);
-        true
+        Some(if self.leased == 0 { Nanos::MAX } else { self.take_leases(charge) })
     }
 
     /// Admits and sends in one step, if nobody waits.
     #[inline]
     pub(crate) fn try_send(&mut self, now: Nanos, charge: &Charge, tracked: bool) -> Option<Grant> {
-        if !self.queue.is_empty() || !self.admit(now, charge) {
+        if !self.queue.is_empty() {
             return None;
         }
-        let mut grant = Grant::reserved(*charge);
+        let mut grant = Grant::reserved(*charge, self.admit(now, charge)?);
         self.send(now, &mut grant, tracked);
         Some(grant)
     }
 
     /// Admits without sending, if nobody waits.
     pub(crate) fn try_admit(&mut self, now: Nanos, charge: &Charge) -> Option<Grant> {
-        (self.queue.is_empty() && self.admit(now, charge)).then(|| Grant::reserved(*charge))
+        if !self.queue.is_empty() {
+            return None;
+        }
+        Some(Grant::reserved(*charge, self.admit(now, charge)?))
     }
 
     #[inline]
     pub(crate) fn send(&mut self, now: Nanos, grant: &mut Grant, tracked: bool) {
         self.seq += 1;
         let tracked = tracked || self.heard;
+        if self.leased != 0 {
+            self.send_leases(now, &grant.charge, grant.until, tracked);
+        }
         (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
         for (budget, n) in grant.charge.parts() {
             grant.marks[budget] = self.accounts[budget].sent(now, n, self.seq, tracked);
@@ -243,6 +257,9 @@ impl Core {
 
     /// Gives everything back: nothing was sent.
     pub(crate) fn unsend(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
+        if self.leased != 0 {
+            self.return_leases(now, &grant.charge, grant.until);
+        }
         for (budget, n) in grant.charge.parts() {
             self.accounts[budget].unreserve(n);
         }
@@ -288,7 +305,7 @@ impl Core {
         let mut wanted = 0;
         while left != 0 {
             let index = left.trailing_zeros() as usize;
-            if self.accounts[index].wanted(self.queue.need(index)).is_some() {
+            if self.wants_lease(index) {
                 wanted |= 1 << index;
             }
             left &= left - 1;

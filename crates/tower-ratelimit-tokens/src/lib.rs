@@ -126,6 +126,7 @@
 struct Readme;
 
 mod acquire;
+mod book;
 mod bucket;
 mod budget;
 mod charge;
@@ -143,6 +144,7 @@ mod future;
 mod gate;
 mod layer;
 mod lease;
+mod leases;
 mod limiter;
 mod moment;
 mod observe;
@@ -170,6 +172,7 @@ pub use self::{
     future::ResponseFuture,
     layer::TokenLimitLayer,
     lease::Lease,
+    leases::{Counting, LeaseReport, LeasedBudget, LeasedUnits, Leases, ServerLevel, Sizing},
     limiter::{Admission, Limiter},
     observe::{GateReason, Observation, Observations},
     pipedrive::PipedriveDialect,
@@ -178,7 +181,7 @@ pub use self::{
     settle::{KeepAll, Outcome, Settle, Settler},
     status::{BudgetKind, BudgetStatus, GateStatus, Refusals, Status, Usage},
     table::CostTable,
-    ticket::Ticket,
+    ticket::{LeaseExpired, Ticket},
 };
 
 /// A type-erased error, the same type as `tower::BoxError`.

@@ -7,7 +7,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Acquire, BudgetId, Charge, EndpointId, GateReason, Lease, LimiterBuilder, Observation,
+    Acquire, BudgetId, Charge, EndpointId, GateReason, Lease, Leases, LimiterBuilder, Observation,
     Observations, Refused, Settle, Status, Ticket, WallClock,
     budget::Fit,
     core::{Core, Effects, Grant},
@@ -22,11 +22,18 @@ const MAX_ENDPOINTS: usize = 1_024;
 
 pub(crate) struct Shared {
     core: Mutex<Core>,
-    pub(crate) leases: Notify,
+    pub(crate) leases: Arc<Notify>,
     pub(crate) clock: Arc<dyn WallClock>,
     /// Some budget wants to hear of every answer.
     needs_answer: bool,
     names: Box<[Arc<str>]>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Those who grant leases are to hear that nobody spends any more.
+        self.leases.notify_waiters();
+    }
 }
 
 /// The handle to one set of budgets, their queue and their gate.
@@ -54,12 +61,24 @@ impl Limiter {
         let names = core.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
         let core = Mutex::new(core);
         Self {
-            shared: Arc::new(Shared { core, leases: Notify::new(), clock, needs_answer, names }),
+            shared: Arc::new(Shared { core, leases: Arc::default(), clock, needs_answer, names }),
         }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(crate) const fn of_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The granting side of all leased budgets, for a ledger. From now on leased
+    /// days are the ledger's too: what a [`Lease`] grants counts no more.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        self.with(Instant::now(), |core, _, _| core.open_books());
+        Leases::new(&self.shared)
     }
 
     pub(crate) fn needs_answer(&self) -> bool {
@@ -138,6 +157,18 @@ impl Limiter {
 
     pub(crate) fn send(&self, grant: &mut Grant, at: Instant, tracked: bool) {
         self.with(at, |core, now, effects| core.send_reserved(now, grant, tracked, effects));
+    }
+
+    /// As [`send`](Self::send), unless a lease ran out before. Returns whether it
+    /// was sent.
+    pub(crate) fn send_in_time(&self, grant: &mut Grant, at: Instant, tracked: bool) -> bool {
+        self.with(at, |core, now, effects| {
+            let in_time = now < grant.until;
+            if in_time {
+                core.send_reserved(now, grant, tracked, effects);
+            }
+            in_time
+        })
     }
 
     pub(crate) fn unsend(&self, grant: &Grant) {
@@ -325,6 +356,12 @@ impl Limiter {
             core.accounts.get(budget.index()).is_some_and(|a| a.low_water.is_some())
         });
         leased.then(|| Lease::new(self.clone(), budget))
+    }
+
+    /// When a call that began to wait at `since` must be over at the latest.
+    pub(crate) fn latest_after(&self, since: Instant) -> Option<Instant> {
+        let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        since.checked_add(Duration::from_nanos(core.max_wait()))
     }
 
     /// Turns the pure types' time back; used for timers.

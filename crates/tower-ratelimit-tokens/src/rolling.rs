@@ -263,6 +263,22 @@ impl Rolling {
         if at <= now { Fit::Now } else { Fit::At(at) }
     }
 
+    /// What was sent and still counts: when it stops counting, and how much.
+    pub(crate) fn entries(&mut self, now: Nanos, mut each: impl FnMut(Nanos, u64)) {
+        self.advance(now);
+        let mut left = self.in_ring;
+        for tick in self.passed + 1..=self.passed + self.ring.len() as u64 {
+            if left == 0 {
+                return;
+            }
+            let units = self.ring[(tick & self.mask) as usize];
+            if units > 0 {
+                left -= units;
+                each(tick << self.shift, units);
+            }
+        }
+    }
+
     pub(crate) const fn limit(&self) -> u64 {
         self.limit
     }

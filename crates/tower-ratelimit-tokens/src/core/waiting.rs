@@ -147,9 +147,9 @@ impl Core {
             return Polled::Parked;
         }
         let (charge, deadline) = self.queue.charge(key);
-        if self.admit(now, &charge) {
+        if let Some(until) = self.admit(now, &charge) {
             self.leave(key, effects);
-            return Polled::Granted(Grant::reserved(charge));
+            return Polled::Granted(Grant::reserved(charge, until));
         }
         let Some(wait) = self.wait(now, &charge, [0; MAX_BUDGETS], false) else {
             // The gate and the budgets agree with each other or this is a bug;
