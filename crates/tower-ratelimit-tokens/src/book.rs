@@ -297,6 +297,9 @@ impl LeaseBook {
         }
         let target = self.target();
         if let Holding::Counts(counts) = &mut self.holding {
+            if now >= counts.until {
+                counts.granted = counts.granted.min(counts.spent);
+            }
             // Far more than is needed goes back.
             let most = waiting.saturating_add(target.saturating_mul(3));
             counts.granted = counts.granted.min(counts.spent.saturating_add(most));

@@ -204,13 +204,22 @@ impl Leases {
     ///
     /// May be dropped and asked again at any time.
     pub async fn wanted(&self) -> bool {
+        self.wanted_of(|_| true).await
+    }
+
+    /// As [`wanted`](Self::wanted), for the budgets that `of` names.
+    ///
+    /// # Cancellation
+    ///
+    /// May be dropped and asked again at any time.
+    pub async fn wanted_of(&self, of: impl Fn(BudgetId) -> bool + Send) -> bool {
         loop {
             let mut told = pin!(self.told.notified());
             told.as_mut().enable();
             let wanted = self.limiter().map(|limiter| {
                 limiter.with(Instant::now(), |core, _, _| {
                     core.leases_wanted();
-                    core.books_wanted()
+                    core.books_wanted(&of)
                 })
             });
             match wanted {
@@ -286,11 +295,21 @@ impl Leases {
         });
     }
 
-    /// Gives up what is in hand and was not admitted yet: the next report says so.
+    /// Gives up what is in hand of all budgets and was not admitted yet: the next
+    /// report says so.
     pub fn give_up(&self) {
         if let Some(limiter) = self.limiter() {
             limiter.with(Instant::now(), |core, now, _| core.empty_books(now));
         }
+    }
+
+    /// As [`give_up`](Self::give_up), for one budget.
+    pub fn give_up_of(&self, budget: BudgetId) {
+        self.change(budget, |core, now, index| {
+            if let Some(book) = core.accounts[index].book_at(now) {
+                book.empty();
+            }
+        });
     }
 
     /// How much is kept in hand of `budget`.

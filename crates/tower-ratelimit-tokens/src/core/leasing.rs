@@ -71,9 +71,9 @@ impl Core {
 
 impl Core {
     /// Whether a budget of which a ledger keeps the book is short.
-    pub(crate) fn books_wanted(&mut self) -> bool {
+    pub(crate) fn books_wanted(&mut self, of: &impl Fn(BudgetId) -> bool) -> bool {
         let now = self.latest;
-        (0..self.accounts.len()).any(|index| {
+        (0..self.accounts.len()).filter(|&index| of(BudgetId(index as u8))).any(|index| {
             let need = self.queue.need(index);
             self.accounts[index].book_at(now).is_some_and(|book| book.wanted(now, need).is_some())
         })
