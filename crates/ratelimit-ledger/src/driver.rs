@@ -31,6 +31,8 @@ pub struct Driver<L> {
     ledger: L,
     leases: Leases,
     config: Config,
+    /// By budget, where it is not that of the configuration.
+    policies: HashMap<String, WhenUnreachable>,
     member: String,
     seq: u64,
     heard: Option<Heard>,
@@ -86,6 +88,7 @@ impl<L: Ledger> Driver<L> {
             ledger,
             leases: limiter.leases(),
             config: Config::default(),
+            policies: HashMap::new(),
             member: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             seq: 0,
             heard: None,
@@ -104,6 +107,25 @@ impl<L: Ledger> Driver<L> {
     pub const fn when_unreachable(mut self, policy: WhenUnreachable) -> Self {
         self.config.when_unreachable = policy;
         self
+    }
+
+    /// As [`when_unreachable`](Self::when_unreachable), for the budget of this name
+    /// alone.
+    pub fn when_unreachable_for(mut self, budget: &str, policy: WhenUnreachable) -> Self {
+        self.policies.insert(budget.to_owned(), policy);
+        self
+    }
+
+    fn goes_alone(&self) -> bool {
+        let closed = WhenUnreachable::Closed;
+        self.failed > 0
+            && (self.config.when_unreachable != closed
+                || self.policies.values().any(|policy| *policy != closed))
+    }
+
+    fn allow(&mut self) -> Vec<BudgetId> {
+        let policies = (self.config, &self.policies);
+        allow(&self.leases, policies, &mut self.alone, &self.status)
     }
 
     /// What becomes of a dead member's units of a day. Default: they count as
@@ -213,7 +235,7 @@ impl<L: Ledger> Driver<L> {
         let away = self.failed > 0;
         let (paused, leases) = (&self.paused, &self.leases);
         // While the ledger is away, wants are met from our own share, if at all.
-        let alone = away && self.config.when_unreachable != WhenUnreachable::Closed;
+        let alone = self.goes_alone();
         let mut stop = self.stop.subscribe();
         let wanted = leases.wanted_of(|budget| !paused.contains_key(&budget.index()));
         tokio::select! {
@@ -288,7 +310,8 @@ impl<L: Ledger> Driver<L> {
 
     /// Asks the store. Who goes alone meanwhile does not wait for it.
     async fn round_trip(&mut self, exchange: &Exchange) -> Result<Reply, LedgerError> {
-        let alone = self.failed > 0 && self.config.when_unreachable != WhenUnreachable::Closed;
+        let alone = self.goes_alone();
+        let policies = (self.config, &self.policies);
         let mut allowed = std::mem::take(&mut self.alone);
         let asked = async {
             match timeout(self.config.timeout, self.ledger.exchange(exchange)).await {
@@ -302,7 +325,7 @@ impl<L: Ledger> Driver<L> {
                 biased;
                 result = &mut asked => break result,
                 true = self.leases.wanted(), if alone => {
-                    let short = allow(&self.leases, &self.config, &mut allowed, &self.status);
+                    let short = allow(&self.leases, policies, &mut allowed, &self.status);
                     if !short.is_empty() {
                         // Nothing more is allowed: the answer is all that can help.
                         break asked.await;
@@ -404,7 +427,7 @@ impl<L: Ledger> Driver<L> {
     }
 
     fn go_alone(&mut self) {
-        let short = allow(&self.leases, &self.config, &mut self.alone, &self.status);
+        let short = self.allow();
         let again = Instant::now() + ALONE_PAUSE;
         self.paused.extend(short.into_iter().map(|budget| (budget.index(), again)));
     }
@@ -414,7 +437,7 @@ impl<L: Ledger> Driver<L> {
 /// that is less than is wanted.
 fn allow(
     leases: &Leases,
-    config: &Config,
+    (config, policies): (Config, &HashMap<String, WhenUnreachable>),
     alone: &mut HashMap<usize, Alone>,
     status: &watch::Sender<LedgerStatus>,
 ) -> Vec<BudgetId> {
@@ -422,7 +445,8 @@ fn allow(
     let mut short = Vec::new();
     let Some(report) = leases.report(now) else { return short };
     for budget in report.budgets.iter().filter(|budget| budget.wanted > 0) {
-        let most = config.when_unreachable.allowance(budget.limit);
+        let policy = policies.get(&*budget.name).copied().unwrap_or(config.when_unreachable);
+        let most = policy.allowance(budget.limit);
         let allowed = alone.entry(budget.id.index()).or_default();
         let units = match &budget.units {
             LeasedUnits::Slots { window, transit, .. } => {
