@@ -17,6 +17,8 @@ use crate::{Exchange, Ledger, LedgerError, Reply, state::State};
 pub struct MemoryLedger {
     state: Arc<Mutex<State>>,
     started: Instant,
+    /// Instead of Tokio's clock; for tests.
+    clock: Option<u64>,
 }
 
 impl Default for MemoryLedger {
@@ -30,7 +32,8 @@ impl MemoryLedger {
     #[must_use]
     pub fn new() -> Self {
         let epoch = format!("{:016x}", fastrand::u64(..));
-        Self { state: Arc::new(Mutex::new(State::new(0, &epoch, false))), started: Instant::now() }
+        let state = Arc::new(Mutex::new(State::new(0, &epoch, false)));
+        Self { state, started: Instant::now(), clock: None }
     }
 
     /// Forgets everything, as a server that was started anew. For tests: the
@@ -41,8 +44,18 @@ impl MemoryLedger {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::new(now, &epoch, true);
     }
 
+    #[doc(hidden)]
+    #[must_use]
+    pub fn at(mut self, micros: u64) -> Self {
+        self.clock = Some(micros);
+        self
+    }
+
     /// Microseconds; never 0.
     fn now(&self) -> u64 {
+        if let Some(now) = self.clock {
+            return now;
+        }
         let passed = self.started.elapsed() + Duration::from_secs(1_000);
         u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
     }

@@ -118,6 +118,8 @@ pub struct CountLevel {
     pub counted: u64,
     /// The request that was told so was sent at this time of the ledger, or later.
     pub since: u64,
+    /// What the member itself has spent that is surely in it.
+    pub ours: u64,
 }
 
 /// The ledger's answer.

@@ -86,6 +86,7 @@ pub(crate) fn ask(
             let level = budget.level.zip(heard).map(|(level, heard)| CountLevel {
                 counted: level.counted,
                 since: heard.earliest(level.sent_at),
+                ours: level.ours,
             });
             ask.held = *held;
             ask.life = micros(config.count_life);

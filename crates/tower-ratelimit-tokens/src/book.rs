@@ -46,7 +46,7 @@ pub(crate) struct Slots {
     sent: Rolling,
     transit: Nanos,
     window: Nanos,
-    level: Option<(u64, Nanos)>,
+    level: Option<Level>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +63,16 @@ pub(crate) struct Counts {
     under_way: u64,
     /// What is not spent may be sent until then.
     until: Nanos,
-    level: Option<(u64, Nanos)>,
+    level: Option<Level>,
+}
+
+/// The server's count, and what of ours is surely in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level {
+    pub(crate) counted: u64,
+    pub(crate) sent_at: Nanos,
+    pub(crate) ours: u64,
+    seq: u64,
 }
 
 #[derive(Debug)]
@@ -202,6 +211,9 @@ impl LeaseBook {
             Holding::Slots(slots) => slots.sent.answered(now, slot, actual),
             Holding::Counts(counts) => {
                 counts.ended(slot);
+                if let Some(level) = counts.level.as_mut().filter(|level| level.seq == slot.seq) {
+                    level.ours += actual;
+                }
                 // What was under way when the period began counts in it, if we
                 // knew of it.
                 if slot.tracked || slot.sent_at >= counts.started {
@@ -217,15 +229,23 @@ impl LeaseBook {
         }
     }
 
-    /// The server has said how many units it counts, to a request sent at `sent_at`.
-    pub(crate) fn level(&mut self, counted: u64, sent_at: Nanos) {
+    /// The server has said how many units it counts, to the request of `slot`.
+    /// `later`: what of ours may not be in that count, of the period's spending,
+    /// that request itself apart.
+    pub(crate) fn level(&mut self, now: Nanos, slot: Option<&Slot>, counted: u64, later: u64) {
+        let (sent_at, seq, n) = slot.map_or((now, 0, 0), |slot| (slot.sent_at, slot.seq, slot.n));
+        let mut said = Level { counted, sent_at, ours: 0, seq };
         let level = match &mut self.holding {
             Holding::Slots(slots) => &mut slots.level,
             Holding::Counts(counts) if sent_at < counts.started => return,
-            Holding::Counts(counts) => &mut counts.level,
+            Holding::Counts(counts) => {
+                let spent = counts.spent.saturating_sub(counts.reserved);
+                said.ours = spent.saturating_sub(later).saturating_sub(n);
+                &mut counts.level
+            }
         };
-        if level.is_none_or(|(_, at)| at <= sent_at) {
-            *level = Some((counted, sent_at));
+        if level.is_none_or(|known| known.sent_at <= sent_at) {
+            *level = Some(said);
         }
     }
 
@@ -233,7 +253,9 @@ impl LeaseBook {
     pub(crate) fn exhausted(&mut self, now: Nanos, limit: u64, until: Option<Nanos>) {
         match &mut self.holding {
             Holding::Slots(slots) => slots.sent.fill(now, until),
-            Holding::Counts(counts) => counts.level = Some((limit, now)),
+            Holding::Counts(counts) => {
+                counts.level = Some(Level { counted: limit, sent_at: now, ours: 0, seq: 0 });
+            }
         }
     }
 
@@ -421,7 +443,7 @@ impl Slots {
         self.transit
     }
 
-    pub(crate) const fn level(&self) -> Option<(u64, Nanos)> {
+    pub(crate) const fn level(&self) -> Option<Level> {
         self.level
     }
 
@@ -474,7 +496,7 @@ impl Counts {
         self.spent.saturating_sub(self.reserved).saturating_sub(self.under_way)
     }
 
-    pub(crate) const fn level(&self) -> Option<(u64, Nanos)> {
+    pub(crate) const fn level(&self) -> Option<Level> {
         self.level
     }
 }

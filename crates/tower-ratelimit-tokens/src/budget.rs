@@ -192,8 +192,12 @@ impl Account {
         }
         let limit = limit.unwrap_or_else(|| self.limit());
         let counted = limit.saturating_sub(remaining).min(MOST);
+        let later = match &self.state {
+            State::Day(day) => day.tally.later(slot),
+            _ => 0,
+        };
         if let Some(book) = self.book_at(now) {
-            book.level(counted, slot.map_or(now, |slot| slot.sent_at));
+            book.level(now, slot, counted, later);
             // In a window that is shared most of what the server counts is the
             // other members', and the ledger knows of it.
             if matches!(self.state, State::Rolling(_)) {

@@ -10,7 +10,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     BudgetId, Limiter,
-    book::{Holding, Size, Slice},
+    book::{Holding, Level, Size, Slice},
     limiter::Shared,
     moment::nanos,
 };
@@ -132,6 +132,9 @@ pub struct ServerLevel {
     pub counted: u64,
     /// When the request was sent to whose answer this was.
     pub sent_at: Instant,
+    /// Days: units that this limiter has spent in the period and that are surely in
+    /// that count.
+    pub ours: u64,
 }
 
 /// What a limiter holds of one leased budget.
@@ -343,8 +346,8 @@ impl Leases {
     }
 }
 
-/// What is left of a level that was told too long ago to say anything.
-pub(crate) fn level_of(holding: &Holding) -> Option<(u64, u64)> {
+/// What the server has said last.
+pub(crate) fn level_of(holding: &Holding) -> Option<Level> {
     match holding {
         Holding::Slots(slots) => slots.level(),
         Holding::Counts(counts) => counts.level(),

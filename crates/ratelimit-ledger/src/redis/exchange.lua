@@ -2,7 +2,7 @@
 -- against each other. KEYS: the meta key, then one key for each budget and one for the member in it.
 -- ARGV: the exchange as JSON, the version, microseconds of now ('' for the server's own clock),
 -- the life of an idle key in milliseconds.
-local STEPS, FORGET, SNAPSHOT, TRANSIT = 128, 600000000, 1000000, 1000000
+local STEPS, FORGET, SNAPSHOT, SNAPSHOTS, PAUSE, TRANSIT = 128, 600000000, 400000, 8, 1000000, 1000000
 local floor, max, min, ceil = math.floor, math.max, math.min, math.ceil
 local asked = cjson.decode(ARGV[1])
 local int = function(n) return string.format('%.0f', n) end
@@ -174,7 +174,7 @@ local function counts(b, ask)
   local answer = { granted = 0, used = 0, foreign = 0, quiet = false, revoked = false }
   local life = floor(ask.ends_in / 1000) + 3600000
   if b and ask.period < b.period then
-    answer.revoked, answer.retry_in = true, SNAPSHOT / 4
+    answer.revoked, answer.retry_in = true, PAUSE / 4
     return answer, b, nil, life
   end
   if not b or ask.period > b.period then b = { period = ask.period, gone = 0, members = {} } end
@@ -192,36 +192,49 @@ local function counts(b, ask)
   end
   local me = b.members[asked.member]
   local new = not me
+  local held = ask.held
+  if me and me.dead > 0 then
+    -- It came back, and what it holds has run out.
+    answer.revoked, held = held > 0, 0
+    local level = b.level
+    if level and level.since >= me.dead then
+      local counted = me.spent + me.held
+      level.ours = max(level.ours + min(counted, ask.settled) - counted, 0)
+    end
+    me.dead = 0
+  end
   local said = ask.level
   if said then
     local level = b.level
     if not level or said.since > level.since or (answer.quiet and said.counted > level.counted) then
       local ours, usable = b.gone, true
-      for _, m in pairs(b.members) do
-        if m.dead > 0 and m.dead <= said.since then ours = ours + m.spent + m.held
-        elseif m.t0 <= said.since then ours = ours + m.s0
-        elseif m.t1 <= said.since then ours = ours + m.s1
-        elseif m.s0 ~= 0 then usable = false end
+      for name, m in pairs(b.members) do
+        local settled = nil
+        for s = 1, #m.settled, 2 do
+          if m.settled[s] <= said.since then
+            settled = m.settled[s + 1]
+            break
+          end
+        end
+        if name == asked.member then ours = ours + said.ours
+        elseif m.dead > 0 and m.dead <= said.since then ours = ours + m.spent + m.held
+        elseif settled then ours = ours + settled
+        elseif (m.settled[2] or 0) ~= 0 then usable = false end
       end
       if usable then b.level = { counted = said.counted, since = said.since, ours = ours } end
     end
   end
   me = me or { dead = 0, spent = 0, held = 0 }
-  local held, level = ask.held, b.level
-  if me.dead > 0 then
-    answer.revoked, held = held > 0, 0
-    if level and level.since >= me.dead then
-      local counted = me.spent + me.held
-      level.ours = level.ours - counted + min(counted, ask.settled)
-    end
-  end
+  local level = b.level
   if new then
-    me.t0, me.s0, me.t1, me.s1 = 0, ask.settled, 0, ask.settled
+    me.settled = { 0, ask.settled }
     if answer.quiet and level then level.ours = level.ours + ask.settled end
-  elseif now >= me.t0 + SNAPSHOT then
-    me.t0, me.s0, me.t1, me.s1 = now, ask.settled, me.t0, me.s0
+  elseif now >= me.settled[1] + SNAPSHOT then
+    table.insert(me.settled, 1, ask.settled)
+    table.insert(me.settled, 1, now)
+    me.settled[2 * SNAPSHOTS + 1], me.settled[2 * SNAPSHOTS + 2] = nil, nil
   end
-  me.seq, me.seen, me.want, me.dead = asked.seq, now, ask.want, 0
+  me.seq, me.seen, me.want = asked.seq, now, ask.want
   me.spent, me.held = ask.spent, held
   b.members[asked.member] = me
   local function used()
@@ -243,7 +256,7 @@ local function counts(b, ask)
     local units = min(allowed(ask, available, wanting, theirs), available)
     answer.granted = units
     if units < ask.want then
-      answer.retry_in = max(available == 0 and SNAPSHOT or floor(ask.ahead / 2), 1000)
+      answer.retry_in = max(available == 0 and PAUSE or floor(ask.ahead / 2), 1000)
     end
     me.held = me.held + units
   end

@@ -77,7 +77,11 @@ fn exchange(step: &Step, now: u64, seq: u64, period: u32) -> Exchange {
         settled: step.spent / 2,
         dead_after: 3_000_000,
         returned: step.member % 2 == 0,
-        level: step.level.map(|(counted, age)| CountLevel { counted, since: now - age }),
+        level: step.level.map(|(counted, age)| CountLevel {
+            counted,
+            since: now - age,
+            ours: counted / 3,
+        }),
     };
     Exchange {
         member: format!("m{}", step.member),

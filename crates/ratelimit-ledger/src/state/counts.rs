@@ -13,10 +13,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{FORGET, Turn, allowed};
-use crate::{Answer, Ask, HeldUnits};
+use crate::{Answer, Ask, CountLevel, HeldUnits};
 
 /// How often a member's settled units are written down for later comparison.
-const SNAPSHOT: u64 = 1_000_000;
+const SNAPSHOT: u64 = 400_000;
+/// How many of these are kept.
+const SNAPSHOTS: usize = 8;
+/// Before more is asked for when nothing is left.
+const PAUSE: u64 = 1_000_000;
 /// How long a request of a dead member may still be on its way.
 const TRANSIT: u64 = 1_000_000;
 
@@ -39,8 +43,8 @@ struct Member {
     /// Since then it was silent for too long: it spends nothing any more. 0 while
     /// it lives.
     dead: u64,
-    /// Two moments, and what was settled at them; the newer one first.
-    settled: [(u64, u64); 2],
+    /// Some moments, and what was settled at them; the newest first.
+    settled: Vec<(u64, u64)>,
 }
 
 impl Member {
@@ -72,7 +76,7 @@ impl CountsBudget {
         let mut answer = Answer::default();
         if *period < self.period {
             // It has not seen yet that a new day began.
-            (answer.revoked, answer.retry_in) = (true, Some(SNAPSHOT / 4));
+            (answer.revoked, answer.retry_in) = (true, Some(PAUSE / 4));
             return answer;
         }
         if *period > self.period {
@@ -81,28 +85,31 @@ impl CountsBudget {
         answer.quiet = turn.created > 0 && now < turn.created + ask.quiet;
         self.bury(now, *dead_after, *returned);
         let new = !self.members.contains_key(turn.member);
-        if let Some(level) = level {
-            self.level(level.counted, level.since, answer.quiet);
-        }
-        let me = self.members.entry(turn.member.to_owned()).or_default();
         let mut held = ask.held;
-        if me.dead > 0 {
+        if let Some(me) = self.members.get_mut(turn.member).filter(|me| me.dead > 0) {
             // It came back, and what it holds has run out.
             (answer.revoked, held) = (held > 0, 0);
             if let Some(level) = self.level.as_mut().filter(|level| level.since >= me.dead) {
-                level.ours = level.ours - me.counts() + me.counts().min(*settled);
+                let counted = me.counts();
+                level.ours = (level.ours + counted.min(*settled)).saturating_sub(counted);
             }
+            me.dead = 0;
         }
+        if let Some(level) = level {
+            self.level(turn.member, level, answer.quiet);
+        }
+        let me = self.members.entry(turn.member.to_owned()).or_default();
         if new {
-            me.settled = [(0, *settled); 2];
+            me.settled = vec![(0, *settled)];
             // A survivor that tells of its past: the server has counted that.
             if let (true, Some(level)) = (answer.quiet, &mut self.level) {
                 level.ours += *settled;
             }
-        } else if now >= me.settled[0].0 + SNAPSHOT {
-            me.settled = [(now, *settled), me.settled[0]];
+        } else if me.settled.first().is_none_or(|&(at, _)| now >= at + SNAPSHOT) {
+            me.settled.insert(0, (now, *settled));
+            me.settled.truncate(SNAPSHOTS);
         }
-        (me.seq, me.seen, me.want, me.dead) = (turn.seq, now, ask.want, 0);
+        (me.seq, me.seen, me.want) = (turn.seq, now, ask.want);
         (me.spent, me.held) = (*spent, held);
         if answer.quiet {
             answer.retry_in = Some(turn.created + ask.quiet - now);
@@ -116,7 +123,7 @@ impl CountsBudget {
             let units = allowed(ask, available, wanting, held).min(available);
             answer.granted = units;
             if units < ask.want {
-                let wait = if available == 0 { SNAPSHOT } else { ask.ahead / 2 };
+                let wait = if available == 0 { PAUSE } else { ask.ahead / 2 };
                 answer.retry_in = Some(wait.max(1_000));
             }
             if let Some(me) = self.members.get_mut(turn.member) {
@@ -156,8 +163,9 @@ impl CountsBudget {
         });
     }
 
-    /// The server has counted `counted`, at `since` or later.
-    fn level(&mut self, counted: u64, since: u64, quiet: bool) {
+    /// The server has counted, as `who` was told.
+    fn level(&mut self, who: &str, said: &CountLevel, quiet: bool) {
+        let (counted, since) = (said.counted, said.since);
         let newer = self.level.is_none_or(|level| {
             since > level.since || quiet && counted > level.counted
         });
@@ -165,15 +173,15 @@ impl CountsBudget {
             return;
         }
         let mut ours = self.gone;
-        for member in self.members.values() {
-            ours += if member.dead > 0 && member.dead <= since {
+        for (name, member) in &self.members {
+            ours += if name == who {
+                said.ours
+            } else if member.dead > 0 && member.dead <= since {
                 // Whatever it spent has been counted.
                 member.counts()
-            } else if member.settled[0].0 <= since {
-                member.settled[0].1
-            } else if member.settled[1].0 <= since {
-                member.settled[1].1
-            } else if member.settled[0].1 == 0 {
+            } else if let Some(&(_, settled)) = member.settled.iter().find(|s| s.0 <= since) {
+                settled
+            } else if member.settled.first().is_none_or(|&(_, settled)| settled == 0) {
                 0
             } else {
                 // Too old to be compared.

@@ -53,7 +53,8 @@ struct Member {
     spent: u64,
     count_until: u64,
     heard: Option<(u64, u64)>,
-    level: Option<(u64, u64)>,
+    /// What the server counted, when that was asked, and what of ours was in it.
+    level: Option<(u64, u64, u64)>,
 }
 
 struct World {
@@ -148,9 +149,10 @@ impl World {
         }));
         let under_way = me.sent.iter().filter(|sent| sent.answered > now).count() as u64;
         let level = me.level.zip(me.heard).filter(|_| self.levels);
-        let level = level.map(|((counted, sent_at), (at, store))| CountLevel {
+        let level = level.map(|((counted, sent_at, ours), (at, store))| CountLevel {
             counted,
             since: (store + sent_at).saturating_sub(at),
+            ours,
         });
         let ask = |budget: &str, limit, held, held_units| Ask {
             budget: budget.to_owned(),
@@ -239,7 +241,8 @@ impl World {
             self.counted.push(arrives);
             // Only exact where nothing is under way; later counts are newer.
             let counted = self.counted.iter().filter(|&&at| at <= arrives).count() as u64;
-            me.level = Some((counted, now));
+            let under_way = me.sent.iter().filter(|sent| sent.answered > now).count() as u64;
+            me.level = Some((counted, now, me.spent - under_way));
         }
         let pause = if self.rng.bool() { 0 } else { self.rng.u64(0..60 * MS) };
         self.push(now + pause.max(1), Event::Send(who));

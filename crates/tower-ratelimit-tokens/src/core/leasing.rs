@@ -101,7 +101,7 @@ impl Core {
             let units = match &mut book.holding {
                 Holding::Slots(slots) => {
                     let window = slots.window();
-                    level = level.filter(|&(_, sent)| now < sent.saturating_add(window));
+                    level = level.filter(|level| now < level.sent_at.saturating_add(window));
                     let mut counting = Vec::new();
                     slots.counting(now, |dated, ends, units| {
                         counting.push(Counting { dated, ends: epoch.instant(ends), units });
@@ -132,7 +132,11 @@ impl Core {
                 first: first.map_or(1, |charge| charge.amount(index)).max(1),
                 in_hand,
                 level: level
-                    .map(|(counted, sent)| ServerLevel { counted, sent_at: epoch.instant(sent) }),
+                    .map(|level| ServerLevel {
+                    counted: level.counted,
+                    sent_at: epoch.instant(level.sent_at),
+                    ours: level.ours,
+                }),
                 units,
             });
         }
