@@ -71,7 +71,7 @@ impl Default for Config {
             count_life: Duration::from_secs(3),
             timeout: Duration::from_millis(600),
             min_gap: Duration::from_millis(5),
-            max_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_millis(500),
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Ask {
     pub life: u64,
     /// How far ahead slots may be dated.
     pub ahead: u64,
+    /// Whether slots are spread over the window.
+    #[serde(default)]
+    pub even: bool,
     /// How long a ledger without memory waits before it grants anything.
     pub quiet: u64,
     /// What is held.

@@ -7,9 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_ratelimit_tokens::{LeasedBudget, LeasedUnits};
 
-use crate::{
-    Ask, CountLevel, Counted, DeadLeases, HeldUnits, SlotLevel, config::Config,
-};
+use crate::{Ask, CountLevel, Counted, DeadLeases, HeldUnits, SlotLevel, config::Config};
 
 /// How long a request of a day can be on its way.
 const TRANSIT: Duration = Duration::from_secs(1);
@@ -56,6 +54,7 @@ pub(crate) fn ask(
         held: 0,
         life: micros(config.slot_life),
         ahead: micros(config.slot_ahead),
+        even: budget.even,
         quiet: 0,
         held_units: HeldUnits::Slots { window: 0, transit: 0, counting: Vec::new(), level: None },
     };

@@ -60,6 +60,7 @@ fn slots(want: u64) -> Ask {
         held: 0,
         life: LIFE,
         ahead: 250 * MS,
+        even: false,
         quiet: 0,
         held_units: HeldUnits::Slots {
             window: WINDOW,
@@ -73,8 +74,7 @@ fn slots(want: u64) -> Ask {
 /// With `units` that may count for `ends_in`.
 fn counting(want: u64, units: u64, ends_in: u64) -> Ask {
     let counting = vec![Counted { dated: 0, ends_in, units }];
-    let held_units =
-        HeldUnits::Slots { window: WINDOW, transit: TRANSIT, counting, level: None };
+    let held_units = HeldUnits::Slots { window: WINDOW, transit: TRANSIT, counting, level: None };
     Ask { held_units, ..slots(want) }
 }
 
@@ -187,6 +187,19 @@ async fn slots_are_dated_ahead_to_the_moment_at_which_others_end(ledger: &impl C
     let held = HeldUnits::Slots { window: WINDOW, transit: TRANSIT, counting: held, level: None };
     let ask = Ask { held: 30, held_units: held, ..slots(0) };
     assert_eq!(b.say(ledger, at + 10 * MS, ask).await.used, 100 + 30 + 50);
+}
+
+async fn slots_are_spread_over_the_window_where_that_is_asked_for(ledger: &impl Clocked) {
+    let mut a = member("a");
+    let even = |want| Ask { even: true, ..slots(want) };
+    let answer = a.say(ledger, 0, even(100)).await;
+    // A twentieth at once; then at four thirds of the pace, up to the horizon.
+    let starts: Vec<_> = answer.slots.iter().map(|slot| (slot.from_in, slot.units)).collect();
+    assert_eq!(starts, [(0, 5), (75 * MS, 5), (150 * MS, 5), (225 * MS, 5)]);
+    assert_eq!(answer.retry_in, Some(50 * MS));
+    // For another member too: the window is one.
+    let answer = member("b").say(ledger, 100 * MS, even(100)).await;
+    assert_eq!(answer.slots[0].from_in, 200 * MS);
 }
 
 async fn a_heavy_call_gets_its_units_together(ledger: &impl Clocked) {
@@ -344,6 +357,7 @@ macro_rules! all {
             an_exchange_that_comes_late_is_refused,
             slots_of_the_dead_run_out_by_themselves,
             slots_are_dated_ahead_to_the_moment_at_which_others_end,
+            slots_are_spread_over_the_window_where_that_is_asked_for,
             a_heavy_call_gets_its_units_together,
             nobody_takes_more_than_a_fair_share_from_others_that_want,
             others_spending_is_counted_when_the_server_tells_of_it,

@@ -168,7 +168,8 @@ async fn open_lets_so_many_through_in_a_window_and_reports_them() {
     let reported = status.borrow().overshoot();
     sleep(28 * SECOND).await;
     let most = most_in_a_window(&times);
-    let (sent, reported) = (times.lock().unwrap().len() as u64, status.borrow().overshoot() - reported);
+    let (sent, reported) =
+        (times.lock().unwrap().len() as u64, status.borrow().overshoot() - reported);
     assert!((20..=30).contains(&most), "{most} in a window");
     assert!(sent > 200 && sent <= reported + 30, "{sent} sent, {reported} reported");
 }
@@ -248,10 +249,8 @@ async fn a_day_is_shared_to_its_last_token_and_no_further() {
 async fn what_a_server_counts_of_others_is_left_to_them() {
     let wire = Wire { latency: 2 * MS, ..Wire::default() };
     let mut limits = Limiter::builder();
-    let day = limits.budget(
-        "day",
-        Budget::calendar_day(1_000, TimeZone::UTC, Time::midnight()).leased(),
-    );
+    let day =
+        limits.budget("day", Budget::calendar_day(1_000, TimeZone::UTC, Time::midnight()).leased());
     let limiter = limits.build().unwrap();
     tokio::spawn(Driver::new(&limiter, wire.clone()).run());
     let mut spent = 0;
@@ -270,7 +269,8 @@ async fn what_a_server_counts_of_others_is_left_to_them() {
         ticket.observed_one(Instant::now(), level, Settle::Keep);
     }
     assert_eq!(spent, 400);
-    let used = wire.ledger.exchange(&wire.last.lock().unwrap().clone().unwrap()).await;
+    let last = wire.last.lock().unwrap().clone().unwrap();
+    let used = wire.ledger.exchange(&last).await;
     assert!(matches!(used, Err(LedgerError::Stale)), "told by the driver itself");
 }
 

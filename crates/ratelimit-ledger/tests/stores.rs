@@ -2,13 +2,14 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratelimit_ledger::{
     Ask, Exchange, HeldUnits, Ledger, LedgerError, MemoryLedger, RedisLedger, SqliteLedger,
 };
 use redis::Commands;
 use support::server::RedisServer;
+use tokio::time::Instant;
 
 const SECOND: u64 = 1_000_000;
 
@@ -21,6 +22,7 @@ fn ask(budget: &str, want: u64, held_units: HeldUnits) -> Ask {
         held: 0,
         life: SECOND / 2,
         ahead: SECOND / 4,
+        even: false,
         quiet: SECOND,
         held_units,
     }

@@ -514,6 +514,13 @@ impl Account {
         Some(book)
     }
 
+    pub(crate) const fn is_even(&self) -> bool {
+        match &self.state {
+            State::Rolling(rolling) => rolling.is_even(),
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(crate) fn leased_room(&mut self, now: Nanos, n: u64) -> bool {
         self.book_at(now).is_none_or(|book| book.room(now, n))

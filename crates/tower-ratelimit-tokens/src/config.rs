@@ -112,7 +112,8 @@ impl Budget {
     ///
     /// Units lie `window / limit` apart, with a credit of a twentieth of the
     /// limit (at least one), so that late timers and slow answers lose nothing
-    /// in the long run.
+    /// in the long run. Leased budgets are spread by the ledger, for all members
+    /// together.
     pub const fn even(mut self) -> Self {
         self.even = true;
         self

@@ -118,6 +118,9 @@ pub struct LeasedBudget {
     pub first: u64,
     /// Units in hand that can be sent at once or, dated, soon.
     pub in_hand: u64,
+    /// Whether the budget is [even](crate::Budget::even): slots are to be spread over
+    /// the window, for all members together.
+    pub even: bool,
     /// What the server has said, the newest; at most one window or period old.
     pub level: Option<ServerLevel>,
     /// What is held.

@@ -169,6 +169,10 @@ impl Rolling {
         self.total - self.in_ring
     }
 
+    pub(crate) const fn is_even(&self) -> bool {
+        self.even.is_some()
+    }
+
     pub(crate) const fn needs_answer(&self) -> bool {
         self.transit.is_some()
     }

@@ -56,7 +56,7 @@ local function slots(b, stated, ask)
   local tick = max(floor(ask.window / STEPS), 1)
   local at = floor(now / tick)
   local answer = { granted = 0, used = 0, foreign = 0, quiet = false, revoked = false }
-  b = b or { window = ask.window, ends = {}, starts = {}, members = {} }
+  b = b or { window = ask.window, ends = {}, starts = {}, members = {}, due = 0 }
   local ends, starts = b.ends, b.starts
   for e in pairs(ends) do if e < at + 1 - STEPS - 2 then ends[e] = nil end end
   for s in pairs(starts) do if s <= at then starts[s] = nil end end
@@ -133,21 +133,30 @@ local function slots(b, stated, ask)
     end
     local may = min(allowed(ask, max(ask.limit - most, 0), wanting, held), ask.limit)
     local first = min(max(ask.first, 1), max(may, 1))
-    local given = 0
+    local gap, burst = 0, math.huge
+    if ask.even then
+      gap, burst = floor(ask.window * 3 / (4 * max(ask.limit, 1))), max(floor(ask.limit / 20), 1)
+    end
+    local given, over = 0, false
     for i, t in ipairs(ticks) do
-      if given >= may then break end
-      local units = min(max(ask.limit - levels[i] - given, 0), may - given)
-      if t > horizon and (given > 0 or first <= 1) then
-        if ask.limit > levels[i] + given then
-          answer.retry_in = max(max(t * tick - now - ask.ahead, 0), 1000)
+      if over then break end
+      while given < may do
+        local units = min(max(ask.limit - levels[i] - given, 0), may - given)
+        local from = t == at and now or t * tick
+        if ask.even then from = max(from, b.due) end
+        if from > now + ask.ahead and (given > 0 or first <= 1) then
+          if ask.limit > levels[i] + given then
+            answer.retry_in, over = max(from - now - ask.ahead, 1000), true
+          end
           break
         end
-      elseif units > 0 and (given > 0 or units >= first) then
-        local from = t == at and now or t * tick
+        if units == 0 or (given == 0 and units < first) then break end
+        units = min(units, given == 0 and max(burst, first) or burst)
         local to = from + ask.life
-        put(t, floor((to + ask.transit + ask.window) / tick) + 1, units)
+        put(floor(from / tick), floor((to + ask.transit + ask.window) / tick) + 1, units)
         answer.slots = answer.slots or {}
         table.insert(answer.slots, { from - now, to - now, units })
+        b.due = from + units * gap
         given = given + units
       end
     end

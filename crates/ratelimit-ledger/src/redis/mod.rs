@@ -79,8 +79,7 @@ impl RedisLedger {
             .set_max_delay(RECONNECT)
             .set_connection_timeout(Some(TIMEOUT))
             .set_response_timeout(Some(TIMEOUT));
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(setup)?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(setup)?;
         Ok(Self {
             connection,
             script: Script::new(SCRIPT),
@@ -130,10 +129,7 @@ struct RedisFailure {
 }
 
 fn without_url(error: &RedisError) -> RedisFailure {
-    RedisFailure {
-        category: error.category().to_owned(),
-        code: error.code().map(str::to_owned),
-    }
+    RedisFailure { category: error.category().to_owned(), code: error.code().map(str::to_owned) }
 }
 
 fn understand(error: &RedisError, asks: &[crate::Ask]) -> LedgerError {

@@ -29,6 +29,7 @@ struct Step {
     spent: u64,
     period: bool,
     back: bool,
+    even: bool,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -36,13 +37,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (
         (0..4_u8, 0..400_000_u64, 0..60_u64, 1..20_u64, 0..10_u64, counting),
         prop::option::weighted(0.3, (0..150_u64, 0..2_500_000_u64)),
-        (0..200_u64, prop::bool::weighted(0.03), prop::bool::weighted(0.03)),
+        (0..200_u64, prop::bool::weighted(0.03), prop::bool::weighted(0.03), any::<bool>()),
     );
     let step = step.prop_map(|((member, wait, want, first, held, counting), level, rest)| {
-        let (spent, period, back) = rest;
+        let (spent, period, back, even) = rest;
         // Now and then long enough for a member to die.
-        let wait = if wait % 17 == 0 { wait * 40 } else { wait };
-        Step { member, wait, want, first, held, counting, level, spent, period, back }
+        let wait = if wait.is_multiple_of(17) { wait * 40 } else { wait };
+        Step { member, wait, want, first, held, counting, level, spent, period, back, even }
     });
     prop::collection::vec(step, 1..60)
 }
@@ -56,11 +57,12 @@ fn exchange(step: &Step, now: u64, seq: u64, period: u32) -> Exchange {
         held: step.held,
         life: 500_000,
         ahead: 250_000,
+        even: step.even,
         quiet: 1_500_000,
         held_units,
     };
     let counting = step.counting.iter().map(|&(start, ends_in, units)| Counted {
-        dated: if start % 3 == 0 { 0 } else { now + start },
+        dated: if start.is_multiple_of(3) { 0 } else { now + start },
         ends_in,
         units,
     });
@@ -76,7 +78,7 @@ fn exchange(step: &Step, now: u64, seq: u64, period: u32) -> Exchange {
         spent: step.spent,
         settled: step.spent / 2,
         dead_after: 3_000_000,
-        returned: step.member % 2 == 0,
+        returned: step.member.is_multiple_of(2),
         level: step.level.map(|(counted, age)| CountLevel {
             counted,
             since: now - age,
@@ -109,7 +111,11 @@ fn the_script_in_redis_decides_as_the_state_in_rust() {
                 now = if step.back { now - 50_000 } else { now + step.wait };
                 period += u32::from(step.period);
                 // Some are behind by a day.
-                let of = if step.member == 3 && step.want % 5 == 0 { period - 1 } else { period };
+                let of = if step.member == 3 && step.want.is_multiple_of(5) {
+                    period - 1
+                } else {
+                    period
+                };
                 let asked = exchange(step, now, seq as u64 + 1, of);
                 let state = state.get_or_insert_with(|| State::new(now, &asked.nonce, true));
                 let expected = state.exchange(now, &asked).unwrap();

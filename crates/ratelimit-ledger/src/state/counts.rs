@@ -166,9 +166,8 @@ impl CountsBudget {
     /// The server has counted, as `who` was told.
     fn level(&mut self, who: &str, said: &CountLevel, quiet: bool) {
         let (counted, since) = (said.counted, said.since);
-        let newer = self.level.is_none_or(|level| {
-            since > level.since || quiet && counted > level.counted
-        });
+        let newer =
+            self.level.is_none_or(|level| since > level.since || quiet && counted > level.counted);
         if !newer {
             return;
         }

@@ -20,6 +20,8 @@ pub(super) struct SlotsBudget {
     /// `starts[t]`: of these, units that only begin to count at tick `t`.
     starts: BTreeMap<u64, u64>,
     members: BTreeMap<String, Member>,
+    /// Where slots are spread: the next one begins then, or later.
+    due: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,6 +41,7 @@ impl SlotsBudget {
             ends: BTreeMap::new(),
             starts: BTreeMap::new(),
             members: BTreeMap::new(),
+            due: 0,
         }
     }
 
@@ -124,14 +127,7 @@ impl SlotsBudget {
         me.stated.push((start, end, units));
     }
 
-    fn grant(
-        &mut self,
-        now: u64,
-        ask: &Ask,
-        transit: u64,
-        me: &mut Member,
-        answer: &mut Answer,
-    ) {
+    fn grant(&mut self, now: u64, ask: &Ask, transit: u64, me: &mut Member, answer: &mut Answer) {
         let tick = self.tick();
         let at = now / tick;
         let levels = self.levels(at);
@@ -144,29 +140,37 @@ impl SlotsBudget {
         let available = ask.limit.saturating_sub(last.map_or(0, |&(_, most)| most));
         let allowed = allowed(ask, available, wanting, held).min(ask.limit);
         let first = ask.first.clamp(1, allowed.max(1));
+        // Spread, slots lie three quarters of the budget's pace apart, so that those
+        // that are not used cost nothing; a twentieth may go together.
+        let gap = if ask.even { self.window * 3 / (4 * ask.limit.max(1)) } else { 0 };
+        let burst = if ask.even { (ask.limit / 20).max(1) } else { u64::MAX };
         let mut given = 0;
-        for &(t, most) in &levels {
-            if given >= allowed {
-                break;
-            }
-            let units = ask.limit.saturating_sub(most + given).min(allowed - given);
-            let ahead = t > horizon;
-            if ahead && (given > 0 || first <= 1) {
-                if ask.limit > most + given {
-                    answer.retry_in = Some((t * tick).saturating_sub(now + ask.ahead).max(1_000));
-                    break;
+        'levels: for &(t, most) in &levels {
+            while given < allowed {
+                let units = ask.limit.saturating_sub(most + given).min(allowed - given);
+                let mut from = if t == at { now } else { t * tick };
+                if ask.even {
+                    from = from.max(self.due);
                 }
-                continue;
+                if from > now + ask.ahead && (given > 0 || first <= 1) {
+                    if ask.limit > most + given {
+                        answer.retry_in = Some((from - now - ask.ahead).max(1_000));
+                        break 'levels;
+                    }
+                    continue 'levels;
+                }
+                if units == 0 || (given == 0 && units < first) {
+                    continue 'levels;
+                }
+                let units = units.min(if given == 0 { burst.max(first) } else { burst });
+                let until = from + ask.life;
+                let end = (until + transit + self.window) / tick + 1;
+                self.put(me, at, from / tick, end, units);
+                let (from_in, until_in) = (from - now, until - now);
+                answer.slots.push(GrantedSlot { from_in, until_in, units });
+                self.due = from + units * gap;
+                given += units;
             }
-            if units == 0 || (given == 0 && units < first) {
-                continue;
-            }
-            let from = if t == at { now } else { t * tick };
-            let until = from + ask.life;
-            let end = (until + transit + self.window) / tick + 1;
-            self.put(me, at, t, end, units);
-            answer.slots.push(GrantedSlot { from_in: from - now, until_in: until - now, units });
-            given += units;
         }
         me.held += given;
         if given >= ask.want {

@@ -1,5 +1,6 @@
 //! One member as a process of its own: a limiter, a driver and an HTTP client that
 //! asks the simulator as often as its budgets allow.
+#![allow(clippy::print_stdout, reason = "the test listens to it")]
 
 use std::{
     sync::{
@@ -69,7 +70,8 @@ impl Orders {
 /// Runs until it is killed.
 pub(crate) async fn run(orders: Orders) {
     let mut limits = Limiter::builder();
-    let burst = Budget::rolling(orders.limit, Duration::from_secs(2)).freed_by_answer(TRANSIT);
+    let burst =
+        Budget::rolling(orders.limit, Duration::from_secs(2)).freed_by_answer(TRANSIT).even();
     let burst = limits.budget("burst", burst.leased());
     let day = Budget::calendar_day(orders.day, TimeZone::UTC, Time::midnight());
     let day = limits.budget("day", day.leased());

@@ -94,6 +94,7 @@ impl Core {
         for (index, account) in self.accounts.iter_mut().enumerate() {
             let (limit, name) = (account.limit(), Arc::clone(&account.name));
             let ends = account.day().map_or(now, |day| day.resets_at());
+            let even = account.is_even();
             let Some(book) = account.book_at(now) else { continue };
             let wanted = book.reckon(now, self.queue.need(index)).min(limit);
             let in_hand = book.in_hand(now);
@@ -131,8 +132,8 @@ impl Core {
                 wanted,
                 first: first.map_or(1, |charge| charge.amount(index)).max(1),
                 in_hand,
-                level: level
-                    .map(|level| ServerLevel {
+                even,
+                level: level.map(|level| ServerLevel {
                     counted: level.counted,
                     sent_at: epoch.instant(level.sent_at),
                     ours: level.ours,
