@@ -196,7 +196,7 @@ async fn slots_are_spread_over_the_window_where_that_is_asked_for(ledger: &impl 
     // A twentieth at once; then at four thirds of the pace, up to the horizon.
     let starts: Vec<_> = answer.slots.iter().map(|slot| (slot.from_in, slot.units)).collect();
     assert_eq!(starts, [(0, 5), (75 * MS, 5), (150 * MS, 5), (225 * MS, 5)]);
-    assert_eq!(answer.retry_in, Some(50 * MS));
+    assert_eq!(answer.retry_in, Some(250 * MS / 4));
     // For another member too: the window is one.
     let answer = member("b").say(ledger, 100 * MS, even(100)).await;
     assert_eq!(answer.slots[0].from_in, 200 * MS);

@@ -146,7 +146,8 @@ local function slots(b, stated, ask)
         if ask.even then from = max(from, b.due) end
         if from > now + ask.ahead and (given > 0 or first <= 1) then
           if ask.limit > levels[i] + given then
-            answer.retry_in, over = max(from - now - ask.ahead, 1000), true
+            answer.retry_in = max(from - now - ask.ahead, floor(ask.ahead / 4), 1000)
+            over = true
           end
           break
         end

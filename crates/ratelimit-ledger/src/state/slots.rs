@@ -154,7 +154,8 @@ impl SlotsBudget {
                 }
                 if from > now + ask.ahead && (given > 0 || first <= 1) {
                     if ask.limit > most + given {
-                        answer.retry_in = Some((from - now - ask.ahead).max(1_000));
+                        let wait = (from - now - ask.ahead).max(ask.ahead / 4);
+                        answer.retry_in = Some(wait.max(1_000));
                         break 'levels;
                     }
                     continue 'levels;
