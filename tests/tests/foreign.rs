@@ -94,7 +94,10 @@ fn account(faults: Faults) -> World {
     // The other client runs into refusals of its own, which are not to ban us.
     let edge = Edge { enabled: false, ..Edge::default() };
     let config = SimConfig { records: 500, seats: 1_000, faults, edge, ..SimConfig::default() };
-    World::new(config, &[("account.seats", "1000"), ("robustness.error_handling.max_retry_attempts", "0")])
+    World::new(
+        config,
+        &[("account.seats", "1000"), ("robustness.error_handling.max_retry_attempts", "0")],
+    )
 }
 
 fn after<'a>(list: &'a [Instant], from: Instant) -> impl Iterator<Item = &'a Instant> {

@@ -197,7 +197,15 @@ impl Accounts {
 
     /// Makes an account for a spec and a key.
     pub(crate) fn make(spec: &Spec, budget: u8, key: u64) -> Account {
-        Account { state: spec.state(true), key, touched: 0, budget, pinned: false, vacant: false }
+        Account {
+            state: spec.state(true),
+            key,
+            touched: 0,
+            budget,
+            pinned: false,
+            vacant: false,
+            book: None,
+        }
     }
 }
 

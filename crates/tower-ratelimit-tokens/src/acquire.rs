@@ -40,6 +40,7 @@ pin_project! {
         place: Place,
         charge: Charge,
         terms: Terms,
+        since: Option<Instant>,
         done: bool,
         // Set while this one keeps the time for all, and in no other.
         #[pin]
@@ -59,7 +60,20 @@ impl fmt::Debug for Acquire {
 impl Acquire {
     pub(crate) fn new(limiter: Limiter, charge: Charge, terms: Terms) -> Self {
         let place = Place { limiter, key: None };
-        Self { place, charge, terms, done: false, timer: None }
+        Self { place, charge, terms, since: None, done: false, timer: None }
+    }
+
+    /// To wait once more, from the time of its first arrival and until the deadline
+    /// that it had.
+    pub(crate) fn again(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.done = false;
+        if let Some(since) = *this.since {
+            this.terms.arrived = this.terms.arrived.or(Some(since));
+            if this.terms.deadline.is_none() {
+                this.terms.deadline = this.place.limiter.latest_after(since);
+            }
+        }
     }
 }
 
@@ -72,6 +86,7 @@ impl Future for Acquire {
         assert!(!*this.done, "`Acquire` polled after completion");
         loop {
             let at = Instant::now();
+            this.since.get_or_insert(at);
             let polled = place.limiter.with(at, |core, now, effects| {
                 let key = match place.key {
                     Some(key) => key,

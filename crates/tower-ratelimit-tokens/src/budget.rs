@@ -6,6 +6,7 @@ use jiff::{civil::Time, tz::TimeZone};
 
 use crate::{
     Priority,
+    book::{LeaseBook, worse},
     bucket::Bucket,
     concurrency::Concurrency,
     day::Day,
@@ -161,11 +162,16 @@ pub(crate) struct Account {
     pub(crate) pinned: bool,
     /// Forgotten; its place is free.
     pub(crate) vacant: bool,
+    /// What a ledger has leased; see [`Leases`](crate::Leases).
+    pub(crate) book: Option<Box<LeaseBook>>,
 }
 
 impl Account {
     #[inline]
     pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+        if self.book.is_some() && !self.leased_room(now, n) {
+            return false;
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.room(now, n),
             State::Fixed(fixed) => fixed.room(now, n),
@@ -177,6 +183,14 @@ impl Account {
 
     /// When `n` more fit after `ahead` others.
     pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
+        let own = self.own_when(now, n, ahead, sight);
+        match self.book_at(now) {
+            Some(book) => worse(own, book.when(now, n, ahead)),
+            None => own,
+        }
+    }
+
+    fn own_when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
         match &mut self.state {
             State::Rolling(rolling) => rolling.when(now, n, ahead, sight),
             State::Fixed(fixed) => fixed.when(now, n, ahead),
@@ -240,6 +254,9 @@ impl Account {
     /// The request was answered and cost `actual`. `observed`: the server's own
     /// count, just taken over, has settled it already.
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64, observed: bool) {
+        if let Some(book) = self.book_at(now) {
+            book.answered(now, slot, actual);
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.answered(now, slot, actual),
             State::Fixed(fixed) => {
@@ -261,6 +278,9 @@ impl Account {
 
     /// The request was dropped after sending: it keeps its charge.
     pub(crate) fn lost(&mut self, now: Nanos, slot: &Slot) {
+        if let Some(book) = self.book_at(now) {
+            book.lost(slot);
+        }
         match &mut self.state {
             State::Rolling(_) | State::Bucket(_) => {}
             State::Fixed(fixed) => {
@@ -284,6 +304,18 @@ impl Account {
     ) -> bool {
         let limit = limit.unwrap_or_else(|| self.limit());
         let counted = limit.saturating_sub(remaining).min(MOST);
+        let later = match &self.state {
+            State::Day(day) => day.tally.later(slot),
+            _ => 0,
+        };
+        if let Some(book) = self.book_at(now) {
+            book.level(now, slot, counted, later);
+            // In a window that is shared most of what the server counts is the
+            // other members', and the ledger knows of it.
+            if matches!(self.state, State::Rolling(_)) {
+                return false;
+            }
+        }
         match &mut self.state {
             State::Rolling(rolling) => {
                 rolling.level(now, slot, counted);
@@ -309,6 +341,10 @@ impl Account {
     /// The server says that nothing is left. Returns until when.
     pub(crate) fn exhausted(&mut self, now: Nanos, until: Option<Nanos>) -> Nanos {
         let window = self.window().unwrap_or(0);
+        let limit = self.limit();
+        if let Some(book) = self.book_at(now) {
+            book.exhausted(now, limit, until);
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.fill(now, until),
             State::Fixed(fixed) => {
@@ -352,6 +388,9 @@ impl Account {
 
     pub(crate) fn set_limit(&mut self, limit: u64) {
         let limit = limit.min(MOST);
+        if let Some(book) = &mut self.book {
+            book.set_limit(limit);
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.set_limit(limit),
             State::Fixed(fixed) => fixed.tally.set_limit(limit),
@@ -430,6 +469,9 @@ impl Account {
     /// How many units must be granted in all before the next call for more, if
     /// the grant is short now. `waiting`: what queued calls need.
     pub(crate) fn wanted(&self, low_water: Option<u64>, waiting: u64) -> Option<u64> {
+        if self.book.is_some() {
+            return None;
+        }
         let (day, low_water) = (self.day()?, low_water?);
         let granted = day.granted()?;
         let limit = day.tally.limit();

@@ -4,6 +4,7 @@ use jiff::{civil::Time, tz::TimeZone};
 
 use crate::{
     ConfigProblem, Pace, Priority, ScopeId,
+    book::LeaseBook,
     budget::{Account, Reserve, Spec, Template, default_low_water},
     learn::Learnt,
     moment::nanos,
@@ -116,7 +117,8 @@ impl Budget {
     ///
     /// Units lie `window / limit` apart, with a credit of a twentieth of the
     /// limit (at least one), so that late timers and slow answers lose nothing
-    /// in the long run.
+    /// in the long run. Leased budgets are spread by the ledger, for all members
+    /// together.
     pub const fn even(mut self) -> Self {
         self.even = true;
         self
@@ -130,15 +132,21 @@ impl Budget {
         self
     }
 
-    /// Calendar days: admits only what a [`Lease`](crate::Lease) has granted.
-    /// Each day begins with nothing granted; calls wait for a grant.
+    /// Admits only what was granted from outside; calls wait for a grant.
+    ///
+    /// Calendar days: by a [`Lease`](crate::Lease), or by a ledger through
+    /// [`Leases`](crate::Leases). Each day begins with nothing granted. Rolling
+    /// and fixed windows: by a ledger. A fixed window is leased as a rolling one
+    /// of the same length, so that no window holds too much whatever its phase.
     pub const fn leased(mut self) -> Self {
         self.leased = true;
         self
     }
 
-    /// Leased days: how many units before the grant's end more is asked for.
-    /// Default: a two-hundredth of the limit, at least 50.
+    /// Leased budgets: how many units before the grant's end more is asked for.
+    /// Default for a [`Lease`](crate::Lease): a two-hundredth of the limit, at
+    /// least 50. For a ledger: the least that is kept in hand, by default nothing
+    /// while nothing is spent.
     pub const fn low_water(mut self, units: u64) -> Self {
         self.low_water = Some(units);
         self
@@ -153,7 +161,8 @@ impl Budget {
 
     /// Without a level in its answers, the server's refusals tell that the real
     /// limit is lower than ours: a tenth less is tried, and slowly more again.
-    /// Default: `true`. Not for calendar days, concurrency, and keyed budgets.
+    /// Default: `true`. Not for calendar days, concurrency, and budgets that are keyed
+    /// or leased.
     pub const fn learns_from_refusals(mut self, learns: bool) -> Self {
         self.learns_from_refusals = learns;
         self
@@ -239,8 +248,9 @@ impl Budget {
         only(self.transit.is_some(), rolling, "freed_by_answer");
         only(self.even, rolling, "even");
         only(self.resolution.is_some(), rolling, "resolution");
-        only(self.leased, day, "leased");
-        only(self.low_water.is_some(), day && self.leased, "low_water");
+        let fixed = matches!(self.kind, Kind::Fixed { .. });
+        only(self.leased, day || rolling || fixed, "leased");
+        only(self.low_water.is_some(), self.leased, "low_water");
         let shared = self.scope.is_none();
         only(self.leased, shared, "leased");
         let periods = day || matches!(self.kind, Kind::Fixed { .. });
@@ -282,6 +292,7 @@ impl Budget {
         };
         let guesses = self.learns_from_refusals
             && self.scope.is_none()
+            && !self.leased
             && !matches!(template, Template::Day { .. } | Template::Concurrency);
         let low_water = self.low_water.unwrap_or_else(|| default_low_water(self.limit));
         let millionths = |share: f64| (share * 1e6) as u32;
@@ -303,6 +314,15 @@ impl Budget {
             warned: 0,
             ran_dry: false,
         };
+        // A fixed window is leased as a rolling one: whatever its phase, it holds
+        // no more. A day begins with a treasurer's lease, until a ledger takes over.
+        let book = match spec.template {
+            Template::Rolling { window, .. } | Template::Fixed { window } if self.leased => {
+                let least = self.low_water.unwrap_or(0);
+                Some(Box::new(LeaseBook::slots(self.limit, window, self.transit, least)))
+            }
+            _ => None,
+        };
         let account = Account {
             state: spec.state(false),
             key: 0,
@@ -310,6 +330,7 @@ impl Budget {
             budget,
             pinned: true,
             vacant: false,
+            book,
         };
         (spec, account)
     }

@@ -2,6 +2,7 @@
 
 mod admit;
 mod hearing;
+mod leasing;
 mod planning;
 mod shedding;
 mod spending;
@@ -28,8 +29,14 @@ use crate::{
     status::{Refusals, Usage},
 };
 
-/// What is needed to give back what was reserved, by budget.
-pub(crate) type Takings = [u32; MAX_BUDGETS];
+/// What was reserved with a grant, besides its charge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Takings {
+    /// What is needed to give it back, by budget.
+    numbers: [u32; MAX_BUDGETS],
+    /// It must be sent before that, as its lease ends then.
+    until: Nanos,
+}
 
 /// What one admitted request holds.
 #[derive(Clone, Copy, Debug)]
@@ -57,13 +64,18 @@ impl Grant {
         self.tracked
     }
 
+    /// It must be sent before that, as its lease ends then.
+    pub(crate) const fn until(&self) -> Nanos {
+        self.takings.until
+    }
+
     fn slot(&self, budget: usize) -> Slot {
         Slot {
             n: self.charge.amount(budget),
             sent_at: self.sent_at,
             seq: self.seq,
             mark: self.marks[budget],
-            taking: self.takings[budget],
+            taking: self.takings.numbers[budget],
             tracked: self.tracked,
         }
     }
@@ -202,6 +214,11 @@ impl Core {
         self.latest
     }
 
+    /// The longest wait.
+    pub(crate) const fn max_wait(&self) -> Nanos {
+        self.manners.max_wait
+    }
+
     /// The last moment that was seen.
     pub(crate) const fn latest(&self) -> Nanos {
         self.latest
@@ -243,8 +260,7 @@ impl Core {
         let mut wanted = 0;
         while left != 0 {
             let index = left.trailing_zeros() as usize;
-            let (low_water, waiting) = (self.specs[index].low_water, self.queue.need(index));
-            if self.accounts[index].wanted(low_water, waiting).is_some() {
+            if self.wants_lease(index) {
                 wanted |= 1 << index;
             }
             left &= left - 1;

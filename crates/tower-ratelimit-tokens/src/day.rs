@@ -180,6 +180,11 @@ impl Day {
         }
     }
 
+    /// A ledger's book takes the lease's place.
+    pub(crate) fn give_up_lease(&mut self) {
+        self.granted = None;
+    }
+
     pub(crate) const fn granted(&self) -> Option<u64> {
         self.granted
     }

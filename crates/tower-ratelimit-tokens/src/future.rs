@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -81,9 +82,13 @@ pin_project! {
         S: Service<Request>,
     {
         // In the queue, or about to be. Boxed, as few calls come here.
-        Waiting { acquire: Pin<Box<Acquire>>, call: Option<Call<S, Request, C, D, T, L>> },
+        Waiting { acquire: Option<Pin<Box<Acquire>>>, call: Option<Call<S, Request, C, D, T, L>> },
         // Paid; the clone asks for its readiness. A drop gives the charge back.
-        Readying { ticket: Option<Ticket>, call: Option<Call<S, Request, C, D, T, L>> },
+        Readying {
+            acquire: Option<Pin<Box<Acquire>>>,
+            ticket: Option<Ticket>,
+            call: Option<Call<S, Request, C, D, T, L>>,
+        },
         // Not to wait, and nothing was called.
         Refused { refused: Option<Refused> },
         // Sent.
@@ -121,7 +126,7 @@ where
         request: Request,
     ) -> Self {
         let call = Some(Call { inner, request, policy });
-        Self { state: State::Waiting { acquire: Box::pin(acquire), call } }
+        Self { state: State::Waiting { acquire: Some(Box::pin(acquire)), call } }
     }
 }
 
@@ -142,7 +147,7 @@ where
 
 impl<S, Request, C, D, T, L> Future for ResponseFuture<S, Request, C, D, T, L>
 where
-    S: Service<Request>,
+    S: Service<Request> + Clone,
     S::Error: Into<BoxError>,
     D: Dialect<S::Response>,
     T: Settler<S::Response>,
@@ -165,26 +170,40 @@ where
                     return Poll::Ready(Err(refused.into()));
                 }
                 StateProj::Waiting { acquire, call } => {
-                    let ticket = match ready!(acquire.as_mut().poll(cx)) {
+                    let waiting = acquire.as_mut().expect("a future is not polled after its end");
+                    let ticket = match ready!(waiting.as_mut().poll(cx)) {
                         Ok(ticket) => Some(ticket),
                         Err(refused) => return Poll::Ready(Err(refused.into())),
                     };
-                    State::Readying { ticket, call: call.take() }
+                    State::Readying { acquire: acquire.take(), ticket, call: call.take() }
                 }
-                StateProj::Readying { ticket, call } => {
+                StateProj::Readying { acquire, ticket, call } => {
                     let waiting = call.as_mut().expect("a future is not polled after its end");
                     if let Err(error) = ready!(waiting.inner.poll_ready(cx)) {
                         ticket.take();
                         return Poll::Ready(Err(error.into()));
                     }
-                    let Call { mut inner, request, policy } =
-                        call.take().expect("it was there just above");
-                    let tracked = D::READS || policy.limiter.needs_answer();
-                    let grant = ticket.take().and_then(|ticket| ticket.hand_over(tracked));
-                    let under_way = grant
-                        .filter(|grant| grant.is_tracked() || T::SETTLES)
-                        .map(|grant| UnderWay::new(policy, grant));
-                    State::Called { response: inner.call(request), under_way }
+                    let tracked = D::READS || waiting.policy.limiter.needs_answer();
+                    match ticket.take().and_then(|ticket| ticket.hand_over(tracked)) {
+                        Some(grant) => {
+                            let Call { mut inner, request, policy } =
+                                call.take().expect("it was there just above");
+                            let heard_of = grant.is_tracked() || T::SETTLES;
+                            let under_way = heard_of.then(|| UnderWay::new(policy, grant));
+                            State::Called { response: inner.call(request), under_way }
+                        }
+                        None => {
+                            // The ledger's lease ran out while the clone became
+                            // ready: what it holds is let go, and we wait again.
+                            let unready = waiting.inner.clone();
+                            drop(mem::replace(&mut waiting.inner, unready));
+                            let mut acquire = acquire.take();
+                            if let Some(acquire) = &mut acquire {
+                                acquire.as_mut().again();
+                            }
+                            State::Waiting { acquire, call: call.take() }
+                        }
+                    }
                 }
             };
             state.set(next);

@@ -114,7 +114,9 @@
 //!
 //! The limiter. Every clone of the handle, every layer made with it, every
 //! service of such a layer and every clone of those pays from the same budgets
-//! and stands in the same queue.
+//! and stands in the same queue. Several processes share a
+//! [leased](Budget::leased) budget through a ledger, see [`Leases`]; then each
+//! admits what both its own budget and its leases allow.
 //!
 //! # Readiness
 //!
@@ -122,13 +124,15 @@
 //! that need not wait calls the service that was polled ready. A call that must
 //! wait lets that readiness go, so that what it held (a concurrency permit, a
 //! connection) is free for others, keeps a clone, and readies the clone after
-//! the wait.
+//! the wait. If the lease of a leased budget runs out while the clone becomes
+//! ready, the charge is given back and the call waits once more, until the deadline
+//! that it had.
 //!
 //! # Cancellation
 //!
 //! A response future that is dropped in the queue spends nothing and gives its
 //! place up. Dropped between its grant and the sending, it gives everything
-//! back. Dropped after the sending, it keeps its charge, because the server may
+//! back, leases too. Dropped after the sending, it keeps its charge, because the server may
 //! have counted it; its concurrency places are given back at once. An error of
 //! the inner service is treated like that drop, unless the closure refunds.
 //!
@@ -196,6 +200,7 @@ struct Readme;
 
 mod accounts;
 mod acquire;
+mod book;
 mod bucket;
 mod budget;
 mod builder;
@@ -219,6 +224,7 @@ mod gate;
 mod layer;
 mod learn;
 mod lease;
+mod leases;
 mod limiter;
 mod manage;
 mod moment;
@@ -257,6 +263,7 @@ pub use self::{
     future::ResponseFuture,
     layer::{OnLimit, TokenLimitLayer},
     lease::Lease,
+    leases::{Counting, LeaseReport, LeasedBudget, LeasedUnits, Leases, ServerLevel, Sizing},
     limiter::Limiter,
     observe::{GateReason, Observation, Observations},
     pace::Pace,
@@ -269,7 +276,7 @@ pub use self::{
         BudgetKind, BudgetStatus, GateStatus, KeyStatus, Refusals, ShedStatus, Status, Usage,
     },
     table::CostTable,
-    ticket::Ticket,
+    ticket::{LeaseExpired, Ticket},
 };
 
 /// A type-erased error, the same type as `tower::BoxError`.

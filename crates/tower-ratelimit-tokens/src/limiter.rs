@@ -7,8 +7,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Acquire, BudgetId, Charge, LimiterBuilder, Observations, Refused, Settle, Terms, Ticket,
-    WallClock,
+    Acquire, BudgetId, Charge, Leases, LimiterBuilder, Observations, Refused, Settle, Terms,
+    Ticket, WallClock,
     core::{Claim, Core, Effects, Grant},
     error::Refusal,
     events,
@@ -17,11 +17,18 @@ use crate::{
 
 pub(crate) struct Shared {
     core: Mutex<Core>,
-    pub(crate) leases: Notify,
+    pub(crate) leases: Arc<Notify>,
     pub(crate) clock: Arc<dyn WallClock>,
     /// Some budget wants to hear of every answer.
     needs_answer: bool,
     names: Box<[Arc<str>]>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Those who grant leases are to hear that nobody spends any more.
+        self.leases.notify_waiters();
+    }
 }
 
 /// The handle to one set of budgets, their queue and their gate.
@@ -49,12 +56,24 @@ impl Limiter {
         let names = core.specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         let core = Mutex::new(core);
         Self {
-            shared: Arc::new(Shared { core, leases: Notify::new(), clock, needs_answer, names }),
+            shared: Arc::new(Shared { core, leases: Arc::default(), clock, needs_answer, names }),
         }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(crate) const fn of_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The granting side of all leased budgets, for a ledger. From now on leased
+    /// days are the ledger's too: what a [`Lease`] grants counts no more.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        self.with(Instant::now(), |core, _, _| core.open_books());
+        Leases::new(&self.shared)
     }
 
     pub(crate) fn needs_answer(&self) -> bool {
@@ -150,6 +169,18 @@ impl Limiter {
         self.with(at, |core, now, effects| core.send_reserved(now, grant, tracked, effects));
     }
 
+    /// As [`send`](Self::send), unless a lease ran out before. Returns whether it
+    /// was sent.
+    pub(crate) fn send_in_time(&self, grant: &mut Grant, at: Instant, tracked: bool) -> bool {
+        self.with(at, |core, now, effects| {
+            let in_time = now < grant.until();
+            if in_time {
+                core.send_reserved(now, grant, tracked, effects);
+            }
+            in_time
+        })
+    }
+
     pub(crate) fn unsend(&self, grant: &Grant) {
         self.with(Instant::now(), |core, now, effects| core.unsend(now, grant, effects));
     }
@@ -238,6 +269,12 @@ impl Limiter {
     pub fn budget_id(&self, name: &str) -> Option<BudgetId> {
         let index = self.shared.names.iter().position(|known| &**known == name)?;
         Some(BudgetId(index as u8))
+    }
+
+    /// When a call that began to wait at `since` must be over at the latest.
+    pub(crate) fn latest_after(&self, since: Instant) -> Option<Instant> {
+        let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        since.checked_add(Duration::from_nanos(core.max_wait()))
     }
 
     /// Turns the pure types' time back; used for timers.

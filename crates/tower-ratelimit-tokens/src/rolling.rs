@@ -178,6 +178,10 @@ impl Rolling {
         self.total - self.in_ring
     }
 
+    pub(crate) const fn is_even(&self) -> bool {
+        self.even.is_some()
+    }
+
     pub(crate) const fn needs_answer(&self) -> bool {
         self.transit.is_some()
     }
@@ -283,6 +287,14 @@ impl Rolling {
             at = at.max(due.saturating_sub(even.tolerance));
         }
         if at <= now { Fit::Now } else { Fit::At(at) }
+    }
+
+    /// What was sent and still counts: when it stops counting, and how much.
+    pub(crate) fn entries(&mut self, now: Nanos, mut each: impl FnMut(Nanos, u64)) {
+        self.advance(now);
+        for (tick, units) in self.ring.after(self.passed) {
+            each(tick << self.shift, units);
+        }
     }
 
     pub(crate) const fn limit(&self) -> u64 {

@@ -164,6 +164,12 @@ impl Tally {
         settled
     }
 
+    /// What was sent after the request of `slot`, or was under way when it was sent,
+    /// that request apart; without one, what is under way now.
+    pub(crate) fn later(&self, slot: Option<&Slot>) -> u64 {
+        slot.map_or(self.under_way, |slot| self.total.saturating_sub(slot.mark))
+    }
+
     fn take_over(&mut self, counted: u64, mark: u64, seq: u64) {
         let before = self.used;
         let doubtful = self.total.saturating_sub(mark);

@@ -1,8 +1,8 @@
-use std::fmt;
+use std::{error, fmt};
 
 use tokio::time::Instant;
 
-use crate::{Charge, Limiter, Observation, Observations, Settle, core::Grant};
+use crate::{Charge, Limiter, Observation, Observations, Settle, core::Grant, moment::Nanos};
 
 /// A charge that has been paid, for one request.
 ///
@@ -47,7 +47,33 @@ impl Ticket {
         self.grant.is_some_and(|grant| grant.is_sent())
     }
 
+    /// The moment before which it must be sent, if a ledger has leased what it
+    /// holds; see [`Leases`](crate::Leases).
+    #[must_use]
+    pub fn send_before(&self) -> Option<Instant> {
+        let until = self.grant.as_ref()?.until();
+        (until != Nanos::MAX).then(|| self.limiter.instant(until))
+    }
+
+    /// As [`sent`](Self::sent), unless the lease ran out before.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseExpired`]: do not send. The ticket is as it was; drop it, which
+    /// gives everything back, and acquire anew.
+    pub fn try_sent(&mut self, now: Instant) -> Result<(), LeaseExpired> {
+        let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) else {
+            return Ok(());
+        };
+        if self.limiter.send_in_time(grant, now, true) { Ok(()) } else { Err(LeaseExpired(())) }
+    }
+
     /// The request goes out now. Saying it again does nothing.
+    ///
+    /// With budgets that a ledger leases, say it before
+    /// [`send_before`](Self::send_before), or use [`try_sent`](Self::try_sent): a
+    /// request that goes out later is counted, but its slot may have gone to
+    /// another process by then, and together they may send one too many.
     pub fn sent(&mut self, now: Instant) {
         if let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) {
             self.limiter.send(grant, now, true);
@@ -73,14 +99,30 @@ impl Ticket {
         self.observed(now, &Observations::from(said), settle);
     }
 
-    /// Marks it as sent and hands the grant over to a service's future.
+    /// Marks it as sent and hands the grant over to a service's future; `None` if
+    /// its lease ran out, and then everything is given back.
     pub(crate) fn hand_over(mut self, tracked: bool) -> Option<Grant> {
-        if let Some(grant) = &mut self.grant {
-            self.limiter.send(grant, Instant::now(), tracked);
+        let grant = self.grant.as_mut()?;
+        if !self.limiter.send_in_time(grant, Instant::now(), tracked) {
+            return None;
         }
         self.grant.take()
     }
 }
+
+/// The lease of a ticket ran out before the request was sent.
+///
+/// Nothing was sent and nothing is spent. Drop the ticket and acquire anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseExpired(());
+
+impl fmt::Display for LeaseExpired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ledger's lease ran out before the request was sent; acquire anew")
+    }
+}
+
+impl error::Error for LeaseExpired {}
 
 impl Drop for Ticket {
     fn drop(&mut self) {

@@ -162,15 +162,16 @@ impl Core {
     /// Pays what was found to be there.
     #[inline]
     pub(super) fn reserve(&mut self, now: Nanos, charge: &Charge, at: At) -> Takings {
-        let mut takings = [0; MAX_BUDGETS];
+        let mut numbers = [0; MAX_BUDGETS];
         for (budget, n) in charge.parts() {
-            takings[budget] = self.accounts[at.of(budget)].reserve(now, n);
+            numbers[budget] = self.accounts[at.of(budget)].reserve(now, n);
         }
         if charge.mask() & self.paced != 0 {
             self.pace(now, charge);
         }
         self.gate.passed(now);
-        takings
+        let until = if self.leased == 0 { Nanos::MAX } else { self.take_leases(charge) };
+        Takings { numbers, until }
     }
 
     /// Whether a newcomer for whom there is room takes nothing from those who

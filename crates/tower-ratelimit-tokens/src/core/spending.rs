@@ -8,6 +8,9 @@ impl Core {
     pub(crate) fn send(&mut self, now: Nanos, grant: &mut Grant, tracked: bool) {
         self.seq += 1;
         let tracked = tracked || self.heard;
+        if self.leased != 0 {
+            self.send_leases(now, &grant.charge, grant.until(), tracked);
+        }
         (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
         for (budget, n) in grant.charge.parts() {
             if self.still_is(&grant.charge, budget, grant.at) {
@@ -71,9 +74,13 @@ impl Core {
 
     /// Gives everything back: nothing was sent.
     pub(crate) fn unsend(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
+        if self.leased != 0 {
+            self.return_leases(now, &grant.charge, grant.until());
+        }
         for (budget, n) in grant.charge.parts() {
             if self.still_is(&grant.charge, budget, grant.at) {
-                self.accounts[grant.at.of(budget)].unreserve(now, n, grant.takings[budget]);
+                let taking = grant.takings.numbers[budget];
+                self.accounts[grant.at.of(budget)].unreserve(now, n, taking);
             }
         }
         self.came_back(now, grant, effects);
