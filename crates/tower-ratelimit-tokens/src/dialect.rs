@@ -83,8 +83,9 @@ impl BodyText for &str {
 
 /// Reads a response without its body, for bodies that stream.
 ///
-/// Wraps a dialect that would look at the text of a refusal; what only the text
-/// tells apart is then judged by the headers alone.
+/// Wraps a dialect that would look at the body; refusals that only the text tells
+/// apart are then judged by the headers alone, and what only a body tells, such
+/// as a cost, is not seen.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadersOnly<D>(pub D);
 

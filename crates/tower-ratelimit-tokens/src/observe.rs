@@ -98,6 +98,7 @@ impl fmt::Display for GateReason {
 /// What one response says: at most eight [`Observation`]s, without allocation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observations {
+    /// Filled from the front.
     list: [Option<Observation>; MAX_OBSERVATIONS],
 }
 
@@ -130,7 +131,7 @@ impl Observations {
 
     /// In the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Observation> {
-        self.list.iter().flatten()
+        self.list.iter().map_while(Option::as_ref)
     }
 
     /// Whether nothing was said.

@@ -146,6 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn a_year_of_two_digits_is_of_this_century_up_to_69() {
+        let year = |text: &str| http(text.as_bytes()).map(|at| 1970 + at / 31_556_952_000);
+        assert_eq!(year("Sunday, 06-Nov-70 08:49:37 GMT"), Some(1970));
+        assert_eq!(year("Sunday, 06-Nov-69 08:49:37 GMT"), Some(2069));
+    }
+
+    #[test]
+    fn leap_days_are_where_they_are() {
+        for (year, there) in [(2000, true), (2024, true), (2100, false), (2023, false)] {
+            let found = iso(format!("{year}-02-29T00:00:00Z").as_bytes());
+            assert_eq!(found.is_some(), there, "{year}");
+        }
+    }
+
+    #[test]
     fn what_is_no_http_date_is_not_read() {
         for text in [
             "",

@@ -86,7 +86,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{Observation, SystemClock};
+    use crate::SystemClock;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
@@ -165,6 +165,8 @@ mod tests {
         let closed = |seconds| Some(closed(Duration::from_secs(seconds)));
         assert_eq!(read(dialect, many, &long), closed(9));
         assert_eq!(read(dialect, many, &headers(&[("retry-after", "60")])), closed(60));
-        assert!(matches!(closed(1), Some(Observation::Closed { .. })));
+        // Only a 429 is a refusal without a time, and only a 503 asks for one besides.
+        assert_eq!(read(dialect, down, &long), None);
+        assert_eq!(read(dialect, StatusCode::OK, &headers(&[("retry-after", "60")])), None);
     }
 }

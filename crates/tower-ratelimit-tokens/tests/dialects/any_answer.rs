@@ -187,7 +187,7 @@ fn budget(observation: &Observation) -> Option<BudgetId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn no_answer_panics_allocates_or_pauses_for_longer_than_is_believed(
@@ -222,7 +222,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// One after the other, through a limiter that has a budget of each kind.
     #[test]

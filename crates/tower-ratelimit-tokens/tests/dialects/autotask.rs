@@ -65,6 +65,14 @@ async fn other_errors_say_nothing() {
     assert_eq!(said(&dialect, 500, &[], r#"{"errors":["Unable to find Tickets."]}"#), []);
     assert_eq!(said(&dialect, 401, &[("retry-after", "9")], ""), []);
     assert_eq!(said(&dialect, 503, &[("retry-after", "9")], ""), [closed(9)]);
+    let wrong = r#"{"errors":["The threshold must be a number."]}"#;
+    assert_eq!(said(&dialect, 500, &[], wrong), []);
+    assert_eq!(said(&dialect, 302, &[], THRESHOLD), []);
+    let long = format!(
+        r#"{{"x":"{}","externalRequestThreshold":9,"currentTimeframeRequestCount":1}}"#,
+        " ".repeat(4_096)
+    );
+    assert_eq!(said(&dialect, 200, &[], &long), []);
     // A ticket may speak of thresholds.
     assert_eq!(said(&dialect, 200, &[], THRESHOLD), []);
 }

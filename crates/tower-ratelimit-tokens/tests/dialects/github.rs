@@ -32,6 +32,9 @@ async fn a_level_is_that_of_its_resource() {
     // An older Enterprise Server names no resource.
     let found = said(&dialect, 200, &headers("core", "7", &[])[..3], "[]");
     assert_eq!(found, [level(core, 5_000, 7, Some(1_800))]);
+    // One that contradicts itself is nobody's.
+    let twice = headers("core", "7", &[("x-ratelimit-resource", "search")]);
+    assert_eq!(said(&dialect, 200, &twice, ""), []);
 }
 
 #[tokio::test]
@@ -112,6 +115,13 @@ async fn the_graphql_api_refuses_with_200() {
     assert_eq!(found, [level(points, 5_000, 4_000, Some(1_800))]);
     let found = said(&dialect, 200, &headers("core", "4000", &[]), SECONDARY);
     assert_eq!(found, [level(core, 5_000, 4_000, Some(1_800))]);
+    // The last query that was let through is no refusal.
+    let last = said(&dialect, 200, &headers("graphql", "0", &[]), r#"{"data":{},"errors":[]}"#);
+    assert_eq!(last, [level(points, 5_000, 0, Some(1_800))]);
+    // Nor is a long answer looked through.
+    let long = format!(r#"{{"data":"{}","errors":["secondary rate limit"]}}"#, " ".repeat(4_096));
+    let found = said(&dialect, 200, &headers("graphql", "4000", &[]), &long);
+    assert_eq!(found, [level(points, 5_000, 4_000, Some(1_800))]);
 }
 
 #[tokio::test]

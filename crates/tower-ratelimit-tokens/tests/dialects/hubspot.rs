@@ -56,6 +56,9 @@ async fn without_a_policy_the_headers_tell() {
     assert_eq!(refusal(&[("retry-after", "60")]), exhausted(day, Some(60)));
     assert_eq!(refusal(&[("retry-after", "59")]), burst(ten, Some(59)));
     assert_eq!(refusal(&[]), burst(ten, None));
+    let empty = [("x-hubspot-ratelimit-daily-remaining", "0"), ("retry-after", "60")];
+    let second = r#"{"message":"You have reached your secondly limit."}"#;
+    assert_eq!(said(&dialect, 429, &empty, second)[1..], [burst(ten, Some(60))]);
 }
 
 #[tokio::test]

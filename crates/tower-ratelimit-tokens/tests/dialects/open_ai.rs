@@ -87,7 +87,7 @@ async fn a_refusal_is_about_the_budget_that_it_names() {
     let of_requests =
         refusal("Rate limit reached on requests per day (RPD). Please try again in 7m12s.", "", "");
     assert_eq!(said(&dialect, 429, &[], &of_requests), [burst(requests, Some(432))]);
-    let garbage = refusal("Please try again in 99999999h.", "tokens", "");
+    let garbage = refusal("Please try again in 9999h.", "tokens", "");
     assert_eq!(said(&dialect, 429, &[], &garbage), [burst(tokens, None)]);
 }
 

@@ -40,6 +40,9 @@ async fn a_rest_refusal_takes_retry_after() {
     let full = [(CALLS, "40/40"), ("retry-after", "2.0")];
     assert_eq!(said(&dialect, 429, &full, ""), [level(rest, 40, 0, None), burst(rest, Some(2))]);
     assert_eq!(said(&dialect, 429, &[], ""), [burst(rest, None)]);
+    // The body of a REST answer is not looked at.
+    let looks_so = said(&dialect, 200, &[(CALLS, "1/40")], THROTTLED);
+    assert_eq!(looks_so, [level(rest, 40, 39, None)]);
     let graphql = ShopifyDialect::new().graphql(points);
     assert_eq!(said(&graphql, 429, &[], ""), [burst(points, None)]);
     assert_eq!(said(&ShopifyDialect::new(), 429, &[("retry-after", "3")], ""), [closed(3)]);
