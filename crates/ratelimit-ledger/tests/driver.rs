@@ -331,3 +331,17 @@ async fn who_would_rather_not_start_without_a_ledger_hears_why() {
     driver.connect().await.unwrap();
     assert!(driver.status().borrow().connected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_wire_makes_leases_shorter_and_never_longer() {
+    let wire = Wire { latency: 100 * MS, ..Wire::default() };
+    let (limiter, burst) = burst(100);
+    tokio::spawn(Driver::new(&limiter, wire).slot_life(500 * MS).run());
+    sleep(SECOND).await;
+    let asked = Instant::now();
+    let ticket = limiter.acquire(Charge::new().with(burst, 1), None).await.unwrap();
+    // The ledger decided at some moment between the asking and the answer.
+    assert!(asked.elapsed() >= 200 * MS);
+    let until = ticket.send_before().unwrap() - asked;
+    assert!(until > 450 * MS && until <= 510 * MS, "{until:?}");
+}

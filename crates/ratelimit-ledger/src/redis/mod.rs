@@ -24,8 +24,9 @@ const IDLE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// A ledger in Redis, version 5 or newer.
 ///
 /// One script takes an exchange in and answers it, all budgets in one step, by
-/// Redis' clock. All keys carry the hash tag `{prefix}`, so that they lie on one
-/// node of a cluster, and all of them expire. A Redis that was started empty makes
+/// Redis' clock. All keys carry the hash tag `{prefix}`, so that they lie in one
+/// slot of a cluster, and all of them expire. The client itself follows no
+/// redirections: connect to the node that holds the slot, or to a proxy. A Redis that was started empty makes
 /// the ledger wait for one window, in which the members tell what they hold.
 ///
 /// Redis must not evict these keys (`maxmemory-policy noeviction`, or `volatile-*`
@@ -66,7 +67,7 @@ impl fmt::Debug for RedisLedger {
 
 impl RedisLedger {
     /// Connects when it is first needed, so that a Redis that is down stops nobody
-    /// from starting. `prefix` names the ledger: the account, say.
+    /// from starting; within a Tokio runtime. `prefix` names the ledger: the account, say.
     ///
     /// # Errors
     ///

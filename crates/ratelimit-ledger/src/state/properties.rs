@@ -162,7 +162,7 @@ impl World {
             held,
             life: LIFE,
             ahead: 250 * MS,
-            even: who % 2 == 0,
+            even: who.is_multiple_of(2),
             quiet: self.quiet,
             held_units,
         };
