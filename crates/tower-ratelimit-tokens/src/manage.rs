@@ -47,6 +47,7 @@ impl Limiter {
         self.with(Instant::now(), |core, now, effects| {
             let until = core.epoch.nanos(until);
             core.close(now, until, reason, effects);
+            core.settle_queue(now, effects);
         });
     }
 

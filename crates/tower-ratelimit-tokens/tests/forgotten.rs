@@ -3,13 +3,13 @@
 
 use std::{task::Poll, time::Duration};
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tokio_test::{
     assert_pending, assert_ready_err, assert_ready_ok,
     task::{self, Spawn},
 };
 use tower_ratelimit_tokens::{
-    Acquire, Budget, BudgetId, Charge, Limiter, Priority, RefusedKind, Terms,
+    Acquire, Budget, BudgetId, Charge, GateReason, Limiter, Pace, Priority, RefusedKind, Terms,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -129,6 +129,54 @@ async fn two_windows_that_turn_together_go_to_all_in_order() {
 
 const fn level(n: u8) -> Priority {
     Priority::new(n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_overtake_those_who_wait_at_the_gate() {
+    let mut limits = Limiter::builder();
+    let a = limits.budget("a", Budget::concurrency(10));
+    let b = limits.budget("b", Budget::concurrency(10));
+    let limiter = limits.after_gate(SECOND, 60 * SECOND).build().unwrap();
+    limiter.close_until(Instant::now() + SECOND, GateReason::Manual);
+    let mut waits = ask(&limiter, Charge::new().with(a, 1), None);
+    for _ in 0..5 {
+        // The gate is open, and the timer of the one who waits has yet to be heard.
+        advance(SECOND).await;
+        let newcomer = Charge::new().with(b, 1);
+        assert!(limiter.try_acquire(newcomer, None).is_err(), "overtaken");
+    }
+    drop(assert_ready_ok!(waits.poll()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_at_the_gate_for_longer_than_it_is_paced() {
+    let mut limits = Limiter::builder();
+    let a = limits.budget("a", Budget::concurrency(10));
+    let limiter = limits.after_gate(100 * SECOND, 2 * SECOND).build().unwrap();
+    limiter.close_until(Instant::now() + SECOND, GateReason::Manual);
+    let start = Instant::now();
+    let one = Charge::new().with(a, 1);
+    let (first, second) = tokio::join!(limiter.acquire(one, None), limiter.acquire(one, None));
+    drop((first.unwrap(), second.unwrap()));
+    assert!(start.elapsed() < 4 * SECOND, "waited {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_held_back_for_longer_than_the_gate_is_closed_holds_nobody_up_there() {
+    let mut limits = Limiter::builder();
+    let steps = Pace::Steps([(0.0, 100 * SECOND)].into());
+    let slow = limits.budget("slow", Budget::fixed(10, 3_600 * SECOND).pace(steps));
+    let fast = limits.budget("fast", Budget::concurrency(10));
+    let limiter = limits.after_gate(MS, SECOND).build().unwrap();
+    limiter.close_until(Instant::now() + SECOND, GateReason::Manual);
+    let start = Instant::now();
+    let held_back = limiter.acquire(Charge::new().with(slow, 1), None);
+    let behind = limiter.acquire(Charge::new().with(fast, 1), None);
+    let held_back = async { (held_back.await.unwrap(), start.elapsed()) };
+    let behind = async { (behind.await.unwrap(), start.elapsed()) };
+    let ((_one, late), (_other, soon)) = tokio::join!(held_back, behind);
+    assert!((100 * SECOND..101 * SECOND).contains(&late), "{late:?}");
+    assert!(soon < 2 * SECOND, "{soon:?}");
 }
 
 #[tokio::test(start_paused = true)]

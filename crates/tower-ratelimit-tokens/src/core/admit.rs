@@ -193,7 +193,8 @@ impl Core {
 
     /// Somebody who stands before this call and whom it would take something from.
     pub(super) fn blocked_by_others(&mut self, now: Nanos, want: &Want) -> Option<Before> {
-        if self.queue.is_behind(GATE, true, want.order) && self.gate.opens(now) > now {
+        // Even if the gate is open by now: whoever waits there goes next.
+        if self.queue.is_behind(GATE, true, want.order) {
             return Some(Before::At(GATE));
         }
         for (budget, _) in want.charge.parts() {

@@ -83,7 +83,10 @@ impl Core {
         };
         let order = want.order;
         let Some(budget) = wait.budget else {
-            let stop = if self.gate.opens(now) > now { GATE } else { StopId::own(line) };
+            let opens = self.gate.opens(now);
+            // It may be held back for longer, but not here, where others stand behind it.
+            let (stop, due) =
+                if opens > now { (GATE, Some(opens)) } else { (StopId::own(line), due) };
             return Place { stop, budget: None, exempt: true, order, due };
         };
         if matches!(wait.fit, Fit::Exhausted(_) | Fit::At(_)) {
@@ -270,7 +273,7 @@ impl Core {
     /// After anything that may have let somebody go: whoever is to be looked at is,
     /// so are those who left room for the first of all if that has gone or moved, what is due
     /// is done, and somebody keeps the time.
-    pub(super) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
+    pub(crate) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
         loop {
             self.work_off(now, effects);
             if self.queue.next_time() <= now {
