@@ -176,6 +176,17 @@ impl Account {
         }
     }
 
+    /// As [`when`](Self::when), if those who go first are never answered.
+    pub(crate) fn at_worst(&mut self, now: Nanos, n: u64, ahead: u64) -> Fit {
+        let fit = self.when(now, n, ahead, false);
+        match (&self.state, fit) {
+            (State::Rolling(rolling), Fit::At(at)) => {
+                Fit::At(at.saturating_add(rolling.unanswered_longer(n, ahead)))
+            }
+            _ => fit,
+        }
+    }
+
     /// Returns what is needed to give it back.
     #[inline]
     pub(crate) fn reserve(&mut self, now: Nanos, n: u64) -> u32 {

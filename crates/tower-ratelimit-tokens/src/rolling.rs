@@ -264,7 +264,7 @@ impl Rolling {
             return Fit::Never;
         }
         let total = (ahead + n).max(1);
-        let rounds = (total - 1) / self.limit;
+        let rounds = self.rounds(total);
         let mut at = match self.free_at(now, total - rounds * self.limit) {
             Some(at) if floor && self.transit.is_some() => at.min(now.saturating_add(self.window)),
             Some(at) => at,
@@ -277,6 +277,17 @@ impl Rolling {
             at = at.max(due.saturating_sub(even.tolerance));
         }
         if at <= now { Fit::Now } else { Fit::At(at) }
+    }
+
+    /// How many windows full of others go before the last of `total` units.
+    const fn rounds(&self, total: u64) -> u64 {
+        total.saturating_sub(1) / self.limit
+    }
+
+    /// How much later than [`when`](Self::when) says if no answer ever comes to
+    /// those who go first.
+    pub(crate) fn unanswered_longer(&self, n: u64, ahead: u64) -> Nanos {
+        self.rounds(ahead.saturating_add(n)).saturating_mul(self.transit.unwrap_or(0))
     }
 
     pub(crate) const fn limit(&self) -> u64 {

@@ -233,7 +233,7 @@ impl Core {
                 self.specs[budget].kept(first.priority, self.accounts[first.at.of(budget)].limit());
             let n = first.charge.amount(budget) + kept;
             let ahead = want.charge.amount(budget);
-            let fit = match self.accounts[first.at.of(budget)].when(now, n, ahead, false) {
+            let fit = match self.accounts[first.at.of(budget)].at_worst(now, n, ahead) {
                 Fit::Now => continue,
                 Fit::At(at) | Fit::Exhausted(at) => Some(at),
                 _ => None,
