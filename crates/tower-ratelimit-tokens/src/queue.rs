@@ -29,6 +29,10 @@ use self::{
     stops::Stops,
 };
 
+/// One that was to keep the time and has not been polled for so long since is not
+/// relied on any more.
+const DEAF: Nanos = 100_000_000;
+
 /// Names a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
@@ -53,7 +57,8 @@ impl Order {
     }
 }
 
-/// Wakers to be woken after the lock has been given back.
+/// Wakers to be woken after the lock has been given back; on drop at the latest, so
+/// that one that panics leaves nobody asleep.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Wakes(Vec<Waker>);
@@ -62,9 +67,21 @@ impl Wakes {
     pub(crate) fn push(&mut self, waker: Option<Waker>) {
         self.0.extend(waker);
     }
+}
 
-    pub(crate) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        /// What is left of them if one panics.
+        struct Rest(std::vec::IntoIter<Waker>);
+
+        impl Drop for Rest {
+            fn drop(&mut self) {
+                self.0.by_ref().for_each(Waker::wake);
+            }
+        }
+
+        let mut rest = Rest(std::mem::take(&mut self.0).into_iter());
+        rest.0.by_ref().for_each(Waker::wake);
     }
 }
 
@@ -126,7 +143,8 @@ pub(crate) struct Queue {
     /// What all waiters together need, by budget.
     need: [u64; MAX_BUDGETS],
     by_priority: [usize; Priority::COUNT],
-    /// Whose timer serves all, and when it fires.
+    /// Whose timer serves all, and when it fires; or who has been woken to set one,
+    /// and when.
     leader: Option<(u32, Nanos)>,
     /// Stops at which a line had to leave room for the first of all, and which
     /// that was.
@@ -212,6 +230,9 @@ impl Queue {
         let waiter = &self.slots[slot as usize];
         let (want, line) = (waiter.want, waiter.line);
         let was_head = self.head(line) == Some(Key(slot));
+        if self.leader.is_some_and(|(leader, _)| leader == slot) {
+            self.leader = None;
+        }
         self.all.remove(&(want.order, slot));
         self.in_line.remove(&(line, want.order, slot));
         self.deadlines.remove(&(want.deadline, slot));
@@ -243,9 +264,6 @@ impl Queue {
     pub(crate) fn remove(&mut self, key: Key) -> Option<Waker> {
         if matches!(self.slots[key.0 as usize].state, State::Waiting) {
             self.leave(key.0);
-        }
-        if self.leader.is_some_and(|(leader, _)| leader == key.0) {
-            self.leader = None;
         }
         self.free.push(key.0);
         self.slots[key.0 as usize].waker.take()
@@ -285,13 +303,21 @@ impl Queue {
         slots.filter(|key| self.want(*key).priority < priority).collect()
     }
 
-    /// Returns the waker of another task that this one replaces; it is to be
-    /// dropped outside the lock.
-    pub(crate) fn park(&mut self, key: Key, waker: &Waker) -> Option<Waker> {
-        match &mut self.slots[key.0 as usize].waker {
-            Some(known) if known.will_wake(waker) => None,
-            place => place.replace(waker.clone()),
-        }
+    /// Takes the waker of one that is being polled: its own polls do not wake it.
+    pub(crate) fn unpark(&mut self, key: Key) -> Option<Waker> {
+        self.slots[key.0 as usize].waker.take()
+    }
+
+    /// Keeps the waker of one that waits on: `known`, or `waker` if that wakes
+    /// another task. Returns the one that is replaced; it is to be dropped outside
+    /// the lock.
+    pub(crate) fn park(&mut self, key: Key, known: Option<Waker>, waker: &Waker) -> Option<Waker> {
+        let (waker, replaced) = match known {
+            Some(known) if known.will_wake(waker) => (known, None),
+            known => (waker.clone(), known),
+        };
+        self.slots[key.0 as usize].waker = Some(waker);
+        replaced
     }
 
     /// When something is due next: a stop's first, or a deadline.
@@ -300,14 +326,18 @@ impl Queue {
         self.stops.next_due().map_or(deadline, |(due, _)| due.min(deadline))
     }
 
+    fn leader(&self, now: Nanos) -> Option<(u32, Nanos)> {
+        self.leader.filter(|(_, armed)| now <= armed.saturating_add(DEAF))
+    }
+
     /// This waiter's timer serves all, if no other's does. Returns when it is to
     /// fire.
-    pub(crate) fn lead(&mut self, key: Key) -> Option<Nanos> {
-        let next = self.next_time();
-        match &mut self.leader {
-            Some((leader, _)) if *leader != key.0 => return None,
-            leader => *leader = Some((key.0, next)),
+    pub(crate) fn lead(&mut self, now: Nanos, key: Key) -> Option<Nanos> {
+        if self.leader(now).is_some_and(|(leader, _)| leader != key.0) {
+            return None;
         }
+        let next = self.next_time();
+        self.leader = Some((key.0, next));
         Some(next)
     }
 
@@ -343,17 +373,19 @@ impl Queue {
     }
 
     /// Whoever has to set a timer anew: the leader, if its timer fires too late,
-    /// or the last of all, if nobody leads.
-    pub(crate) fn wake_leader(&mut self) -> Option<Waker> {
-        match self.leader {
-            Some((leader, armed)) if self.next_time() < armed => {
-                self.slots[leader as usize].waker.take()
-            }
-            Some(_) => None,
+    /// or the last of all that sleep, if nobody leads.
+    pub(crate) fn wake_leader(&mut self, now: Nanos) -> Option<Waker> {
+        let slot = match self.leader(now) {
+            Some((leader, armed)) if self.next_time() < armed => leader,
+            Some(_) => return None,
             None => {
-                let Key(last) = self.last()?;
-                self.slots[last as usize].waker.take()
+                let deaf = self.leader.map(|(deaf, _)| deaf);
+                let mut from_last = self.all.iter().rev().map(|&(_, slot)| slot);
+                from_last
+                    .find(|&slot| Some(slot) != deaf && self.slots[slot as usize].waker.is_some())?
             }
-        }
+        };
+        self.leader = Some((slot, now));
+        self.slots[slot as usize].waker.take()
     }
 }

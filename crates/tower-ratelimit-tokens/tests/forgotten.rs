@@ -1,7 +1,15 @@
 //! Nobody waits who could go, nobody is served out of turn, nobody is woken for
 //! nothing.
 
-use std::{task::Poll, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use tokio::time::{Instant, advance};
 use tokio_test::{
@@ -196,4 +204,106 @@ async fn shedding_lets_nobody_through_whom_it_turns_away() {
     }
     let status = limiter.status();
     assert_eq!((status.waiting, status.budgets[0].used, status.budgets[0].waiting), (0, 5, 0));
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_keeps_the_time_is_not_woken_by_its_own_polls() {
+    let mut limits = Limiter::builder();
+    let tokens = limits.budget("tokens", Budget::bucket(1, 1, SECOND));
+    let limiter = limits.build().unwrap();
+    limiter.set_used(tokens, 1);
+    let one = Charge::new().with(tokens, 1);
+    let woken = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut alone: Pin<Box<Acquire>> = Box::pin(limiter.acquire(one, None));
+    let mut poll = || alone.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0, "by itself");
+    advance(SECOND + MS).await;
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1, "by its timer");
+    assert!(poll().is_ready());
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1, "after its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_timekeeper_is_let_through_another_keeps_the_time_at_once() {
+    let mut limits = Limiter::builder();
+    let places = limits.budget("places", Budget::concurrency(1));
+    let limiter = limits.build().unwrap();
+    let one = Charge::new().with(places, 1);
+    let held = limiter.try_acquire(one, None).unwrap();
+    let start = Instant::now();
+    // The first keeps the time. It is let through and not polled.
+    let mut first = ask(&limiter, one, None);
+    let mut second = ask(&limiter, one, Some(start + SECOND));
+    assert!(first.is_woken());
+    assert_pending!(first.poll());
+    drop(held);
+    assert!(first.is_woken());
+    assert!(second.is_woken(), "told to keep the time");
+    assert_pending!(second.poll());
+    advance(SECOND + MS).await;
+    assert!(second.is_woken());
+    assert_eq!(assert_ready_err!(second.poll()).kind(), RefusedKind::DeadlineTooNear);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timekeeper_that_sleeps_is_replaced_as_soon_as_anybody_acts() {
+    let mut limits = Limiter::builder();
+    let tokens = limits.budget("tokens", Budget::bucket(1, 1, SECOND));
+    let other = limits.budget("other", Budget::concurrency(1));
+    let limiter = limits.build().unwrap();
+    limiter.set_used(tokens, 1);
+    let one = Charge::new().with(tokens, 1);
+    // Polled once and then forgotten, against what its documentation asks for.
+    let sleeper = ask(&limiter, one, None);
+    let mut second = ask(&limiter, one, None);
+    assert!(!second.is_woken());
+    advance(3 * SECOND).await;
+    assert!(sleeper.is_woken() && !second.is_woken());
+    // Any other call: it lets the sleeper through, and the second keeps the time.
+    drop(limiter.acquire(Charge::new().with(other, 1), None).await.unwrap());
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    advance(SECOND).await;
+    assert!(second.is_woken());
+    drop(assert_ready_ok!(second.poll()));
+}
+
+/// Wakes by panicking.
+struct Grenade;
+
+impl Wake for Grenade {
+    fn wake(self: Arc<Self>) {
+        panic!("no executor any more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_leaves_nobody_asleep() {
+    let mut limits = Limiter::builder();
+    let places = limits.budget("places", Budget::concurrency(2));
+    let limiter = limits.build().unwrap();
+    let one = Charge::new().with(places, 1);
+    let held = limiter.try_acquire(one.with(places, 2), None).unwrap();
+    let grenade = Waker::from(Arc::new(Grenade));
+    let mut bad = Box::pin(limiter.acquire(one, Priority::HIGH));
+    assert!(bad.as_mut().poll(&mut Context::from_waker(&grenade)).is_pending());
+    let mut good = ask(&limiter, one, None);
+    let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(held)));
+    assert!(thrown.is_err());
+    assert!(good.is_woken());
+    drop(assert_ready_ok!(good.poll()));
+    drop(bad);
+    assert_eq!(limiter.status().budgets[0].used, 0);
 }

@@ -270,10 +270,16 @@ impl Core {
         effects.wakes.push(self.queue.refuse(key, refusal));
     }
 
-    /// After anything that may have let somebody go: whoever is to be looked at is,
-    /// so are those who left room for the first of all if that has gone or moved, what is due
-    /// is done, and somebody keeps the time.
+    /// After anything that may have let somebody go: that is done, and somebody
+    /// keeps the time.
     pub(crate) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
+        self.settle(now, effects);
+        effects.wakes.push(self.queue.wake_leader(now));
+    }
+
+    /// Whoever is to be looked at is, so are those who left room for the first of
+    /// all if that has gone or moved, and what is due is done.
+    fn settle(&mut self, now: Nanos, effects: &mut Effects) {
         loop {
             self.work_off(now, effects);
             if self.queue.next_time() <= now {
@@ -282,7 +288,6 @@ impl Core {
                 break;
             }
         }
-        effects.wakes.push(self.queue.wake_leader());
     }
 
     /// Polls a waiter. After `Granted` and `Refused` its key is dead.
@@ -293,39 +298,32 @@ impl Core {
         waker: &Waker,
         effects: &mut Effects,
     ) -> Polled {
+        let known = self.queue.unpark(key);
         if matches!(self.queue.find(key), Found::Waiting) {
-            // Parked first: what follows may grant it.
-            effects.idle = self.queue.park(key, waker);
+            self.settle(now, effects);
         }
-        let polled = match self.look(now, key, effects) {
-            Found::Waiting => match self.queue.lead(key) {
-                Some(until) => return Polled::Sleep(until),
-                None => Polled::Parked,
-            },
+        let polled = match self.queue.find(key) {
+            Found::Waiting => {
+                effects.idle = self.queue.park(key, known, waker);
+                if let Some(until) = self.queue.lead(now, key) {
+                    return Polled::Sleep(until);
+                }
+                Polled::Parked
+            }
             Found::Granted(charge, at, takings) => {
-                self.forget(key, effects);
+                self.queue.remove(key);
+                effects.idle = known;
                 Polled::Granted(Grant::reserved(charge, at, takings))
             }
             Found::Refused(refusal) => {
-                self.forget(key, effects);
+                self.queue.remove(key);
+                effects.idle = known;
                 self.refusals.local += 1;
                 Polled::Refused(refusal)
             }
         };
-        effects.wakes.push(self.queue.wake_leader());
+        effects.wakes.push(self.queue.wake_leader(now));
         polled
-    }
-
-    fn look(&mut self, now: Nanos, key: Key, effects: &mut Effects) -> Found {
-        if matches!(self.queue.find(key), Found::Waiting) {
-            self.settle_queue(now, effects);
-        }
-        self.queue.find(key)
-    }
-
-    fn forget(&mut self, key: Key, effects: &mut Effects) {
-        let waker = self.queue.remove(key);
-        effects.idle = effects.idle.take().or(waker);
     }
 
     /// A waiter goes away. What it was granted is given back.
