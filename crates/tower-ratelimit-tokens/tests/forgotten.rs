@@ -17,7 +17,8 @@ use tokio_test::{
     task::{self, Spawn},
 };
 use tower_ratelimit_tokens::{
-    Acquire, Budget, BudgetId, Charge, GateReason, Limiter, Pace, Priority, RefusedKind, Terms,
+    Acquire, Budget, BudgetId, Charge, GateReason, Limiter, Pace, Priority, RefusedKind, Settle,
+    Terms,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -204,6 +205,30 @@ async fn shedding_lets_nobody_through_whom_it_turns_away() {
     }
     let status = limiter.status();
     assert_eq!((status.waiting, status.budgets[0].used, status.budgets[0].waiting), (0, 5, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_shortens_another_budgets_period_wakes_those_who_wait_for_that() {
+    use tower_ratelimit_tokens::Observation;
+    let mut limits = Limiter::builder();
+    let other = limits.budget("other", Budget::fixed(1, 100 * SECOND));
+    let places = limits.budget("places", Budget::concurrency(5));
+    let limiter = limits.after_gate(MS, MS).build().unwrap();
+    limiter.set_used(other, 1);
+    let first = ask(&limiter, Charge::new().with(other, 1), None);
+    let mut waiting = [("first", first)];
+    settle(&mut waiting);
+    let asks = limiter.try_acquire(Charge::new().with(places, 1), None).unwrap();
+    let said = Observation::Burst { budget: other, retry_after: Some(SECOND) };
+    asks.observed_one(Instant::now(), said, Settle::Keep);
+    settle(&mut waiting);
+    for _ in 0..20 {
+        advance(SECOND / 10).await;
+        if settle(&mut waiting) == ["first"] {
+            return;
+        }
+    }
+    panic!("it waits for the end of the old period");
 }
 
 /// Counts how often it is woken.

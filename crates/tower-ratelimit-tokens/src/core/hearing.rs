@@ -57,6 +57,7 @@ impl Core {
                 let before = account.foreign();
                 let settled = account.level(now, slot.as_ref(), limit, remaining, reset);
                 let units = account.foreign().saturating_sub(before);
+                self.came_in(at as u32);
                 if units > 0 {
                     effects.news.push(News::Foreign { budget: budget.0, units });
                 }
@@ -68,6 +69,7 @@ impl Core {
                 let Some(at) = self.account_of(grant, budget.index()) else { return 0 };
                 self.learn_limit(now, budget.index(), effects);
                 let until = self.accounts[at].exhausted(now, until);
+                self.came_in(at as u32);
                 if self.keyed & 1 << (budget.0 & 7) == 0 {
                     // Everybody pays from it, so everybody waits.
                     self.close(now, until, GateReason::Burst, effects);
@@ -86,6 +88,9 @@ impl Core {
                     return 0; // it speaks of the day before
                 }
                 let until = account.exhausted(now, until);
+                // Its period may end sooner now, also for calls that wait for it.
+                self.came_in(at as u32);
+                let account = &self.accounts[at];
                 if let Some(day) = account.day() {
                     self.wants_wall = self.wants_wall.min(day.wants_wall());
                 }
