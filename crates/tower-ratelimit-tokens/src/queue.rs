@@ -19,7 +19,11 @@ use std::{
 };
 
 use crate::{
-    Charge, Priority, accounts::At, charge::MAX_BUDGETS, core::Takings, error::Refusal,
+    Charge, Priority,
+    accounts::At,
+    charge::MAX_BUDGETS,
+    core::{Grant, Takings},
+    error::Refusal,
     moment::Nanos,
 };
 
@@ -103,7 +107,7 @@ pub(crate) struct Want {
 enum State {
     Waiting,
     /// Paid for; its future has yet to take it.
-    Granted(Takings),
+    Granted(Nanos, Takings),
     /// Taken out; its future has yet to hear of it.
     Refused(Refusal),
 }
@@ -118,9 +122,10 @@ struct Waiter {
 
 /// What a waiter's future finds.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives for a few lines on the stack")]
 pub(crate) enum Found {
     Waiting,
-    Granted(Charge, At, Takings),
+    Granted(Grant),
     Refused(Refusal),
 }
 
@@ -131,6 +136,8 @@ pub(crate) struct Queue {
     lines: Vec<Line>,
     free_lines: Vec<u32>,
     line_of: HashMap<LineKey, u32>,
+    /// How many lines there are for a keyed account.
+    lines_at: HashMap<u32, u32>,
     /// By line, in order.
     in_line: BTreeSet<(u32, Order, u32)>,
     /// All that wait, in order.
@@ -162,6 +169,7 @@ impl Queue {
             lines: Vec::new(),
             free_lines: Vec::new(),
             line_of: HashMap::new(),
+            lines_at: HashMap::new(),
             in_line: BTreeSet::new(),
             all: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -244,10 +252,10 @@ impl Queue {
     }
 
     /// Its charge has been paid. Returns whom to wake.
-    pub(crate) fn grant(&mut self, key: Key, takings: Takings) -> Option<Waker> {
+    pub(crate) fn grant(&mut self, now: Nanos, key: Key, takings: Takings) -> Option<Waker> {
         self.leave(key.0);
         let waiter = &mut self.slots[key.0 as usize];
-        waiter.state = State::Granted(takings);
+        waiter.state = State::Granted(now, takings);
         waiter.waker.take()
     }
 
@@ -273,7 +281,9 @@ impl Queue {
         let waiter = &self.slots[key.0 as usize];
         match waiter.state {
             State::Waiting => Found::Waiting,
-            State::Granted(takings) => Found::Granted(waiter.want.charge, waiter.want.at, takings),
+            State::Granted(at, takings) => {
+                Found::Granted(Grant::reserved(at, waiter.want.charge, waiter.want.at, takings))
+            }
             State::Refused(refusal) => Found::Refused(refusal),
         }
     }

@@ -38,7 +38,7 @@ impl Core {
                 // that could be put in order with those that did.
                 let silent = grant.is_some() && slot.is_none();
                 let at = grant.map_or(index, |grant| grant.at.of(index));
-                let gone = grant.is_some_and(|g| !self.still_is(&g.charge, index, g.at));
+                let gone = grant.is_some_and(|g| !self.still_is(g, index));
                 let keyed = self.keyed & 1 << (index & 7) != 0;
                 let (Some(spec), false) =
                     (self.specs.get_mut(index), silent || gone || (keyed && grant.is_none()))
@@ -115,7 +115,7 @@ impl Core {
             return (budget < self.specs.len()).then_some(budget);
         }
         let grant = grant.filter(|grant| grant.charge.amount(budget) > 0)?;
-        self.still_is(&grant.charge, budget, grant.at).then(|| grant.at.of(budget))
+        self.still_is(grant, budget).then(|| grant.at.of(budget))
     }
 
     /// A refusal where our count saw room: the real limit is lower than ours.

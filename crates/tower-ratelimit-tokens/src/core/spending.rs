@@ -10,7 +10,7 @@ impl Core {
         let tracked = tracked || self.heard;
         (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
         for (budget, n) in grant.charge.parts() {
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 let account = &mut self.accounts[grant.at.of(budget)];
                 grant.marks[budget] = account.sent(now, n, self.seq, tracked);
             }
@@ -72,7 +72,7 @@ impl Core {
     /// Gives everything back: nothing was sent.
     pub(crate) fn unsend(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
         for (budget, n) in grant.charge.parts() {
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 self.accounts[grant.at.of(budget)].unreserve(now, n, grant.takings[budget]);
             }
         }
@@ -99,7 +99,7 @@ impl Core {
             if let (Settle::Actual(_), Some(learner)) = (settle, self.learner(grant)) {
                 learner.see(budget, n, actual);
             }
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 let (slot, observed) = (grant.slot(budget), observed & 1 << budget != 0);
                 self.accounts[grant.at.of(budget)].answered(now, &slot, actual, observed);
             }
@@ -117,7 +117,7 @@ impl Core {
     /// Sent, and no answer came: the charge stays.
     pub(crate) fn lost(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
         for (budget, _) in grant.charge.parts() {
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 self.accounts[grant.at.of(budget)].lost(now, &grant.slot(budget));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::{Claim, Core, Effects, Grant, Polled, Wait, admit::Before};
+use super::{Claim, Core, Effects, Polled, Wait, admit::Before};
 use crate::{
     Charge, RefusedKind, WhenFull,
     budget::{Fit, State},
@@ -50,7 +50,7 @@ impl Core {
                 }
                 None if self.has_room(now, &want) => {
                     let takings = self.reserve(now, &want.charge, want.at);
-                    effects.wakes.push(self.queue.grant(key, takings));
+                    effects.wakes.push(self.queue.grant(now, key, takings));
                     return;
                 }
                 // The two answers of a budget agree or this is a bug; look again
@@ -310,10 +310,10 @@ impl Core {
                 }
                 Polled::Parked
             }
-            Found::Granted(charge, at, takings) => {
+            Found::Granted(grant) => {
                 self.queue.remove(key);
                 effects.idle = known;
-                Polled::Granted(Grant::reserved(charge, at, takings))
+                Polled::Granted(grant)
             }
             Found::Refused(refusal) => {
                 self.queue.remove(key);
@@ -330,8 +330,8 @@ impl Core {
     pub(crate) fn cancel(&mut self, now: Nanos, key: Key, effects: &mut Effects) {
         let found = self.queue.find(key);
         effects.idle = self.queue.remove(key);
-        if let Found::Granted(charge, at, takings) = found {
-            self.unsend(now, &Grant::reserved(charge, at, takings), effects);
+        if let Found::Granted(grant) = found {
+            self.unsend(now, &grant, effects);
         }
         self.settle_queue(now, effects);
     }
