@@ -31,6 +31,12 @@ impl At {
     pub(crate) const fn of(&self, budget: usize) -> usize {
         self.0[budget] as usize
     }
+
+    /// Whether a keyed account is one of them.
+    pub(crate) fn holds(&self, account: u32) -> bool {
+        let mut keyed = self.0.iter().enumerate().filter(|&(budget, at)| *at as usize != budget);
+        keyed.any(|(_, &at)| at == account)
+    }
 }
 
 /// There is no room for one more key.
@@ -118,7 +124,7 @@ impl Accounts {
             return Err(Full);
         }
         let mut account = make();
-        account.touched = now;
+        (account.touched, account.born) = (now, now);
         let hash = self.hash(account.budget, account.key);
         let at = match self.free.pop() {
             Some(at) => {
@@ -185,13 +191,14 @@ impl Accounts {
         &mut self.list[..self.shared]
     }
 
-    /// Whether the account is still that of this key: one that was forgotten in
-    /// the meantime was at rest, and has nothing to be told.
+    /// Whether the account is still the one that this key had at `then`: one that
+    /// was forgotten in the meantime was at rest, and has nothing to be told.
     #[inline]
-    pub(crate) fn is(&self, at: usize, budget: u8, key: u64) -> bool {
+    pub(crate) fn is(&self, at: usize, budget: u8, key: u64, then: Nanos) -> bool {
         at < self.shared
             || self.list.get(at).is_some_and(|account| {
-                !account.vacant && account.budget == budget && account.key == key
+                let same = account.budget == budget && account.key == key;
+                same && !account.vacant && account.born <= then
             })
     }
 
@@ -200,6 +207,7 @@ impl Accounts {
         Account {
             state: spec.state(true),
             key,
+            born: 0,
             touched: 0,
             budget,
             pinned: false,

@@ -155,7 +155,8 @@ impl Spec {
 pub(crate) struct Account {
     pub(crate) state: State,
     pub(crate) key: u64,
-    /// When it was last paid from; keyed budgets only.
+    /// Since when it is known, and when it was last paid from; keyed budgets only.
+    pub(crate) born: Nanos,
     pub(crate) touched: Nanos,
     pub(crate) budget: u8,
     /// It has a limit of its own, which is not to be forgotten.
@@ -246,7 +247,7 @@ impl Account {
                 fixed.tally.at_rest(now)
             }
             State::Bucket(bucket) => bucket.at_rest(now),
-            State::Day(day) => now >= day.resets_at() || day.tally.at_rest(now),
+            State::Day(day) => day.at_rest(now),
             State::Concurrency(places) => places.held() == 0,
         }
     }

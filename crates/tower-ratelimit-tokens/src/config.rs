@@ -326,6 +326,7 @@ impl Budget {
         let account = Account {
             state: spec.state(false),
             key: 0,
+            born: 0,
             touched: 0,
             budget,
             pinned: true,

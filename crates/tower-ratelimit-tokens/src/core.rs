@@ -43,6 +43,7 @@ pub(crate) struct Takings {
 pub(crate) struct Grant {
     pub(crate) charge: Charge,
     at: At,
+    reserved_at: Nanos,
     sent_at: Nanos,
     /// Zero until it is sent.
     seq: u64,
@@ -52,8 +53,9 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    const fn reserved(charge: Charge, at: At, takings: Takings) -> Self {
-        Self { charge, at, sent_at: 0, seq: 0, marks: [0; MAX_BUDGETS], takings, tracked: false }
+    pub(crate) const fn reserved(now: Nanos, charge: Charge, at: At, takings: Takings) -> Self {
+        let (marks, tracked) = ([0; MAX_BUDGETS], false);
+        Self { charge, at, reserved_at: now, sent_at: 0, seq: 0, marks, takings, tracked }
     }
 
     pub(crate) const fn is_sent(&self) -> bool {

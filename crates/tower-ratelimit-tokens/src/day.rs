@@ -189,6 +189,11 @@ impl Day {
         self.granted
     }
 
+    /// Whether forgetting it would lose nothing.
+    pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        self.tally.nothing_under_way(now) && (now >= self.resets_at || self.tally.committed() == 0)
+    }
+
     pub(crate) const fn closed(&self, now: Nanos) -> bool {
         now < self.closed_until
     }

@@ -49,7 +49,13 @@ impl Gate {
     /// When the next call may pass; not later than `now` if at once.
     #[inline]
     pub(crate) const fn opens(&self, now: Nanos) -> Nanos {
-        if now >= self.paced_until { 0 } else { self.next }
+        if now >= self.paced_until {
+            0
+        } else if self.next < self.paced_until {
+            self.next
+        } else {
+            self.paced_until
+        }
     }
 
     #[inline]

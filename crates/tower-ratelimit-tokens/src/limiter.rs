@@ -130,7 +130,7 @@ impl Limiter {
         for news in &effects.news {
             events::tell(&self.shared.names, news);
         }
-        effects.wakes.wake();
+        drop(effects.wakes);
         if effects.leases {
             self.shared.leases.notify_waiters();
         }

@@ -197,7 +197,7 @@ impl crate::core::Core {
         let (spec, queue) = (&self.specs[budget.index()], &self.queue);
         let make = || Accounts::make(spec, budget.0, key);
         let found =
-            self.accounts.find_or_add(now, budget.0, key, |account| queue.is_stop(account), make);
+            self.accounts.find_or_add(now, budget.0, key, |account| queue.needs(account), make);
         found.ok().map(|at| at as usize)
     }
 

@@ -19,7 +19,11 @@ use std::{
 };
 
 use crate::{
-    Charge, Priority, accounts::At, charge::MAX_BUDGETS, core::Takings, error::Refusal,
+    Charge, Priority,
+    accounts::At,
+    charge::MAX_BUDGETS,
+    core::{Grant, Takings},
+    error::Refusal,
     moment::Nanos,
 };
 
@@ -28,6 +32,10 @@ use self::{
     lines::{Line, LineKey},
     stops::Stops,
 };
+
+/// One that was to keep the time and has not been polled for so long since is not
+/// relied on any more.
+const DEAF: Nanos = 100_000_000;
 
 /// Names a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +61,8 @@ impl Order {
     }
 }
 
-/// Wakers to be woken after the lock has been given back.
+/// Wakers to be woken after the lock has been given back; on drop at the latest, so
+/// that one that panics leaves nobody asleep.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Wakes(Vec<Waker>);
@@ -62,9 +71,21 @@ impl Wakes {
     pub(crate) fn push(&mut self, waker: Option<Waker>) {
         self.0.extend(waker);
     }
+}
 
-    pub(crate) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        /// What is left of them if one panics.
+        struct Rest(std::vec::IntoIter<Waker>);
+
+        impl Drop for Rest {
+            fn drop(&mut self) {
+                self.0.by_ref().for_each(Waker::wake);
+            }
+        }
+
+        let mut rest = Rest(std::mem::take(&mut self.0).into_iter());
+        rest.0.by_ref().for_each(Waker::wake);
     }
 }
 
@@ -86,7 +107,7 @@ pub(crate) struct Want {
 enum State {
     Waiting,
     /// Paid for; its future has yet to take it.
-    Granted(Takings),
+    Granted(Nanos, Takings),
     /// Taken out; its future has yet to hear of it.
     Refused(Refusal),
 }
@@ -101,9 +122,10 @@ struct Waiter {
 
 /// What a waiter's future finds.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives for a few lines on the stack")]
 pub(crate) enum Found {
     Waiting,
-    Granted(Charge, At, Takings),
+    Granted(Grant),
     Refused(Refusal),
 }
 
@@ -114,6 +136,8 @@ pub(crate) struct Queue {
     lines: Vec<Line>,
     free_lines: Vec<u32>,
     line_of: HashMap<LineKey, u32>,
+    /// How many lines there are for a keyed account.
+    lines_at: HashMap<u32, u32>,
     /// By line, in order.
     in_line: BTreeSet<(u32, Order, u32)>,
     /// All that wait, in order.
@@ -126,7 +150,8 @@ pub(crate) struct Queue {
     /// What all waiters together need, by budget.
     need: [u64; MAX_BUDGETS],
     by_priority: [usize; Priority::COUNT],
-    /// Whose timer serves all, and when it fires.
+    /// Whose timer serves all, and when it fires; or who has been woken to set one,
+    /// and when.
     leader: Option<(u32, Nanos)>,
     /// Stops at which a line had to leave room for the first of all, and which
     /// that was.
@@ -144,6 +169,7 @@ impl Queue {
             lines: Vec::new(),
             free_lines: Vec::new(),
             line_of: HashMap::new(),
+            lines_at: HashMap::new(),
             in_line: BTreeSet::new(),
             all: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -212,6 +238,9 @@ impl Queue {
         let waiter = &self.slots[slot as usize];
         let (want, line) = (waiter.want, waiter.line);
         let was_head = self.head(line) == Some(Key(slot));
+        if self.leader.is_some_and(|(leader, _)| leader == slot) {
+            self.leader = None;
+        }
         self.all.remove(&(want.order, slot));
         self.in_line.remove(&(line, want.order, slot));
         self.deadlines.remove(&(want.deadline, slot));
@@ -223,10 +252,10 @@ impl Queue {
     }
 
     /// Its charge has been paid. Returns whom to wake.
-    pub(crate) fn grant(&mut self, key: Key, takings: Takings) -> Option<Waker> {
+    pub(crate) fn grant(&mut self, now: Nanos, key: Key, takings: Takings) -> Option<Waker> {
         self.leave(key.0);
         let waiter = &mut self.slots[key.0 as usize];
-        waiter.state = State::Granted(takings);
+        waiter.state = State::Granted(now, takings);
         waiter.waker.take()
     }
 
@@ -244,9 +273,6 @@ impl Queue {
         if matches!(self.slots[key.0 as usize].state, State::Waiting) {
             self.leave(key.0);
         }
-        if self.leader.is_some_and(|(leader, _)| leader == key.0) {
-            self.leader = None;
-        }
         self.free.push(key.0);
         self.slots[key.0 as usize].waker.take()
     }
@@ -255,7 +281,9 @@ impl Queue {
         let waiter = &self.slots[key.0 as usize];
         match waiter.state {
             State::Waiting => Found::Waiting,
-            State::Granted(takings) => Found::Granted(waiter.want.charge, waiter.want.at, takings),
+            State::Granted(at, takings) => {
+                Found::Granted(Grant::reserved(at, waiter.want.charge, waiter.want.at, takings))
+            }
             State::Refused(refusal) => Found::Refused(refusal),
         }
     }
@@ -285,13 +313,21 @@ impl Queue {
         slots.filter(|key| self.want(*key).priority < priority).collect()
     }
 
-    /// Returns the waker of another task that this one replaces; it is to be
-    /// dropped outside the lock.
-    pub(crate) fn park(&mut self, key: Key, waker: &Waker) -> Option<Waker> {
-        match &mut self.slots[key.0 as usize].waker {
-            Some(known) if known.will_wake(waker) => None,
-            place => place.replace(waker.clone()),
-        }
+    /// Takes the waker of one that is being polled: its own polls do not wake it.
+    pub(crate) fn unpark(&mut self, key: Key) -> Option<Waker> {
+        self.slots[key.0 as usize].waker.take()
+    }
+
+    /// Keeps the waker of one that waits on: `known`, or `waker` if that wakes
+    /// another task. Returns the one that is replaced; it is to be dropped outside
+    /// the lock.
+    pub(crate) fn park(&mut self, key: Key, known: Option<Waker>, waker: &Waker) -> Option<Waker> {
+        let (waker, replaced) = match known {
+            Some(known) if known.will_wake(waker) => (known, None),
+            known => (waker.clone(), known),
+        };
+        self.slots[key.0 as usize].waker = Some(waker);
+        replaced
     }
 
     /// When something is due next: a stop's first, or a deadline.
@@ -300,14 +336,18 @@ impl Queue {
         self.stops.next_due().map_or(deadline, |(due, _)| due.min(deadline))
     }
 
+    fn leader(&self, now: Nanos) -> Option<(u32, Nanos)> {
+        self.leader.filter(|(_, armed)| now <= armed.saturating_add(DEAF))
+    }
+
     /// This waiter's timer serves all, if no other's does. Returns when it is to
     /// fire.
-    pub(crate) fn lead(&mut self, key: Key) -> Option<Nanos> {
-        let next = self.next_time();
-        match &mut self.leader {
-            Some((leader, _)) if *leader != key.0 => return None,
-            leader => *leader = Some((key.0, next)),
+    pub(crate) fn lead(&mut self, now: Nanos, key: Key) -> Option<Nanos> {
+        if self.leader(now).is_some_and(|(leader, _)| leader != key.0) {
+            return None;
         }
+        let next = self.next_time();
+        self.leader = Some((key.0, next));
         Some(next)
     }
 
@@ -343,17 +383,19 @@ impl Queue {
     }
 
     /// Whoever has to set a timer anew: the leader, if its timer fires too late,
-    /// or the last of all, if nobody leads.
-    pub(crate) fn wake_leader(&mut self) -> Option<Waker> {
-        match self.leader {
-            Some((leader, armed)) if self.next_time() < armed => {
-                self.slots[leader as usize].waker.take()
-            }
-            Some(_) => None,
+    /// or the last of all that sleep, if nobody leads.
+    pub(crate) fn wake_leader(&mut self, now: Nanos) -> Option<Waker> {
+        let slot = match self.leader(now) {
+            Some((leader, armed)) if self.next_time() < armed => leader,
+            Some(_) => return None,
             None => {
-                let Key(last) = self.last()?;
-                self.slots[last as usize].waker.take()
+                let deaf = self.leader.map(|(deaf, _)| deaf);
+                let mut from_last = self.all.iter().rev().map(|&(_, slot)| slot);
+                from_last
+                    .find(|&slot| Some(slot) != deaf && self.slots[slot as usize].waker.is_some())?
             }
-        }
+        };
+        self.leader = Some((slot, now));
+        self.slots[slot as usize].waker.take()
     }
 }

@@ -267,7 +267,7 @@ impl Rolling {
             return Fit::Never;
         }
         let total = (ahead + n).max(1);
-        let rounds = (total - 1) / self.limit;
+        let rounds = self.rounds(total);
         let mut at = match self.free_at(now, total - rounds * self.limit) {
             // At best, an answer comes now.
             Some(at) if sight == Sight::Soonest && self.transit.is_some() => {
@@ -295,6 +295,11 @@ impl Rolling {
         for (tick, units) in self.ring.after(self.passed) {
             each(tick << self.shift, units);
         }
+    }
+
+    /// How many windows full of others go before the last of `total` units.
+    const fn rounds(&self, total: u64) -> u64 {
+        total.saturating_sub(1) / self.limit
     }
 
     pub(crate) const fn limit(&self) -> u64 {

@@ -219,7 +219,12 @@ impl Tally {
 
     /// Whether forgetting it would lose nothing.
     pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
-        self.used == 0 && self.reserved == 0 && self.under_way == 0 && self.lost(now) == 0
+        self.used == 0 && self.nothing_under_way(now)
+    }
+
+    /// Whether a new period would begin with nothing.
+    pub(crate) fn nothing_under_way(&mut self, now: Nanos) -> bool {
+        self.reserved == 0 && self.under_way == 0 && self.lost(now) == 0
     }
 
     /// Spent or spoken for.

@@ -54,7 +54,7 @@ impl Core {
                 now,
                 budget as u8,
                 key,
-                |account| queue.is_stop(account),
+                |account| at.holds(account) || queue.needs(account),
                 || Accounts::make(spec, budget as u8, key),
             )?;
             self.follow_day(now, at.of(budget));
@@ -85,11 +85,13 @@ impl Core {
         key
     }
 
-    /// Whether the accounts are still those of the charge's payer.
+    /// Whether the account is still the one that a grant was paid from.
     #[inline]
-    pub(super) fn still_is(&self, charge: &Charge, budget: usize, at: At) -> bool {
-        self.keyed & 1 << budget == 0
-            || self.accounts.is(at.of(budget), budget as u8, self.key(charge, budget))
+    pub(super) fn still_is(&self, grant: &Grant, budget: usize) -> bool {
+        self.keyed & 1 << budget == 0 || {
+            let key = self.key(&grant.charge, budget);
+            self.accounts.is(grant.at.of(budget), budget as u8, key, grant.reserved_at)
+        }
     }
 
     /// The budgets whose reserve a call may touch, as bits.
@@ -114,7 +116,7 @@ impl Core {
         tracked: bool,
     ) -> Option<Grant> {
         let (at, takings) = self.admit(now, charge, claim)?;
-        let mut grant = Grant::reserved(*charge, at, takings);
+        let mut grant = Grant::reserved(now, *charge, at, takings);
         self.send(now, &mut grant, tracked);
         Some(grant)
     }
@@ -122,7 +124,7 @@ impl Core {
     /// Admits without sending, if that is possible now.
     pub(crate) fn try_admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<Grant> {
         let (at, takings) = self.admit(now, charge, claim)?;
-        Some(Grant::reserved(*charge, at, takings))
+        Some(Grant::reserved(now, *charge, at, takings))
     }
 
     /// All budgets, the gate and those who wait agree, or nothing is spent.
@@ -194,7 +196,8 @@ impl Core {
 
     /// Somebody who stands before this call and whom it would take something from.
     pub(super) fn blocked_by_others(&mut self, now: Nanos, want: &Want) -> Option<Before> {
-        if self.queue.is_behind(GATE, true, want.order) && self.gate.opens(now) > now {
+        // Even if the gate is open by now: whoever waits there goes next.
+        if self.queue.is_behind(GATE, true, want.order) {
             return Some(Before::At(GATE));
         }
         for (budget, _) in want.charge.parts() {

@@ -46,7 +46,7 @@ impl Core {
                 // that could be put in order with those that did.
                 let silent = grant.is_some() && slot.is_none();
                 let at = grant.map_or(of.unwrap_or(index), |grant| grant.at.of(index));
-                let gone = grant.is_some_and(|g| !self.still_is(&g.charge, index, g.at));
+                let gone = grant.is_some_and(|g| !self.still_is(g, index));
                 let keyed = self.keyed & 1 << (index & 7) != 0;
                 let (Some(spec), false) = (
                     self.specs.get_mut(index),
@@ -66,6 +66,7 @@ impl Core {
                 let before = account.foreign();
                 let settled = account.level(now, slot.as_ref(), limit, remaining, reset);
                 let units = account.foreign().saturating_sub(before);
+                self.came_in(at as u32);
                 if units > 0 {
                     effects.news.push(News::Foreign { budget: budget.0, units });
                 }
@@ -77,6 +78,7 @@ impl Core {
                 let Some(at) = self.account_of(grant, of, budget.index()) else { return 0 };
                 self.learn_limit(now, budget.index(), effects);
                 let until = self.accounts[at].exhausted(now, until);
+                self.came_in(at as u32);
                 if self.keyed & 1 << (budget.0 & 7) == 0 {
                     // Everybody pays from it, so everybody waits.
                     self.close(now, until, GateReason::Burst, effects);
@@ -95,6 +97,9 @@ impl Core {
                     return 0; // it speaks of the day before
                 }
                 let until = account.exhausted(now, until);
+                // Its period may end sooner now, also for calls that wait for it.
+                self.came_in(at as u32);
+                let account = &self.accounts[at];
                 if let Some(day) = account.day() {
                     self.wants_wall = self.wants_wall.min(day.wants_wall());
                 }
@@ -124,7 +129,7 @@ impl Core {
             return of;
         }
         let grant = grant.filter(|grant| grant.charge.amount(budget) > 0)?;
-        self.still_is(&grant.charge, budget, grant.at).then(|| grant.at.of(budget))
+        self.still_is(grant, budget).then(|| grant.at.of(budget))
     }
 
     /// A refusal where our count saw room: the real limit is lower than ours.

@@ -13,7 +13,7 @@ impl Core {
         }
         (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
         for (budget, n) in grant.charge.parts() {
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 let account = &mut self.accounts[grant.at.of(budget)];
                 grant.marks[budget] = account.sent(now, n, self.seq, tracked);
             }
@@ -78,7 +78,7 @@ impl Core {
             self.return_leases(now, &grant.charge, grant.until());
         }
         for (budget, n) in grant.charge.parts() {
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 let taking = grant.takings.numbers[budget];
                 self.accounts[grant.at.of(budget)].unreserve(now, n, taking);
             }
@@ -107,7 +107,7 @@ impl Core {
             if let (true, Some(learner)) = (shown, self.learner(grant)) {
                 learner.see(budget, n, actual);
             }
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 let (slot, observed) = (grant.slot(budget), observed & 1 << budget != 0);
                 self.accounts[grant.at.of(budget)].answered(now, &slot, actual, observed);
             }
@@ -125,7 +125,7 @@ impl Core {
     /// Sent, and no answer came: the charge stays.
     pub(crate) fn lost(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
         for (budget, _) in grant.charge.parts() {
-            if self.still_is(&grant.charge, budget, grant.at) {
+            if self.still_is(grant, budget) {
                 self.accounts[grant.at.of(budget)].lost(now, &grant.slot(budget));
             }
         }

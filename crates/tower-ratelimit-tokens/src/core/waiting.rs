@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::{Claim, Core, Effects, Grant, Polled, Wait, admit::Before};
+use super::{Claim, Core, Effects, Polled, Wait, admit::Before};
 use crate::{
     Charge, RefusedKind, WhenFull,
     budget::{Fit, Sight, State},
@@ -51,7 +51,7 @@ impl Core {
                 }
                 None if self.has_room(now, &want) => {
                     let takings = self.reserve(now, &want.charge, want.at);
-                    effects.wakes.push(self.queue.grant(key, takings));
+                    effects.wakes.push(self.queue.grant(now, key, takings));
                     return;
                 }
                 // The two answers of a budget agree or this is a bug; look again
@@ -84,7 +84,10 @@ impl Core {
         };
         let order = want.order;
         let Some(budget) = wait.budget else {
-            let stop = if self.gate.opens(now) > now { GATE } else { StopId::own(line) };
+            let opens = self.gate.opens(now);
+            // It may be held back for longer, but not here, where others stand behind it.
+            let (stop, due) =
+                if opens > now { (GATE, Some(opens)) } else { (StopId::own(line), due) };
             return Place { stop, budget: None, exempt: true, order, due };
         };
         if matches!(wait.fit, Fit::Exhausted(_) | Fit::At(_)) {
@@ -268,10 +271,16 @@ impl Core {
         effects.wakes.push(self.queue.refuse(key, refusal));
     }
 
-    /// After anything that may have let somebody go: whoever is to be looked at is,
-    /// so are those who left room for the first of all if that has gone or moved, what is due
-    /// is done, and somebody keeps the time.
+    /// After anything that may have let somebody go: that is done, and somebody
+    /// keeps the time.
     pub(crate) fn settle_queue(&mut self, now: Nanos, effects: &mut Effects) {
+        self.settle(now, effects);
+        effects.wakes.push(self.queue.wake_leader(now));
+    }
+
+    /// Whoever is to be looked at is, so are those who left room for the first of
+    /// all if that has gone or moved, and what is due is done.
+    fn settle(&mut self, now: Nanos, effects: &mut Effects) {
         loop {
             self.work_off(now, effects);
             if self.queue.next_time() <= now {
@@ -280,7 +289,6 @@ impl Core {
                 break;
             }
         }
-        effects.wakes.push(self.queue.wake_leader());
     }
 
     /// Polls a waiter. After `Granted` and `Refused` its key is dead.
@@ -291,47 +299,40 @@ impl Core {
         waker: &Waker,
         effects: &mut Effects,
     ) -> Polled {
+        let known = self.queue.unpark(key);
         if matches!(self.queue.find(key), Found::Waiting) {
-            // Parked first: what follows may grant it.
-            effects.idle = self.queue.park(key, waker);
+            self.settle(now, effects);
         }
-        let polled = match self.look(now, key, effects) {
-            Found::Waiting => match self.queue.lead(key) {
-                Some(until) => return Polled::Sleep(until),
-                None => Polled::Parked,
-            },
-            Found::Granted(charge, at, takings) => {
-                self.forget(key, effects);
-                Polled::Granted(Grant::reserved(charge, at, takings))
+        let polled = match self.queue.find(key) {
+            Found::Waiting => {
+                effects.idle = self.queue.park(key, known, waker);
+                if let Some(until) = self.queue.lead(now, key) {
+                    return Polled::Sleep(until);
+                }
+                Polled::Parked
+            }
+            Found::Granted(grant) => {
+                self.queue.remove(key);
+                effects.idle = known;
+                Polled::Granted(grant)
             }
             Found::Refused(refusal) => {
-                self.forget(key, effects);
+                self.queue.remove(key);
+                effects.idle = known;
                 self.refusals.local += 1;
                 Polled::Refused(refusal)
             }
         };
-        effects.wakes.push(self.queue.wake_leader());
+        effects.wakes.push(self.queue.wake_leader(now));
         polled
-    }
-
-    fn look(&mut self, now: Nanos, key: Key, effects: &mut Effects) -> Found {
-        if matches!(self.queue.find(key), Found::Waiting) {
-            self.settle_queue(now, effects);
-        }
-        self.queue.find(key)
-    }
-
-    fn forget(&mut self, key: Key, effects: &mut Effects) {
-        let waker = self.queue.remove(key);
-        effects.idle = effects.idle.take().or(waker);
     }
 
     /// A waiter goes away. What it was granted is given back.
     pub(crate) fn cancel(&mut self, now: Nanos, key: Key, effects: &mut Effects) {
         let found = self.queue.find(key);
         effects.idle = self.queue.remove(key);
-        if let Found::Granted(charge, at, takings) = found {
-            self.unsend(now, &Grant::reserved(charge, at, takings), effects);
+        if let Found::Granted(grant) = found {
+            self.unsend(now, &grant, effects);
         }
         self.settle_queue(now, effects);
     }

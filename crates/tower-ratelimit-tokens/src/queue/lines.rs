@@ -50,7 +50,23 @@ impl Queue {
             }
         };
         self.line_of.insert(key, line);
+        self.count_keyed(key, true);
         line
+    }
+
+    /// Counts a line for the keyed accounts that its calls will be paid from.
+    fn count_keyed(&mut self, key: LineKey, come: bool) {
+        for budget in (0..MAX_BUDGETS).filter(|budget| key.mask & 1 << budget != 0) {
+            let account = key.at.0[budget];
+            if account as usize == budget {
+                continue; // shared, and never forgotten
+            }
+            let lines = self.lines_at.entry(account).or_default();
+            *lines = if come { *lines + 1 } else { *lines - 1 };
+            if *lines == 0 {
+                self.lines_at.remove(&account);
+            }
+        }
     }
 
     /// How many stand in the line that a call would join.
@@ -209,13 +225,16 @@ impl Queue {
     /// A line in which nobody stands is given up.
     fn close_if_empty(&mut self, line: u32) {
         let state = &self.lines[line as usize];
-        if state.len == 0 && state.place.is_none() && self.line_of.remove(&state.key).is_some() {
+        let key = state.key;
+        if state.len == 0 && state.place.is_none() && self.line_of.remove(&key).is_some() {
             self.free_lines.push(line);
+            self.count_keyed(key, false);
         }
     }
 
-    /// Whether anybody stands at that account.
-    pub(crate) fn is_stop(&self, account: u32) -> bool {
-        self.stops.first(StopId(account)).is_some()
+    /// Whether anybody waits who will be paid from that keyed account, wherever he
+    /// stands.
+    pub(crate) fn needs(&self, account: u32) -> bool {
+        self.lines_at.contains_key(&account)
     }
 }

@@ -1,0 +1,116 @@
+//! Keys that come and go while calls wait for them, hold them or give back.
+
+use std::time::Duration;
+
+use jiff::{civil::Time, tz::TimeZone};
+use tokio::time::{Instant, advance};
+use tokio_test::{
+    assert_pending, assert_ready_ok,
+    task::{self, Spawn},
+};
+use tower_ratelimit_tokens::{
+    Acquire, AnchoredClock, Budget, BudgetId, Charge, Key, Limiter, ScopeId, Settle, Ticket,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn ask(limiter: &Limiter, charge: Charge) -> Spawn<Acquire> {
+    let mut task = task::spawn(limiter.acquire(charge, None));
+    assert_pending!(task.poll());
+    task
+}
+
+/// One keyed budget, for one key at a time, that forgets at once.
+fn forgetful(own: Budget) -> (Limiter, ScopeId, BudgetId, BudgetId) {
+    let mut limits = Limiter::builder();
+    let user = limits.scope("user");
+    let own = limits.budget("own", own.per(user));
+    let all = limits.budget("all", Budget::concurrency(1));
+    let clock = AnchoredClock::new("2026-11-23T12:00:00Z".parse().unwrap());
+    let limits = limits.max_keys(1).idle_after(Duration::ZERO).wall_clock(clock);
+    (limits.build().unwrap(), user, own, all)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_for_which_somebody_waits_elsewhere_is_not_forgotten() {
+    let (limiter, user, own, all) = forgetful(Budget::concurrency(3));
+    let key = |n: u64| Charge::new().with(own, 1).key(user, Key::from(n));
+    let held = limiter.try_acquire(Charge::new().with(all, 1), None).unwrap();
+    // Its own budget is untouched; it waits for the one that all share.
+    let mut waits = ask(&limiter, key(1).with(all, 1));
+    assert!(limiter.try_acquire(key(2), None).is_err(), "there is no room for another key");
+    drop(held);
+    let ticket = assert_ready_ok!(waits.poll());
+    assert_eq!(limiter.key_status(own, &key(1)).unwrap().used, 1);
+    assert_eq!(limiter.key_status(own, &key(2)), None);
+    drop(ticket);
+    // Nobody waits any more, so it can go.
+    let other = limiter.try_acquire(key(2), None).unwrap();
+    assert_eq!(limiter.key_status(own, &key(2)).unwrap().used, 1);
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_two_keyed_budgets_does_not_forget_its_own_first_key_for_its_second() {
+    for keys in 1..4 {
+        let mut limits = Limiter::builder();
+        let (user, zone) = (limits.scope("user"), limits.scope("zone"));
+        let own = limits.budget("own", Budget::concurrency(3).per(user));
+        let near = limits.budget("near", Budget::concurrency(5).per(zone));
+        let limiter = limits.max_keys(keys).idle_after(Duration::ZERO).build().unwrap();
+        for n in 0..3_u64 {
+            let charge = Charge::new().with(own, 2).with(near, 3);
+            let charge = charge.key(user, Key::from(n)).key(zone, Key::from(n));
+            let Ok(ticket) = limiter.try_acquire(charge, None) else {
+                assert_eq!(keys, 1, "there is room for both");
+                continue;
+            };
+            assert_eq!(limiter.key_status(own, &charge).unwrap().used, 2);
+            assert_eq!(limiter.key_status(near, &charge).unwrap().used, 3);
+            drop(ticket);
+        }
+    }
+}
+
+/// A ticket outlives what its key knew; what it gives back was given back by time.
+#[tokio::test(start_paused = true)]
+async fn a_refund_to_a_key_that_was_forgotten_in_between_opens_nothing() {
+    for own in [
+        Budget::bucket(4, 1, SECOND),
+        Budget::rolling(4, SECOND),
+        Budget::fixed(4, SECOND),
+        Budget::calendar_day(4, TimeZone::UTC, Time::midnight()),
+    ] {
+        let (limiter, user, id, _) = forgetful(own.clone());
+        let key = |n: u64, of| Charge::new().with(id, of).key(user, Key::from(n));
+        let mut old: Ticket = limiter.try_acquire(key(1, 4), None).unwrap();
+        old.sent(Instant::now());
+        advance(24 * HOUR).await;
+        // The key is at rest and is forgotten for another, which is forgotten too.
+        drop(limiter.try_acquire(key(2, 1), None));
+        advance(SECOND).await;
+        let Ok(spent) = limiter.try_acquire(key(1, 4), None) else {
+            continue; // one that is under way is not forgotten
+        };
+        let mut spent = spent;
+        spent.sent(Instant::now());
+        old.answered(Instant::now(), Settle::Refund);
+        assert_eq!(limiter.key_status(id, &key(1, 1)).unwrap().used, 4, "{own:?}");
+        assert!(limiter.try_acquire(key(1, 1), None).is_err(), "{own:?}");
+        drop(spent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_that_outlives_its_day_is_paid_on_the_next() {
+    let (limiter, user, own, _) =
+        forgetful(Budget::calendar_day(4, TimeZone::UTC, Time::midnight()));
+    let key = |n: u64, of| Charge::new().with(own, of).key(user, Key::from(n));
+    let mut held = limiter.try_acquire(key(1, 3), None).unwrap();
+    advance(24 * HOUR).await;
+    // Another key comes, and there is room for one only.
+    let _ = limiter.try_acquire(key(2, 1), None);
+    held.sent(Instant::now());
+    assert!(limiter.try_acquire(key(1, 2), None).is_err(), "three of four are spent");
+}
