@@ -212,6 +212,7 @@ impl Accounts {
             budget,
             pinned: false,
             vacant: false,
+            shut_until: 0,
             book: None,
         }
     }

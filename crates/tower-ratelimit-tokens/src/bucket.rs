@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    budget::Fit,
+    budget::{Fit, Slot},
     dips::Dips,
     moment::{Nanos, nanos},
 };
@@ -23,14 +23,28 @@ pub(crate) struct Bucket {
     /// The moment up to which the refill has been credited.
     credited: Nanos,
     dips: Dips,
+    /// All that was ever sent; of that, what is not answered yet.
+    total: u64,
+    under_way: u64,
+    /// The newest request whose level was taken over.
+    newest: u64,
 }
 
 impl Bucket {
     pub(crate) fn new(capacity: u64, refill: u64, period: Duration) -> Self {
         let period = nanos(period).max(1);
         let credit = i128::from(capacity) * i128::from(period);
-        let (refill, credited, dips) = (refill.max(1), 0, Dips::new());
-        Self { capacity, refill, period, credit, credited, dips }
+        Self {
+            capacity,
+            refill: refill.max(1),
+            period,
+            credit,
+            credited: 0,
+            dips: Dips::new(),
+            total: 0,
+            under_way: 0,
+            newest: 0,
+        }
     }
 
     fn full(&self) -> i128 {
@@ -121,6 +135,41 @@ impl Bucket {
         let refill = i128::from(self.refill);
         let wait = (missing + refill - 1) / refill;
         Fit::At(now.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns a mark: all that was sent, less what was under way besides.
+    #[inline]
+    pub(crate) fn sent(&mut self, n: u64, tracked: bool) -> u64 {
+        self.total += n;
+        let others = self.under_way;
+        if tracked {
+            self.under_way += n;
+        }
+        self.total.saturating_sub(others)
+    }
+
+    /// A request was answered, or given up, and cost `actual`.
+    pub(crate) fn ended(&mut self, slot: &Slot, actual: u64) {
+        if slot.tracked {
+            self.under_way = self.under_way.saturating_sub(slot.n);
+        }
+        self.total = (self.total + actual).saturating_sub(slot.n);
+    }
+
+    /// Takes over what the server says is left. What was sent later, or was under
+    /// way besides, may not be in that; an older answer says nothing any more.
+    /// Returns whether that settles what the request cost.
+    pub(crate) fn observe(&mut self, now: Nanos, slot: Option<&Slot>, remaining: u64) -> bool {
+        let doubtful = match slot {
+            Some(slot) if slot.seq <= self.newest => return false,
+            Some(slot) => {
+                self.newest = slot.seq;
+                self.total.saturating_sub(slot.mark)
+            }
+            None => self.under_way,
+        };
+        self.level(now, remaining.saturating_sub(doubtful));
+        slot.is_some()
     }
 
     pub(crate) fn level(&mut self, now: Nanos, remaining: u64) {

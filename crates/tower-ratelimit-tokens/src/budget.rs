@@ -163,6 +163,9 @@ pub(crate) struct Account {
     pub(crate) pinned: bool,
     /// Forgotten; its place is free.
     pub(crate) vacant: bool,
+    /// The server has said that nothing is to be had before; kinds that have no
+    /// period of their own.
+    pub(crate) shut_until: Nanos,
     /// What a ledger has leased; see [`Leases`](crate::Leases).
     pub(crate) book: Option<Box<LeaseBook>>,
 }
@@ -170,6 +173,9 @@ pub(crate) struct Account {
 impl Account {
     #[inline]
     pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+        if now < self.shut_until {
+            return false;
+        }
         if self.book.is_some() && !self.leased_room(now, n) {
             return false;
         }
@@ -184,7 +190,10 @@ impl Account {
 
     /// When `n` more fit after `ahead` others.
     pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
-        let own = self.own_when(now, n, ahead, sight);
+        let mut own = self.own_when(now, n, ahead, sight);
+        if now < self.shut_until {
+            own = worse(own, Fit::Exhausted(self.shut_until));
+        }
         match self.book_at(now) {
             Some(book) => worse(own, book.when(now, n, ahead)),
             None => own,
@@ -234,12 +243,16 @@ impl Account {
                 fixed.tally.sent(now, n, seq, tracked)
             }
             State::Day(day) => day.tally.sent(now, n, seq, tracked),
-            State::Bucket(_) | State::Concurrency(_) => 0,
+            State::Bucket(bucket) => bucket.sent(n, tracked),
+            State::Concurrency(_) => 0,
         }
     }
 
     /// Whether forgetting it would lose nothing.
     pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        if now < self.shut_until {
+            return false;
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.at_rest(now),
             State::Fixed(fixed) => {
@@ -265,11 +278,11 @@ impl Account {
                 fixed.tally.answered(slot, actual, observed);
             }
             State::Day(day) => day.tally.answered(slot, actual, observed),
-            State::Bucket(_) if observed => {}
             State::Bucket(bucket) => {
-                if actual < slot.n {
+                bucket.ended(slot, actual);
+                if !observed && actual < slot.n {
                     bucket.unreserve(now, slot.n - actual, slot.taking);
-                } else {
+                } else if !observed {
                     bucket.debit(now, actual - slot.n);
                 }
             }
@@ -283,7 +296,8 @@ impl Account {
             book.lost(slot);
         }
         match &mut self.state {
-            State::Rolling(_) | State::Bucket(_) => {}
+            State::Rolling(_) => {}
+            State::Bucket(bucket) => bucket.ended(slot, slot.n),
             State::Fixed(fixed) => {
                 fixed.advance(now);
                 fixed.tally.lose(now, slot);
@@ -331,10 +345,7 @@ impl Account {
                 settled
             }
             State::Day(day) => day.tally.level(slot, counted),
-            State::Bucket(bucket) => {
-                bucket.level(now, remaining);
-                slot.is_some()
-            }
+            State::Bucket(bucket) => bucket.observe(now, slot, remaining),
             State::Concurrency(_) => false,
         }
     }
@@ -345,6 +356,9 @@ impl Account {
         let limit = self.limit();
         if let Some(book) = self.book_at(now) {
             book.exhausted(now, limit, until);
+        }
+        if let (Some(until), None) = (until, self.day()) {
+            self.shut_until = self.shut_until.max(until);
         }
         match &mut self.state {
             State::Rolling(rolling) => rolling.fill(now, until),

@@ -331,6 +331,7 @@ impl Budget {
             budget,
             pinned: true,
             vacant: false,
+            shut_until: 0,
             book,
         };
         (spec, account)
