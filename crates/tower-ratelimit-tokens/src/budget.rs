@@ -81,7 +81,7 @@ pub(crate) enum Template {
     Fixed { window: Duration },
     Bucket { refill: u64, period: Duration },
     Day { zone: TimeZone, reset: Time, leased: bool },
-    Concurrency,
+    Concurrency { max_hold: Option<Duration> },
 }
 
 /// A share of a budget that only calls of some urgency may touch.
@@ -134,7 +134,9 @@ impl Spec {
             Template::Day { zone, reset, leased } => {
                 State::Day(Box::new(Day::new(limit, zone.clone(), *reset, *leased)))
             }
-            Template::Concurrency => State::Concurrency(Concurrency::new(limit)),
+            Template::Concurrency { max_hold } => {
+                State::Concurrency(Concurrency::new(limit, *max_hold))
+            }
         }
     }
 
@@ -184,7 +186,7 @@ impl Account {
             State::Fixed(fixed) => fixed.room(now, n),
             State::Bucket(bucket) => bucket.room(now, n),
             State::Day(day) => day.room(now, n),
-            State::Concurrency(places) => places.room(n),
+            State::Concurrency(places) => places.room(now, n),
         }
     }
 
@@ -206,7 +208,7 @@ impl Account {
             State::Fixed(fixed) => fixed.when(now, n, ahead),
             State::Bucket(bucket) => bucket.when(now, n, ahead),
             State::Day(day) => day.when(now, n, ahead),
-            State::Concurrency(places) => places.when(n, ahead),
+            State::Concurrency(places) => places.when(now, n, ahead),
         }
     }
 
@@ -218,7 +220,7 @@ impl Account {
             State::Fixed(fixed) => fixed.tally.reserve(n),
             State::Bucket(bucket) => return bucket.reserve(n),
             State::Day(day) => day.tally.reserve(n),
-            State::Concurrency(places) => places.take(n),
+            State::Concurrency(places) => return places.take(now, n),
         }
         0
     }
@@ -230,7 +232,7 @@ impl Account {
             State::Fixed(fixed) => fixed.tally.unreserve(n),
             State::Bucket(bucket) => bucket.unreserve(now, n, taking),
             State::Day(day) => day.tally.unreserve(n),
-            State::Concurrency(places) => places.give_back(n),
+            State::Concurrency(places) => places.give_back(now, n, taking),
         }
     }
 
@@ -261,7 +263,7 @@ impl Account {
             }
             State::Bucket(bucket) => bucket.at_rest(now),
             State::Day(day) => day.at_rest(now),
-            State::Concurrency(places) => places.held() == 0,
+            State::Concurrency(places) => places.held(now) == 0,
         }
     }
 
@@ -286,7 +288,7 @@ impl Account {
                     bucket.debit(now, actual - slot.n);
                 }
             }
-            State::Concurrency(places) => places.give_back(slot.n),
+            State::Concurrency(places) => places.give_back(now, slot.n, slot.taking),
         }
     }
 
@@ -303,7 +305,7 @@ impl Account {
                 fixed.tally.lose(now, slot);
             }
             State::Day(day) => day.tally.lose(now, slot),
-            State::Concurrency(places) => places.give_back(slot.n),
+            State::Concurrency(places) => places.give_back(now, slot.n, slot.taking),
         }
     }
 
@@ -347,6 +349,15 @@ impl Account {
             State::Day(day) => day.tally.level(slot, counted),
             State::Bucket(bucket) => bucket.observe(now, slot, remaining),
             State::Concurrency(_) => false,
+        }
+    }
+
+    /// What the level just taken over shows its request to have cost.
+    pub(crate) fn take_shown(&mut self) -> Option<u64> {
+        match &mut self.state {
+            State::Fixed(fixed) => fixed.tally.take_shown(),
+            State::Day(day) => day.tally.take_shown(),
+            State::Rolling(_) | State::Bucket(_) | State::Concurrency(_) => None,
         }
     }
 
@@ -425,7 +436,7 @@ impl Account {
             }
             State::Bucket(bucket) => bucket.used(now),
             State::Day(day) => day.tally.committed(),
-            State::Concurrency(places) => places.held(),
+            State::Concurrency(places) => places.held(now),
         }
     }
 

@@ -44,6 +44,7 @@ pub struct Budget {
     reserve: Option<(f64, Priority)>,
     pace: Pace,
     warn_at: Option<Vec<f64>>,
+    max_hold: Option<Duration>,
 }
 
 impl Budget {
@@ -62,6 +63,7 @@ impl Budget {
             reserve: None,
             pace: Pace::None,
             warn_at: None,
+            max_hold: None,
         }
     }
 
@@ -149,6 +151,14 @@ impl Budget {
     /// while nothing is spent.
     pub const fn low_water(mut self, units: u64) -> Self {
         self.low_water = Some(units);
+        self
+    }
+
+    /// Concurrency: how long one call can hold its units. After that they are free
+    /// for others, whatever became of it. Default: until the answer's head, the
+    /// drop, or the end of the body where that holds on (`HoldLayer`, feature `http-body`).
+    pub const fn max_hold(mut self, time: Duration) -> Self {
+        self.max_hold = Some(time);
         self
     }
 
@@ -258,6 +268,10 @@ impl Budget {
         only(self.pace != Pace::None, shared && (periods || steps), "pace");
         let concurrency = matches!(self.kind, Kind::Concurrency);
         only(self.warn_at.is_some(), shared && !concurrency, "warn_at");
+        only(self.max_hold.is_some(), concurrency, "max_hold");
+        if self.max_hold.is_some_and(|hold| !good(hold)) {
+            problems.push(ConfigProblem::Window(Arc::clone(name)));
+        }
         let mut share = |good: bool, setting| {
             if !good {
                 problems.push(ConfigProblem::Share { budget: Arc::clone(name), setting });
@@ -283,7 +297,7 @@ impl Budget {
             Kind::Fixed { window } => Template::Fixed { window },
             Kind::Bucket { refill, period } => Template::Bucket { refill, period },
             Kind::Day { zone, reset } => Template::Day { zone, reset, leased: self.leased },
-            Kind::Concurrency => Template::Concurrency,
+            Kind::Concurrency => Template::Concurrency { max_hold: self.max_hold },
         };
         let period = match &template {
             Template::Fixed { window } => Some(*window),
@@ -293,7 +307,7 @@ impl Budget {
         let guesses = self.learns_from_refusals
             && self.scope.is_none()
             && !self.leased
-            && !matches!(template, Template::Day { .. } | Template::Concurrency);
+            && !matches!(template, Template::Day { .. } | Template::Concurrency { .. });
         let low_water = self.low_water.unwrap_or_else(|| default_low_water(self.limit));
         let millionths = |share: f64| (share * 1e6) as u32;
         let warns = self.scope.is_none() && matches!(template, Template::Day { .. });

@@ -186,6 +186,7 @@
 //!
 //! # Features
 //!
+//! - `http-body`: `HoldLayer`, which holds units until a response's body has ended.
 //! - `serde`: [`Status`] and what it holds can be serialised.
 //!
 //! # What it does not do
@@ -221,6 +222,8 @@ mod fixed;
 mod foreign;
 mod future;
 mod gate;
+#[cfg(feature = "http-body")]
+mod hold;
 mod layer;
 mod learn;
 mod lease;
@@ -246,6 +249,8 @@ mod tally;
 mod ticket;
 mod trend;
 
+#[cfg(feature = "http-body")]
+pub use self::hold::{HeldBody, Hold, HoldFuture, HoldLayer};
 pub use self::{
     acquire::Acquire,
     builder::{LimiterBuilder, WhenFull},

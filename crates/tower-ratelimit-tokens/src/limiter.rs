@@ -154,6 +154,18 @@ impl Limiter {
         grant
     }
 
+    /// As [`try_acquire`](Self::try_acquire); a refusal is neither counted nor told.
+    #[cfg(feature = "http-body")]
+    pub(crate) fn try_acquire_quietly(&self, charge: Charge, terms: Terms) -> Option<Ticket> {
+        let grant = self.with(Instant::now(), |core, now, effects| {
+            let claim = Claim::of(&terms, core.epoch);
+            let grant = core.try_admit(now, &charge, claim);
+            effects.leases |= core.leases_wanted();
+            grant
+        });
+        grant.map(|grant| Ticket::new(self.clone(), grant))
+    }
+
     /// Why a call that must not wait is refused.
     pub(crate) fn refuse(&self, charge: &Charge, terms: &Terms) -> Refused {
         let at = Instant::now();

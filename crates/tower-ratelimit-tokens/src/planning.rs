@@ -209,8 +209,10 @@ impl Limiter {
 
     /// Costs that the server's answers show to be others than those charged, for
     /// endpoints that calls [name](Charge::at). What it costs is learnt from
-    /// [`Settle::Actual`](crate::Settle::Actual), and from the drop of a level
-    /// between two answers with nothing else under way.
+    /// [`Settle::Actual`](crate::Settle::Actual), from
+    /// [`Observation::Cost`](crate::Observation::Cost), and for fixed windows and
+    /// days from the levels that two answers tell with nothing else sent in between.
+    /// Others' spending, which looks like a cost now and then, is outvoted.
     #[must_use]
     pub fn cost_proposals(&self) -> Vec<CostProposal> {
         let found = self.with(Instant::now(), |core, _, _| {

@@ -51,6 +51,12 @@ pub(crate) struct Tally {
     /// All that was ever sent.
     total: u64,
     newest_sent: u64,
+    /// The one before that.
+    sent_before: u64,
+    /// The server's count when nothing was under way, and the request that told it.
+    quiet: Option<(u64, u64)>,
+    /// What the last answer showed its request to have cost.
+    shown: Option<u64>,
     /// The newest request whose count was taken over, and that count.
     newest: u64,
     newest_count: u64,
@@ -87,7 +93,7 @@ impl Tally {
         self.reserved = self.reserved.saturating_sub(n);
         self.used += n;
         self.total += n;
-        self.newest_sent = seq;
+        self.sent_before = std::mem::replace(&mut self.newest_sent, seq);
         if !tracked {
             return self.total;
         }
@@ -145,6 +151,10 @@ impl Tally {
             return false; // it may belong to the period before
         }
         let others_under_way = self.under_way > slot.n;
+        let alone = !others_under_way && self.newest_sent == slot.seq;
+        let before = self.quiet.filter(|&(_, told_by)| alone && told_by == self.sent_before);
+        self.shown = before.and_then(|(before, _)| counted.checked_sub(before));
+        self.quiet = alone.then_some((counted, slot.seq));
         let settled = if slot.seq > self.newest {
             self.take_over(counted, slot.mark, slot.seq);
             true
@@ -187,6 +197,13 @@ impl Tally {
         self.newest_count = counted;
     }
 
+    /// What the answer just taken in shows its request to have cost: the growth of
+    /// the server's count since the answer before, if nothing else was sent in
+    /// between. Others' spending shows as a cost too.
+    pub(crate) fn take_shown(&mut self) -> Option<u64> {
+        self.shown.take()
+    }
+
     /// A new period: what is under way may be counted in it.
     pub(crate) fn start(&mut self, now: Nanos) {
         let lost = self.lost(now);
@@ -194,6 +211,7 @@ impl Tally {
         self.started = now;
         self.newest = 0;
         self.newest_count = 0;
+        self.quiet = None;
         if let Some(recent) = &mut self.recent {
             **recent = [Answer::default(); REMEMBERED];
         }

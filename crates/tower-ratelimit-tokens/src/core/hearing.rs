@@ -65,10 +65,17 @@ impl Core {
                 }
                 let before = account.foreign();
                 let settled = account.level(now, slot.as_ref(), limit, remaining, reset);
+                let shown = account.take_shown();
                 let units = account.foreign().saturating_sub(before);
                 self.came_in(at as u32);
                 if units > 0 {
                     effects.news.push(News::Foreign { budget: budget.0, units });
+                }
+                if let (Some(grant), Some(shown)) = (grant, shown) {
+                    let charged = grant.charge.amount(index);
+                    if let Some(learner) = self.learner(grant) {
+                        learner.see(index, charged, shown);
+                    }
                 }
                 u8::from(settled) << index
             }
