@@ -109,8 +109,15 @@ impl Charge {
     }
 
     /// As [`Charge::iter`], for the pure types.
-    pub(crate) fn parts(&self) -> Parts<'_> {
+    #[inline]
+    pub(crate) const fn parts(&self) -> Parts<'_> {
         Parts { charge: self, left: self.mask }
+    }
+
+    /// Those of its parts that are among `budgets`, given as bits.
+    #[inline]
+    pub(crate) const fn parts_of(&self, budgets: u8) -> Parts<'_> {
+        Parts { charge: self, left: self.mask & budgets }
     }
 
     pub(crate) const fn key_of(&self, scope: u8) -> u64 {

@@ -147,11 +147,12 @@ pub(crate) struct Core {
     outer: [Option<u8>; MAX_SCOPES],
     valid: u8,
     /// Budgets of which each key has its own; that are leased; that are paced;
-    /// that are watched for warnings and trends.
+    /// whose trend is watched; of which somebody is warned.
     keyed: u8,
     leased: u8,
     paced: u8,
     watched: u8,
+    warning: u8,
     pub(crate) queue: Queue,
     pub(crate) gate: Gate,
     manners: Manners,
@@ -189,7 +190,8 @@ impl Core {
             keyed: mask(&|spec| spec.scope.is_some()),
             leased: mask(&|spec| spec.low_water.is_some()),
             paced: mask(&|spec| spec.pacer.is_some()),
-            watched: mask(&|spec| spec.trend.is_some() || !spec.warn_at.is_empty()),
+            watched: mask(&|spec| spec.trend.is_some()),
+            warning: mask(&|spec| !spec.warn_at.is_empty()),
             specs,
             accounts,
             outer,

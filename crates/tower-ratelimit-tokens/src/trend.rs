@@ -11,6 +11,8 @@ const SLICES: usize = 12;
 pub(crate) struct Trend {
     slice: Nanos,
     turn: u64,
+    /// When the newest slice ends.
+    ends: Nanos,
     spent: [u64; SLICES],
     since: Nanos,
 }
@@ -18,7 +20,7 @@ pub(crate) struct Trend {
 impl Trend {
     pub(crate) fn new(period: Nanos) -> Self {
         let slice = (period / 288).max(100_000_000);
-        Self { slice, turn: 0, spent: [0; SLICES], since: Nanos::MAX }
+        Self { slice, turn: 0, ends: slice, spent: [0; SLICES], since: Nanos::MAX }
     }
 
     #[inline]
@@ -30,14 +32,14 @@ impl Trend {
 
     #[inline]
     fn advance(&mut self, now: Nanos) {
-        let turn = now / self.slice;
-        let turns = turn.saturating_sub(self.turn);
-        if turns > 0 {
-            self.turn_by(turns.min(SLICES as u64) as usize);
-            self.turn = turn;
+        if now >= self.ends {
+            let turn = now / self.slice;
+            self.turn_by((turn - self.turn).min(SLICES as u64) as usize);
+            (self.turn, self.ends) = (turn, (turn + 1).saturating_mul(self.slice));
         }
     }
 
+    #[cold]
     fn turn_by(&mut self, turns: usize) {
         self.spent.rotate_right(turns);
         self.spent[..turns].fill(0);

@@ -21,13 +21,12 @@ impl Core {
         if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
             usage.add(&grant.charge);
         }
-        if grant.charge.mask() & self.watched != 0 {
-            self.watch(now, &grant.charge);
-        }
+        self.watch(now, &grant.charge);
     }
 
+    #[inline]
     fn watch(&mut self, now: Nanos, charge: &Charge) {
-        for (budget, n) in charge.parts() {
+        for (budget, n) in charge.parts_of(self.watched) {
             if let Some(trend) = &mut self.specs[budget].trend {
                 trend.spend(now, n);
             }
@@ -35,21 +34,25 @@ impl Core {
     }
 
     /// Whether a share of a budget has been passed at which somebody is warned.
+    #[inline]
     pub(crate) fn warn(&mut self, now: Nanos, charge: &Charge) -> Option<News> {
-        if charge.mask() & self.watched == 0 {
-            return None;
-        }
-        for (budget, _) in charge.parts() {
+        for (budget, _) in charge.parts_of(self.warning) {
             let spec = &mut self.specs[budget];
-            if spec.warn_at.is_empty() {
-                continue;
-            }
             let account = &mut self.accounts[budget];
             let (used, limit) = (account.used(now), account.limit());
-            let share = u128::from(used) * 1_000_000 / u128::from(limit.max(1));
-            let passed = spec.warn_at.iter().filter(|&&at| share >= u128::from(at)).count();
+            let spent = used.saturating_mul(1_000_000);
+            // Of the shares, in parts of a million, how many have been reached.
+            let reached = |less: u32| {
+                let is_reached =
+                    |at: &u32| spent >= u64::from(at.saturating_sub(less)) * limit.max(1);
+                spec.warn_at.iter().take_while(|at| is_reached(at)).count()
+            };
+            let passed = reached(0);
+            if passed == spec.warned {
+                continue;
+            }
             // A new period, or a correction; a flutter around the mark is none.
-            let back = spec.warn_at.iter().filter(|&&at| share + 50_000 >= u128::from(at)).count();
+            let back = reached(50_000);
             let before = spec.warned.min(back);
             spec.warned = before.max(passed);
             if passed > before {
