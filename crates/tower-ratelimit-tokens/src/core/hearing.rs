@@ -90,8 +90,7 @@ impl Core {
                 let until = account.exhausted(now, until);
                 // Its period may end sooner now, also for calls that wait for it.
                 self.came_in(at as u32);
-                let account = &self.accounts[at];
-                if let Some(day) = account.day() {
+                if let Some(day) = self.accounts.shared().get(at).and_then(|all| all.day()) {
                     self.wants_wall = self.wants_wall.min(day.wants_wall());
                 }
                 let for_ = Duration::from_nanos(until.saturating_sub(now));
