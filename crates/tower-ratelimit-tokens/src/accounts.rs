@@ -205,7 +205,7 @@ impl Accounts {
     /// Makes an account for a spec and a key.
     pub(crate) fn make(spec: &Spec, budget: u8, key: u64) -> Account {
         let (state, pinned, vacant) = (spec.state(true), false, false);
-        Account { state, key, born: 0, touched: 0, budget, pinned, vacant }
+        Account { state, key, born: 0, touched: 0, budget, pinned, vacant, shut_until: 0 }
     }
 }
 

@@ -151,11 +151,16 @@ pub(crate) struct Account {
     pub(crate) pinned: bool,
     /// Forgotten; its place is free.
     pub(crate) vacant: bool,
+    /// The server wants to hear nothing that is paid from it until then.
+    pub(crate) shut_until: Nanos,
 }
 
 impl Account {
     #[inline]
     pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+        if now < self.shut_until {
+            return false;
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.room(now, n),
             State::Fixed(fixed) => fixed.room(now, n),
@@ -168,12 +173,17 @@ impl Account {
     /// When `n` more fit after `ahead` others. With `floor`, not later than it
     /// could be at best.
     pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, floor: bool) -> Fit {
-        match &mut self.state {
+        let fit = match &mut self.state {
             State::Rolling(rolling) => rolling.when(now, n, ahead, floor),
             State::Fixed(fixed) => fixed.when(now, n, ahead),
             State::Bucket(bucket) => bucket.when(now, n, ahead),
             State::Day(day) => day.when(now, n, ahead),
             State::Concurrency(places) => places.when(n, ahead),
+        };
+        match fit {
+            Fit::Now if now < self.shut_until => Fit::At(self.shut_until),
+            Fit::At(at) => Fit::At(at.max(self.shut_until)),
+            fit => fit,
         }
     }
 
@@ -227,6 +237,9 @@ impl Account {
 
     /// Whether forgetting it would lose nothing.
     pub(crate) fn at_rest(&mut self, now: Nanos) -> bool {
+        if now < self.shut_until {
+            return false;
+        }
         match &mut self.state {
             State::Rolling(rolling) => rolling.at_rest(now),
             State::Fixed(fixed) => {

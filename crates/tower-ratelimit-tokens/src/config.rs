@@ -310,6 +310,7 @@ impl Budget {
             budget,
             pinned: true,
             vacant: false,
+            shut_until: 0,
         };
         (spec, account)
     }

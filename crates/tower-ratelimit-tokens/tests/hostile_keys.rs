@@ -13,6 +13,7 @@ use tower_ratelimit_tokens::{
     Ticket,
 };
 
+const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -198,5 +199,68 @@ async fn a_wall_clock_that_is_set_back_gives_no_key_a_new_day() {
             advance(61 * SECOND).await;
             assert!(limiter.try_acquire(two, None).is_err(), "{hours} h back");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_server_sends_away_stays_away_for_that_long() {
+    for own in [
+        Budget::rolling(2, SECOND),
+        Budget::bucket(2, 2, SECOND),
+        Budget::fixed(2, SECOND),
+        Budget::concurrency(2),
+    ] {
+        let mut limits = Limiter::builder();
+        let user = limits.scope("user");
+        let id = limits.budget("own", own.clone().per(user));
+        let limiter = limits.idle_after(Duration::ZERO).build().unwrap();
+        let call = |n: u64| Charge::new().with(id, 1).key(user, Key::from(n));
+        let mut ticket = limiter.try_acquire(call(1), None).unwrap();
+        ticket.sent(Instant::now());
+        let gone = Observation::Burst { budget: id, retry_after: Some(30 * SECOND) };
+        ticket.observed_one(Instant::now(), gone, Settle::Keep);
+        let start = Instant::now();
+        advance(10 * SECOND).await;
+        drop(limiter.try_acquire(call(2), None).expect("the gate is not closed for others"));
+        assert!(limiter.try_acquire(call(1), None).is_err(), "{own:?}");
+        drop(limiter.acquire(call(1), None).await.unwrap());
+        let waited = start.elapsed();
+        assert!((30 * SECOND..31 * SECOND).contains(&waited), "{own:?}: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_the_server_says_is_gone_stays_closed_until_the_time_that_it_names() {
+    for budget in [Budget::rolling(2, SECOND), Budget::bucket(2, 2, SECOND)] {
+        let mut limits = Limiter::builder();
+        let id = limits.budget("all", budget.clone());
+        let other = limits.budget("other", Budget::concurrency(1));
+        let limiter = limits.build().unwrap();
+        let start = Instant::now();
+        limiter.observe(&Observation::Exhausted { budget: id, retry_after: Some(30 * SECOND) });
+        advance(10 * SECOND).await;
+        drop(limiter.try_acquire(Charge::new().with(other, 1), None).expect("not the gate"));
+        drop(limiter.acquire(Charge::new().with(id, 1), None).await.unwrap());
+        let waited = start.elapsed();
+        assert!((30 * SECOND..31 * SECOND).contains(&waited), "{budget:?}: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_that_waits_for_its_window_slows_nobody_else() {
+    let mut limits = Limiter::builder();
+    let user = limits.scope("user");
+    let own = limits.budget("own", Budget::fixed(10, SECOND).per(user));
+    let limiter = limits.build().unwrap();
+    let call = |n: u64| Charge::new().with(own, 1).key(user, Key::from(n));
+    for _ in 0..10 {
+        limiter.try_acquire(call(1), None).unwrap().answered(Instant::now(), Settle::Keep);
+    }
+    let mut waits = ask(&limiter, call(1));
+    advance(SECOND + MS).await;
+    assert_ready_ok!(waits.poll()).answered(Instant::now(), Settle::Keep);
+    for n in 100..200 {
+        let ticket = limiter.try_acquire(call(n), None).expect("its own window is empty");
+        ticket.answered(Instant::now(), Settle::Keep);
     }
 }

@@ -68,12 +68,15 @@ impl Core {
                 let until = retry_after.map(|after| now.saturating_add(nanos(after)));
                 let Some(at) = self.account_of(grant, budget.index()) else { return 0 };
                 self.learn_limit(now, budget.index(), effects);
-                let until = self.accounts[at].exhausted(now, until);
-                self.came_in(at as u32);
+                let account = &mut self.accounts[at];
+                let until = account.exhausted(now, until);
                 if self.keyed & 1 << (budget.0 & 7) == 0 {
                     // Everybody pays from it, so everybody waits.
                     self.close(now, until, GateReason::Burst, effects);
+                } else {
+                    account.shut_until = account.shut_until.max(until);
                 }
+                self.came_in(at as u32);
                 0
             }
             Observation::Exhausted { budget, retry_after } => {
@@ -86,6 +89,9 @@ impl Core {
                 let started = account.day().map_or(0, |day| day.tally.started());
                 if grant.is_some_and(|grant| grant.sent_at < started) {
                     return 0; // it speaks of the day before
+                }
+                if let (Some(until), None) = (until, account.day()) {
+                    account.shut_until = account.shut_until.max(until);
                 }
                 let until = account.exhausted(now, until);
                 // Its period may end sooner now, also for calls that wait for it.
