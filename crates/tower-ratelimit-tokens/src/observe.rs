@@ -45,6 +45,18 @@ pub enum Observation {
     },
 }
 
+impl Observation {
+    /// The budget that it is about.
+    pub(crate) const fn budget(&self) -> Option<BudgetId> {
+        match *self {
+            Self::Level { budget, .. }
+            | Self::Burst { budget, .. }
+            | Self::Exhausted { budget, .. } => Some(budget),
+            Self::Closed { .. } => None,
+        }
+    }
+}
+
 /// Why the gate is closed for all callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]

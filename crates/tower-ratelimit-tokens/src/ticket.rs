@@ -47,10 +47,11 @@ impl Ticket {
         self.grant.is_some_and(|grant| grant.is_sent())
     }
 
-    /// The request goes out now. Saying it again does nothing.
+    /// The request goes out now. Saying it again does nothing. A time in the future
+    /// counts as now.
     pub fn sent(&mut self, now: Instant) {
         if let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) {
-            self.limiter.send(grant, now, true);
+            self.limiter.send(grant, not_ahead(now), true);
         }
     }
 
@@ -64,7 +65,7 @@ impl Ticket {
     pub fn observed(mut self, now: Instant, said: &Observations, settle: Settle) {
         self.sent(now);
         if let Some(grant) = self.grant.take() {
-            self.limiter.answered(&grant, now, said, &settle);
+            self.limiter.answered(&grant, not_ahead(now), said, &settle);
         }
     }
 
@@ -80,6 +81,11 @@ impl Ticket {
         }
         self.grant.take()
     }
+}
+
+/// One caller's mistake must not move the time of all.
+fn not_ahead(at: Instant) -> Instant {
+    at.min(Instant::now())
 }
 
 impl Drop for Ticket {

@@ -27,6 +27,9 @@ impl Core {
         observation: &Observation,
         effects: &mut Effects,
     ) -> u8 {
+        if observation.budget().is_some_and(|budget| budget.index() >= self.specs.len()) {
+            return 0; // one of another limiter
+        }
         match *observation {
             Observation::Level { budget, limit, remaining, reset } => {
                 self.heard = true;
