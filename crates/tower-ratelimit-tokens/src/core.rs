@@ -247,11 +247,22 @@ impl Core {
             }
         }
         self.wants_wall = next.max(now + 1);
-        for budget in (0..self.specs.len()).filter(|budget| begun & 1 << budget != 0) {
-            if std::mem::take(&mut self.specs[budget].ran_dry) {
-                self.gate.pace(now);
+        for budget in 0..self.specs.len() {
+            if begun & 1 << budget == 0 {
+                continue;
             }
-            self.came_in(budget as u32);
+            if self.keyed & 1 << budget == 0 {
+                if std::mem::take(&mut self.specs[budget].ran_dry) {
+                    self.gate.pace(now);
+                }
+                self.came_in(budget as u32);
+            } else {
+                let keys: Vec<usize> = self.accounts.of_budget(budget as u8).collect();
+                for at in keys {
+                    self.follow_day(now, at);
+                    self.came_in(at as u32);
+                }
+            }
         }
         self.settle_queue(now, effects);
     }

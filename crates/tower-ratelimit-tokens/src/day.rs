@@ -104,16 +104,22 @@ impl Day {
                 self.day = Some(period.day);
             }
         }
-        self.resets_at = calendar;
+        let new = self.turn(now, new, calendar);
+        self.read_again = self.resets_at.min(now.saturating_add(MINUTE));
+        new
+    }
+
+    /// The calendar's day ends at `ends`; `new`: it has just begun. Returns whether
+    /// this budget's has: the server's word on the reset stands above the calendar's.
+    fn turn(&mut self, now: Nanos, mut new: bool, ends: Nanos) -> bool {
+        self.resets_at = ends;
         match self.named {
-            // The server's word on the reset stands above the calendar's.
             Some(at) if now < at => (new, self.resets_at) = (false, at),
             Some(at) if now < at.saturating_add(HOUR) => new = self.tally.started() < at,
             // The calendar's day may have begun, unheeded, before the named one.
             Some(at) => (new, self.named) = (new || self.tally.started() < at, None),
             None => {}
         }
-        self.read_again = self.resets_at.min(now.saturating_add(MINUTE));
         if new {
             self.tally.start(now);
             self.closed_until = 0;
@@ -123,15 +129,11 @@ impl Day {
     }
 
     /// One key's day goes by the day of all.
-    pub(crate) fn follow(&mut self, now: Nanos, (day, resets_at): (Option<Date>, Nanos)) {
-        if self.day != day {
-            if self.day.is_some() {
-                self.tally.start(now);
-                self.closed_until = 0;
-            }
-            self.day = day;
-        }
-        self.resets_at = resets_at.max(self.closed_until);
+    pub(crate) fn follow(&mut self, now: Nanos, (day, ends): (Option<Date>, Nanos)) {
+        // Not one of a clock that was set back.
+        let new = self.day.is_some() && self.day < day;
+        self.day = day;
+        self.turn(now, new, ends);
     }
 
     /// Which day it is and when it ends.

@@ -20,7 +20,8 @@ pub enum Observation {
         /// How long until the budget is whole again, if the server says so.
         reset: Option<Duration>,
     },
-    /// The request was refused for coming too fast. The gate closes for all.
+    /// The request was refused for coming too fast. The gate closes for all; or, if
+    /// each key has that budget for itself, the key that asked has to wait.
     Burst {
         /// The budget that is full.
         budget: BudgetId,

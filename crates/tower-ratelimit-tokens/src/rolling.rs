@@ -155,14 +155,15 @@ impl Rolling {
     #[inline]
     pub(crate) fn reserve(&mut self, now: Nanos, n: u64) {
         if let Some(even) = &mut self.even {
-            even.due = even.due.max(now) + n * even.gap;
+            even.due = even.due.max(now).saturating_add(n.saturating_mul(even.gap));
         }
         self.reserved += n;
     }
 
     pub(crate) fn unreserve(&mut self, n: u64) {
         if let Some(even) = &mut self.even {
-            even.due = even.due.saturating_sub(n * even.gap);
+            // The gap may be another by now.
+            even.due = even.due.saturating_sub(n.saturating_mul(even.gap));
         }
         self.reserved = self.reserved.saturating_sub(n);
     }

@@ -65,10 +65,15 @@ impl Ticket {
         let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) else {
             return Ok(());
         };
-        if self.limiter.send_in_time(grant, now, true) { Ok(()) } else { Err(LeaseExpired(())) }
+        if self.limiter.send_in_time(grant, not_ahead(now), true) {
+            Ok(())
+        } else {
+            Err(LeaseExpired(()))
+        }
     }
 
-    /// The request goes out now. Saying it again does nothing.
+    /// The request goes out now. Saying it again does nothing. A time in the
+    /// future counts as now.
     ///
     /// With budgets that a ledger leases, say it before
     /// [`send_before`](Self::send_before), or use [`try_sent`](Self::try_sent): a
@@ -76,7 +81,7 @@ impl Ticket {
     /// another process by then, and together they may send one too many.
     pub fn sent(&mut self, now: Instant) {
         if let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) {
-            self.limiter.send(grant, now, true);
+            self.limiter.send(grant, not_ahead(now), true);
         }
     }
 
@@ -90,7 +95,7 @@ impl Ticket {
     pub fn observed(mut self, now: Instant, said: &Observations, settle: Settle) {
         self.sent(now);
         if let Some(grant) = self.grant.take() {
-            self.limiter.answered(&grant, now, said, &settle);
+            self.limiter.answered(&grant, not_ahead(now), said, &settle);
         }
     }
 
@@ -123,6 +128,11 @@ impl fmt::Display for LeaseExpired {
 }
 
 impl error::Error for LeaseExpired {}
+
+/// One caller's mistake must not move the time of all.
+fn not_ahead(at: Instant) -> Instant {
+    at.min(Instant::now())
+}
 
 impl Drop for Ticket {
     fn drop(&mut self) {

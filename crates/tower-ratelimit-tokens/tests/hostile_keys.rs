@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use jiff::{civil::Time, tz::TimeZone};
+use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use tokio::time::{Instant, advance};
 use tokio_test::{
     assert_pending, assert_ready_ok,
     task::{self, Spawn},
 };
 use tower_ratelimit_tokens::{
-    Acquire, AnchoredClock, Budget, BudgetId, Charge, Key, Limiter, ScopeId, Settle, Ticket,
+    Acquire, AnchoredClock, Budget, BudgetId, Charge, Key, Limiter, Observation, ScopeId, Settle,
+    Ticket,
 };
 
+const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -113,4 +115,152 @@ async fn a_reservation_that_outlives_its_day_is_paid_on_the_next() {
     let _ = limiter.try_acquire(key(2, 1), None);
     held.sent(Instant::now());
     assert!(limiter.try_acquire(key(1, 2), None).is_err(), "three of four are spent");
+}
+
+fn days() -> (Limiter, impl Fn(u64) -> Charge, BudgetId) {
+    let mut limits = Limiter::builder();
+    let user = limits.scope("user");
+    let day = Budget::calendar_day(2, TimeZone::UTC, Time::midnight()).per(user);
+    let day = limits.budget("day", day);
+    let clock = AnchoredClock::new("2026-11-23T12:00:00Z".parse().unwrap());
+    let limiter = limits.wall_clock(clock).max_wait(48 * HOUR).build().unwrap();
+    (limiter, move |n: u64| Charge::new().with(day, 1).key(user, Key::from(n)), day)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_the_server_names_for_a_key_is_that_keys_reset() {
+    // At noon; the calendar's day ends in twelve hours.
+    for named in [1, 18] {
+        let (limiter, call, day) = days();
+        let mut ticket = limiter.try_acquire(call(1), None).unwrap();
+        ticket.sent(Instant::now());
+        let gone = Observation::Exhausted { budget: day, retry_after: Some(named * HOUR) };
+        ticket.observed_one(Instant::now(), gone, Settle::Keep);
+        assert!(limiter.try_acquire(call(2), None).is_ok(), "another key's is untouched");
+        let start = Instant::now();
+        limiter.acquire(call(1), None).await.unwrap().answered(Instant::now(), Settle::Keep);
+        let waited = start.elapsed();
+        let expected = named * HOUR..named * HOUR + 3 * SECOND;
+        assert!(expected.contains(&waited), "named {named} h, waited {waited:?}");
+        assert_eq!(limiter.key_status(day, &call(1)).unwrap().used, 1, "a new day");
+    }
+}
+
+/// A wall clock that can be set.
+#[derive(Clone, Debug)]
+struct Settable(std::sync::Arc<std::sync::Mutex<(AnchoredClock, Duration)>>);
+
+impl tower_ratelimit_tokens::WallClock for Settable {
+    fn now(&self) -> Timestamp {
+        let (clock, ahead) = *self.0.lock().unwrap();
+        tower_ratelimit_tokens::WallClock::now(&clock) + ahead
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_that_begins_sooner_than_foreseen_lets_the_keys_go_that_wait_for_it() {
+    let start = AnchoredClock::new("2026-11-23T12:00:00Z".parse().unwrap());
+    let clock = Settable(std::sync::Arc::new(std::sync::Mutex::new((start, Duration::ZERO))));
+    for keyed in [false, true] {
+        clock.0.lock().unwrap().1 = Duration::ZERO;
+        let mut limits = Limiter::builder();
+        let user = limits.scope("user");
+        let day = Budget::calendar_day(2, TimeZone::UTC, Time::midnight());
+        let day = limits.budget("day", if keyed { day.per(user) } else { day });
+        let other = limits.budget("other", Budget::concurrency(1));
+        let limits = limits.wall_clock(clock.clone()).max_wait(48 * HOUR);
+        let limits = limits.after_gate(Duration::ZERO, Duration::ZERO);
+        let limiter = limits.build().unwrap();
+        let two = Charge::new().with(day, 2).key(user, Key::from(7));
+        limiter.try_acquire(two, None).unwrap().answered(Instant::now(), Settle::Keep);
+        let mut waits = ask(&limiter, two);
+        clock.0.lock().unwrap().1 = 13 * HOUR;
+        advance(61 * SECOND).await;
+        drop(limiter.try_acquire(Charge::new().with(other, 1), None).unwrap());
+        assert!(waits.is_woken(), "keyed: {keyed}");
+        drop(assert_ready_ok!(waits.poll()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_gives_no_key_a_new_day() {
+    for hours in [1, 13, 37, 61] {
+        let start = AnchoredClock::new("2026-11-23T12:00:00Z".parse().unwrap());
+        let clock = Settable(std::sync::Arc::new(std::sync::Mutex::new((start, 62 * HOUR))));
+        let mut limits = Limiter::builder();
+        let user = limits.scope("user");
+        let day = Budget::calendar_day(2, TimeZone::UTC, Time::midnight()).per(user);
+        let day = limits.budget("day", day);
+        let limiter = limits.wall_clock(clock.clone()).build().unwrap();
+        let two = Charge::new().with(day, 2).key(user, Key::from(7));
+        limiter.try_acquire(two, None).unwrap().answered(Instant::now(), Settle::Keep);
+        clock.0.lock().unwrap().1 = (62 - hours) * HOUR;
+        for _ in 0..5 {
+            advance(61 * SECOND).await;
+            assert!(limiter.try_acquire(two, None).is_err(), "{hours} h back");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_server_sends_away_stays_away_for_that_long() {
+    for own in [
+        Budget::rolling(2, SECOND),
+        Budget::bucket(2, 2, SECOND),
+        Budget::fixed(2, SECOND),
+        Budget::concurrency(2),
+    ] {
+        let mut limits = Limiter::builder();
+        let user = limits.scope("user");
+        let id = limits.budget("own", own.clone().per(user));
+        let limiter = limits.idle_after(Duration::ZERO).build().unwrap();
+        let call = |n: u64| Charge::new().with(id, 1).key(user, Key::from(n));
+        let mut ticket = limiter.try_acquire(call(1), None).unwrap();
+        ticket.sent(Instant::now());
+        let gone = Observation::Burst { budget: id, retry_after: Some(30 * SECOND) };
+        ticket.observed_one(Instant::now(), gone, Settle::Keep);
+        let start = Instant::now();
+        advance(10 * SECOND).await;
+        drop(limiter.try_acquire(call(2), None).expect("the gate is not closed for others"));
+        assert!(limiter.try_acquire(call(1), None).is_err(), "{own:?}");
+        drop(limiter.acquire(call(1), None).await.unwrap());
+        let waited = start.elapsed();
+        assert!((30 * SECOND..31 * SECOND).contains(&waited), "{own:?}: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_the_server_says_is_gone_stays_closed_until_the_time_that_it_names() {
+    for budget in [Budget::rolling(2, SECOND), Budget::bucket(2, 2, SECOND)] {
+        let mut limits = Limiter::builder();
+        let id = limits.budget("all", budget.clone());
+        let other = limits.budget("other", Budget::concurrency(1));
+        let limiter = limits.build().unwrap();
+        let start = Instant::now();
+        limiter.observe(&Observation::Exhausted { budget: id, retry_after: Some(30 * SECOND) });
+        advance(10 * SECOND).await;
+        drop(limiter.try_acquire(Charge::new().with(other, 1), None).expect("not the gate"));
+        drop(limiter.acquire(Charge::new().with(id, 1), None).await.unwrap());
+        let waited = start.elapsed();
+        assert!((30 * SECOND..31 * SECOND).contains(&waited), "{budget:?}: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_that_waits_for_its_window_slows_nobody_else() {
+    let mut limits = Limiter::builder();
+    let user = limits.scope("user");
+    let own = limits.budget("own", Budget::fixed(10, SECOND).per(user));
+    let limiter = limits.build().unwrap();
+    let call = |n: u64| Charge::new().with(own, 1).key(user, Key::from(n));
+    for _ in 0..10 {
+        limiter.try_acquire(call(1), None).unwrap().answered(Instant::now(), Settle::Keep);
+    }
+    let mut waits = ask(&limiter, call(1));
+    advance(SECOND + MS).await;
+    assert_ready_ok!(waits.poll()).answered(Instant::now(), Settle::Keep);
+    for n in 100..200 {
+        let ticket = limiter.try_acquire(call(n), None).expect("its own window is empty");
+        ticket.answered(Instant::now(), Settle::Keep);
+    }
 }

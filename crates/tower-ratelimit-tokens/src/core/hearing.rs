@@ -35,6 +35,9 @@ impl Core {
         observation: &Observation,
         effects: &mut Effects,
     ) -> u8 {
+        if observation.budget().is_some_and(|budget| budget.index() >= self.specs.len()) {
+            return 0; // one of another limiter
+        }
         match *observation {
             Observation::Level { budget, limit, remaining, reset } => {
                 self.heard = true;
@@ -84,12 +87,15 @@ impl Core {
                 let until = retry_after.map(|after| now.saturating_add(nanos(after)));
                 let Some(at) = self.account_of(grant, of, budget.index()) else { return 0 };
                 self.learn_limit(now, budget.index(), effects);
-                let until = self.accounts[at].exhausted(now, until);
-                self.came_in(at as u32);
+                let account = &mut self.accounts[at];
+                let until = account.exhausted(now, until);
                 if self.keyed & 1 << (budget.0 & 7) == 0 {
                     // Everybody pays from it, so everybody waits.
                     self.close(now, until, GateReason::Burst, effects);
+                } else {
+                    account.shut_until = account.shut_until.max(until);
                 }
+                self.came_in(at as u32);
                 0
             }
             Observation::Exhausted { budget, retry_after } => {
@@ -106,8 +112,7 @@ impl Core {
                 let until = account.exhausted(now, until);
                 // Its period may end sooner now, also for calls that wait for it.
                 self.came_in(at as u32);
-                let account = &self.accounts[at];
-                if let Some(day) = account.day() {
+                if let Some(day) = self.accounts.shared().get(at).and_then(|all| all.day()) {
                     self.wants_wall = self.wants_wall.min(day.wants_wall());
                 }
                 let for_ = Duration::from_nanos(until.saturating_sub(now));

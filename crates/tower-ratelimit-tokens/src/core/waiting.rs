@@ -253,7 +253,12 @@ impl Core {
                 match &mut account.state {
                     State::Bucket(bucket) => bucket.catch_up(due, now),
                     // Those who waited for a period to begin anew do not go all at once.
-                    State::Fixed(_) if std::mem::take(&mut spec.ran_dry) => self.gate.pace(now),
+                    // The gate is everybody's, so it is not for one key among many.
+                    State::Fixed(_)
+                        if spec.scope.is_none() && std::mem::take(&mut spec.ran_dry) =>
+                    {
+                        self.gate.pace(now);
+                    }
                     _ => {}
                 }
             }
