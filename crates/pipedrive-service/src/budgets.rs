@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use http::Response;
 use tower_ratelimit_tokens::{
-    BodyText, Budget, BudgetId, ConfigError, Dialect, Limiter, Observation, Observations,
+    BodyText, Budget, BudgetId, Charge, ConfigError, Dialect, Limiter, Observation, Observations,
     PipedriveDialect, WallClock,
 };
 
 use crate::{
     config::Config,
+    costs,
     error::BAN,
     plan::{AuthKind, Plan, SEARCH_BURST},
 };
@@ -75,9 +76,17 @@ pub(crate) fn limiter(
     if options.leased {
         day = day.leased();
     }
+    if limiting.reserve > 0.0 {
+        day = day.keep(limiting.reserve, limiting.reserve_from);
+    }
+    day = day.pace(limiting.day_pace.clone()).warn_at(&limiting.warn_at);
     let day = limits.budget("day", day);
 
-    let mut limits = limits.max_waiting(limiting.max_queue_size).max_wait(limiting.queue_timeout);
+    let mut limits = limits
+        .max_waiting(limiting.max_queue_size)
+        .max_wait(limiting.queue_timeout)
+        .when_full(limiting.when_full)
+        .level_every(limiting.level_every);
     if let Some(clock) = options.clock {
         limits = limits.wall_clock(SharedClock(clock));
     }
@@ -85,6 +94,14 @@ pub(crate) fn limiter(
 }
 
 impl Budgets {
+    /// What a call of the operation with this path template pays: one of the window that it falls into, and its tokens
+    /// of the day.
+    #[must_use]
+    pub fn charge(&self, template: &str, tokens: u32) -> Charge {
+        let window = if costs::is_search(template) { self.search } else { self.burst };
+        Charge::new().with(window, 1).with(self.day, tokens)
+    }
+
     /// Reads Pipedrive's answers for these budgets.
     #[must_use]
     pub fn dialect(&self) -> BurstDialect {

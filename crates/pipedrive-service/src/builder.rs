@@ -9,14 +9,14 @@ use http_body_util::Full;
 use tower_adaptive_page::{MemoryProbe, PageController, detect};
 use tower_circuit::Circuit;
 use tower_health::Health;
-use tower_ratelimit_tokens::WallClock;
+use tower_ratelimit_tokens::{Limiter, Priority, WallClock};
 use tower_retry_classify::{Backoff, Class, ClassPolicy, Jitter, RetryPolicy};
 use tower_service::Service;
 
 use crate::{
     BoxError, Client,
     auth::{AuthLayer, Origin},
-    budgets::{self, LimiterOptions},
+    budgets::{self, Budgets, LimiterOptions},
     call::Call,
     classify::PipedriveClassifier,
     config::{self, Config, ConfigError, Problem},
@@ -36,11 +36,13 @@ pub struct ClientBuilder {
     limiter: LimiterOptions,
     probe: Option<Arc<dyn MemoryProbe>>,
     seed: Option<u64>,
+    priority: Priority,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, limiter: LimiterOptions::default(), probe: None, seed: None }
+        let (limiter, priority) = (LimiterOptions::default(), Priority::NORMAL);
+        Self { config, limiter, probe: None, seed: None, priority }
     }
 
     /// The day's tokens are spent only as far as a lease allows; see [`Client::lease`]. Until the first grant every
@@ -65,6 +67,12 @@ impl ClientBuilder {
     /// Makes back-off repeatable. Default: by chance.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// How urgent its calls are that say nothing of it; see [`Client::with_priority`]. Default: [`Priority::NORMAL`].
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -94,9 +102,34 @@ impl ClientBuilder {
         B::Data: Send,
         B::Error: Into<BoxError> + Send,
     {
+        let priority = self.priority;
         let (config, parts) = self.parts()?;
         let stack = stack(&parts, transport);
-        Client::assemble(config, parts, stack)
+        Ok(Client::assemble(config, parts, stack)?.with_priority(priority))
+    }
+
+    /// Budgets, queue and gate alone, for who wants to look at or plan with them. Needs no token and sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the limiter does not accept what the configuration says.
+    ///
+    /// ```
+    /// use pipedrive_service::{Client, Config, Sources};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sources = Sources::new().set("account.plan", "lite").set("account.seats", "2");
+    /// let (limiter, budgets) = Client::builder(Config::load(&sources)?).limiter()?;
+    /// // 6,001 lists of 10 tokens each do not fit into one day.
+    /// let plan = limiter.plan([(budgets.charge("/api/v2/deals", 10), 6_001)]);
+    /// assert_eq!(plan.budget("day").map(|day| (day.needed, day.left)), Some((60_010, 60_000)));
+    /// assert!(!plan.fits_now());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn limiter(self) -> Result<(Limiter, Budgets), ConfigError> {
+        budgets::limiter(&self.config, self.limiter).map_err(|error| said(&error))
     }
 
     /// What the stack is made of, for a stack of one's own; see [`stack`](crate::stack).
@@ -105,7 +138,7 @@ impl ClientBuilder {
     ///
     /// As [`build`](Self::build).
     pub fn parts(self) -> Result<(Config, Parts), ConfigError> {
-        let Self { config, limiter, probe, seed } = self;
+        let Self { config, limiter, probe, seed, priority: _ } = self;
         let auth = auth(&config)?;
         let (limiter, budgets) =
             budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
@@ -120,6 +153,7 @@ impl ClientBuilder {
             attempt_timeout: config.error_handling.request_timeout,
             max_body: config.max_body,
             limit: config.rate_limiting.enabled,
+            on_limit: config.rate_limiting.on_limit,
             adapt_pages: config.memory_management.adaptive_pagination,
             timing: config.monitoring.enabled && config.monitoring.performance_logging,
         };

@@ -10,10 +10,24 @@ use std::{
 
 use http::HeaderValue;
 use tokio::time::Instant;
+use tower_ratelimit_tokens::{OnLimit, Priority, Terms};
 
-/// What rides along with a request: deadline, path template, request id, price, and a count of attempts.
+/// What rides along with a request: deadline, priority, path template, request id, price, and a count of attempts.
 ///
 /// One `Arc`, so that a retry's copy of the request shares it. Layers read it through closures and know nothing of it.
+///
+/// It arrives once, when it is built: a retry asks the limiter with the time of the first attempt, and so keeps its
+/// place among the calls of its priority.
+///
+/// ```
+/// use pipedrive_service::{Call, OnLimit, Priority};
+/// use tower_ratelimit_tokens::Terms;
+///
+/// let call = Call::builder("/api/v2/deals").priority(Priority::HIGH).build();
+/// let terms = Terms::from(Priority::HIGH).arrived(Some(call.arrived()));
+/// assert_eq!(call.terms(OnLimit::Wait), terms);
+/// assert_eq!(call.terms(OnLimit::Reject), terms.no_wait());
+/// ```
 #[derive(Clone)]
 pub struct Call {
     inner: Arc<Inner>,
@@ -23,6 +37,9 @@ struct Inner {
     template: &'static str,
     request_id: HeaderValue,
     deadline: Option<Instant>,
+    arrived: Instant,
+    priority: Priority,
+    on_limit: Option<OnLimit>,
     cost: u32,
     paged: bool,
     repeatable: bool,
@@ -37,6 +54,9 @@ impl Call {
             template,
             request_id: None,
             deadline: None,
+            arrived: None,
+            priority: Priority::NORMAL,
+            on_limit: None,
             cost: 0,
             paged: false,
             repeatable: false,
@@ -59,6 +79,36 @@ impl Call {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline
+    }
+
+    /// Since when it has been wanted: the moment at which it was built, unless that was told.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.inner.arrived
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.inner.priority
+    }
+
+    /// What becomes of it when there is no budget at once, if it says so itself.
+    #[must_use]
+    pub fn on_limit(&self) -> Option<OnLimit> {
+        self.inner.on_limit
+    }
+
+    /// On what terms it asks the limiter, if calls that say nothing of it wait or are refused as `otherwise` says.
+    #[must_use]
+    #[inline]
+    pub fn terms(&self, otherwise: OnLimit) -> Terms {
+        let Inner { priority, deadline, arrived, on_limit, .. } = *self.inner;
+        let terms = Terms::new().priority(priority).deadline(deadline).arrived(Some(arrived));
+        match on_limit.unwrap_or(otherwise) {
+            OnLimit::Reject => terms.no_wait(),
+            _ => terms,
+        }
     }
 
     /// What one attempt costs.
@@ -107,6 +157,7 @@ impl fmt::Debug for Call {
             .field("template", &self.inner.template)
             .field("request_id", &self.inner.request_id)
             .field("deadline", &self.inner.deadline)
+            .field("priority", &self.inner.priority)
             .field("cost", &self.inner.cost)
             .field("attempts", &self.attempts())
             .finish_non_exhaustive()
@@ -120,6 +171,9 @@ pub struct CallBuilder {
     template: &'static str,
     request_id: Option<HeaderValue>,
     deadline: Option<Instant>,
+    arrived: Option<Instant>,
+    priority: Priority,
+    on_limit: Option<OnLimit>,
     cost: u32,
     paged: bool,
     repeatable: bool,
@@ -135,6 +189,26 @@ impl CallBuilder {
     /// When the call must have ended. Default: never.
     pub fn deadline(mut self, deadline: impl Into<Option<Instant>>) -> Self {
         self.deadline = deadline.into();
+        self
+    }
+
+    /// Since when it has been wanted, if somebody waited before it could be built. A time in the future counts as
+    /// now. Default: now.
+    pub fn arrived(mut self, at: impl Into<Option<Instant>>) -> Self {
+        self.arrived = at.into();
+        self
+    }
+
+    /// How urgent it is. Default: [`Priority::NORMAL`].
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Whether it waits or is refused when there is no budget at once. Default: as
+    /// `robustness.rate_limiting.on_limit` says.
+    pub fn on_limit(mut self, on_limit: impl Into<Option<OnLimit>>) -> Self {
+        self.on_limit = on_limit.into();
         self
     }
 
@@ -159,7 +233,18 @@ impl CallBuilder {
     /// The finished call.
     #[must_use]
     pub fn build(self) -> Call {
-        let Self { template, request_id, deadline, cost, paged, repeatable } = self;
+        let Self {
+            template,
+            request_id,
+            deadline,
+            arrived,
+            priority,
+            on_limit,
+            cost,
+            paged,
+            repeatable,
+        } = self;
+        let arrived = arrived.unwrap_or_else(Instant::now);
         let request_id = request_id.unwrap_or_else(crate::request_id::fresh);
         let attempts = AtomicU32::new(0);
         Call {
@@ -167,6 +252,9 @@ impl CallBuilder {
                 template,
                 request_id,
                 deadline,
+                arrived,
+                priority,
+                on_limit,
                 cost,
                 paged,
                 repeatable,

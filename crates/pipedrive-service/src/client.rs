@@ -1,5 +1,7 @@
 //! The typed client.
 
+mod limits;
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;

@@ -9,20 +9,26 @@ mod error;
 mod load;
 mod sources;
 mod table;
+mod tree;
 mod value;
 mod view;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use http::Uri;
 use jiff::{civil::Time, tz::TimeZone};
 use secrecy::SecretString;
+use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
 
 pub use self::{
     error::{ConfigError, Problem},
     load::{EnvName, Resolved, Setting, Source},
     sources::Sources,
     table::SETTINGS,
+    tree::{
+        Account, Backoff, ErrorHandling, HealthMonitoring, MemoryManagement, Monitoring,
+        RateLimiting,
+    },
     value::{Kind, Unit, Value},
     view::Effective,
 };
@@ -72,107 +78,6 @@ pub struct Config {
     pub enabled_entities: Vec<Entity>,
     resolved: Resolved,
     unknown: Vec<String>,
-}
-
-/// What the account may spend.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Account {
-    /// The plan, if known.
-    pub plan: Option<Plan>,
-    /// The seats, if known.
-    pub seats: Option<u64>,
-    /// Where it is midnight when the day's tokens come back.
-    pub reset_time_zone: TimeZone,
-    /// When they come back.
-    pub reset_time: Time,
-}
-
-/// `robustness.rate_limiting`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each is described in SETTINGS")]
-pub struct RateLimiting {
-    pub enabled: bool,
-    pub daily_budget: u64,
-    pub max_delay: Duration,
-    pub jitter_enabled: bool,
-    /// By entity; the five field lists may be given as `custom_fields`.
-    pub token_costs: BTreeMap<String, u64>,
-    pub max_queue_size: usize,
-    pub queue_timeout: Duration,
-    /// Whether requests are spread evenly over the window.
-    pub even: bool,
-    pub burst_limit: Option<u64>,
-    pub burst_margin: Duration,
-}
-
-/// How back-off grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Backoff {
-    /// 1, 2, 4, 8 … times the base.
-    Exponential,
-    /// 1, 2, 3, 4 … times the base.
-    Linear,
-    /// Always the base.
-    Constant,
-}
-
-/// `robustness.error_handling`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each is described in SETTINGS")]
-pub struct ErrorHandling {
-    pub max_retry_attempts: u32,
-    pub base_delay: Duration,
-    pub backoff: Backoff,
-    pub jitter_factor: f64,
-    pub circuit_breaker_enabled: bool,
-    pub circuit_breaker_threshold: u32,
-    pub circuit_breaker_timeout: Duration,
-    pub half_open_max_requests: u32,
-    pub request_timeout: Duration,
-}
-
-/// `robustness.memory_management`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each is described in SETTINGS")]
-pub struct MemoryManagement {
-    pub adaptive_pagination: bool,
-    pub memory_threshold_percent: u8,
-    pub alert_threshold_percent: u8,
-    pub critical_threshold_percent: u8,
-    pub min_batch_size: u32,
-    pub max_batch_size: u32,
-    pub force_gc: bool,
-    pub memory_limit: Option<u64>,
-}
-
-/// `robustness.health_monitoring`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each is described in SETTINGS")]
-pub struct HealthMonitoring {
-    pub enabled: bool,
-    pub check_interval: Duration,
-    pub health_endpoint: Entity,
-    pub check_timeout: Duration,
-    pub failure_threshold: u32,
-    pub degradation_threshold: Duration,
-    pub cache_ttl: Duration,
-}
-
-/// `robustness.monitoring`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each is described in SETTINGS")]
-pub struct Monitoring {
-    pub enabled: bool,
-    pub performance_logging: bool,
-    /// From 0 to 1.
-    pub failure_rate_threshold: f64,
 }
 
 impl Config {
@@ -266,6 +171,26 @@ impl Config {
                 max_queue_size: small("robustness.rate_limiting.max_queue_size") as usize,
                 queue_timeout: r.time("robustness.rate_limiting.queue_timeout"),
                 even: text("robustness.rate_limiting.pacing") == "even",
+                on_limit: match text("robustness.rate_limiting.on_limit") {
+                    "reject" => OnLimit::Reject,
+                    _ => OnLimit::Wait,
+                },
+                when_full: match text("robustness.rate_limiting.when_full") {
+                    "evict_lowest" => WhenFull::EvictLowest,
+                    _ => WhenFull::RefuseNewcomer,
+                },
+                level_every: r.time("robustness.rate_limiting.level_every"),
+                reserve: r.fraction("robustness.rate_limiting.reserve"),
+                reserve_from: Priority::new(
+                    u8::try_from(r.number("robustness.rate_limiting.reserve_from")).unwrap_or(10),
+                ),
+                warn_at: r.fractions("robustness.rate_limiting.warn_at"),
+                day_pace: match text("robustness.rate_limiting.day_pacing") {
+                    "even" => Pace::Even,
+                    "predictive" => Pace::Predictive,
+                    "steps" => Pace::autotask(),
+                    _ => Pace::None,
+                },
                 burst_limit: r.maybe_number("robustness.rate_limiting.burst_limit"),
                 burst_margin: r.time("robustness.rate_limiting.burst_margin_ms"),
             },
@@ -366,6 +291,11 @@ impl Config {
         let base = self.error_handling.base_delay.as_millis();
         let cap = self.rate_limiting.max_delay.as_millis();
         below("the first back-off in milliseconds", base, "the longest back-off", cap, true);
+        if self.rate_limiting.reserve >= 1.0 {
+            problems.push(Problem::said(
+                "PIPEDRIVE_RATE_LIMIT_RESERVE (1) must be below 1, or nobody else could spend anything",
+            ));
+        }
     }
 }
 

@@ -58,6 +58,11 @@
 //! Each call readies a clone of the stack of its own, so nothing is held between calls. Waiting for budget holds no
 //! connection. Whoever calls the [`stack`] directly finds it ready whenever its transport is; it refuses at call.
 //!
+//! # Priorities
+//!
+//! Calls wait for budget in the order of their [`Priority`], among equals in the order in which they were made; a retry
+//! keeps the place of its first attempt. See [`Client::with_priority`], [`ListQuery::priority`] and [`Call`].
+//!
 //! # Cancellation
 //!
 //! A call that is dropped while it waits for budget has sent and spent nothing. One that is dropped after it was sent
@@ -118,6 +123,7 @@ pub use self::{
     walk::RowsWalk,
 };
 pub use tower_adaptive_page::Position;
+pub use tower_ratelimit_tokens::{OnLimit, Priority};
 
 /// A type-erased error, the same type as `tower::BoxError`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_adaptive_page::Position;
 use tower_health::{Check, ProbeStatus, Prober, Verdict};
+use tower_ratelimit_tokens::Priority;
 
 use crate::{
     Entity, Error, ListQuery,
@@ -26,7 +27,8 @@ impl HealthProbe {
     pub(crate) fn new(config: &Config, api: Api, requests: Requests) -> Result<Self, ConfigError> {
         let settings = &config.health_monitoring;
         let entity: Entity = settings.health_endpoint;
-        let query = ListQuery::new().within(settings.check_timeout);
+        // Whoever asks after health wants to know it now, whatever else is queued.
+        let query = ListQuery::new().within(settings.check_timeout).priority(Priority::HIGH);
         let make: MakeRequest = Box::new(move || {
             requests
                 .page(entity, &query, &Position::Start, 1)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tower_adaptive_page::Position;
+use tower_ratelimit_tokens::{OnLimit, Priority};
 
 use crate::entity::{Entity, Paging, Version};
 
@@ -32,6 +33,8 @@ pub struct ListQuery {
     pub(crate) sort: Sort,
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) time: Option<Duration>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) on_limit: Option<OnLimit>,
 }
 
 impl ListQuery {
@@ -75,6 +78,18 @@ impl ListQuery {
     /// How long the page may take in all, with waiting and retries. Default: without end.
     pub const fn within(mut self, time: Duration) -> Self {
         self.time = Some(time);
+        self
+    }
+
+    /// How urgent the page is. Default: as urgent as the client's other calls.
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Whether the page waits or is refused when there is no budget at once. Default: as the client's other calls.
+    pub const fn on_limit(mut self, on_limit: OnLimit) -> Self {
+        self.on_limit = Some(on_limit);
         self
     }
 
@@ -167,6 +182,18 @@ impl WalkOptions {
     /// As [`ListQuery::within`], for each page.
     pub fn within(mut self, time: Duration) -> Self {
         self.query = self.query.within(time);
+        self
+    }
+
+    /// As [`ListQuery::priority`], for each page.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.query = self.query.priority(priority);
+        self
+    }
+
+    /// As [`ListQuery::on_limit`], for each page.
+    pub fn on_limit(mut self, on_limit: OnLimit) -> Self {
+        self.query = self.query.on_limit(on_limit);
         self
     }
 

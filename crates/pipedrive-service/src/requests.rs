@@ -7,10 +7,11 @@ use http::{Method, Request, Uri, header};
 use serde::Serialize;
 use tokio::time::Instant;
 use tower_adaptive_page::{Position, Style};
+use tower_ratelimit_tokens::{OnLimit, Priority};
 use url::form_urlencoded::byte_serialize;
 
 use crate::{
-    call::Call,
+    call::{Call, CallBuilder},
     config::Config,
     costs,
     entity::{Action, Entity, Operation, Paging},
@@ -28,6 +29,9 @@ pub(crate) struct Requests {
     base: Uri,
     /// What the configuration charges by list path, laid over the true costs.
     costs: Arc<HashMap<&'static str, u32>>,
+    /// For calls that say nothing of it.
+    pub(crate) priority: Priority,
+    pub(crate) on_limit: Option<OnLimit>,
 }
 
 impl Requests {
@@ -38,7 +42,12 @@ impl Requests {
                 costs.insert(entity.name(), u32::try_from(*cost).unwrap_or(u32::MAX));
             }
         }
-        Self { base: config.base_url.clone(), costs: Arc::new(costs) }
+        Self {
+            base: config.base_url.clone(),
+            costs: Arc::new(costs),
+            priority: Priority::NORMAL,
+            on_limit: None,
+        }
     }
 
     /// What an operation on a kind of record costs.
@@ -84,8 +93,10 @@ impl Requests {
             }
         };
         let deadline = query.time.and_then(|time| Instant::now().checked_add(time));
-        let call = Call::builder(operation.template)
-            .cost(self.cost(entity, &operation))
+        let call = self
+            .call(operation.template, self.cost(entity, &operation))
+            .priority(query.priority.unwrap_or(self.priority))
+            .on_limit(query.on_limit.or(self.on_limit))
             .paged(entity.paging() != Paging::Whole)
             .deadline(deadline)
             .build();
@@ -119,14 +130,14 @@ impl Requests {
             path.replace_range(open.., &id);
         }
         let uri = self.uri(&path, &context)?;
-        let call = Call::builder(operation.template).cost(self.cost(entity, &operation)).build();
+        let call = self.call(operation.template, self.cost(entity, &operation)).build();
         Ok(request(operation.method, uri, body.unwrap_or_default(), call))
     }
 
     /// An operation that belongs to no kind of record.
     pub(crate) fn plain(&self, template: &'static str) -> Result<Request<Bytes>, Error> {
         let uri = self.uri(self.path(template), &Context::default())?;
-        let call = Call::builder(template).cost(costs::of(&Method::GET, template)).build();
+        let call = self.call(template, costs::of(&Method::GET, template)).build();
         Ok(request(Method::GET, uri, Bytes::new(), call))
     }
 
@@ -139,9 +150,13 @@ impl Requests {
         }
         if given.extensions().get::<Call>().is_none() {
             let (template, cost) = costs::matching(given.method(), given.uri().path());
-            given.extensions_mut().insert(Call::builder(template).cost(cost).build());
+            given.extensions_mut().insert(self.call(template, cost).build());
         }
         Ok(given)
+    }
+
+    fn call(&self, template: &'static str, cost: u32) -> CallBuilder {
+        Call::builder(template).cost(cost).priority(self.priority).on_limit(self.on_limit)
     }
 
     fn path<'a>(&self, template: &'a str) -> &'a str {

@@ -23,7 +23,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use tokio::time::Instant;
 use tower::{
     Service, ServiceBuilder,
     retry::RetryLayer,
@@ -34,7 +33,9 @@ use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
 use tower_circuit::{Circuit, GateLayer, GuardLayer};
 use tower_health::{Health, HealthLayer};
 use tower_http::decompression::DecompressionLayer;
-use tower_ratelimit_tokens::{Charge, EndpointId, Limiter, Outcome, Settle, TokenLimitLayer};
+use tower_ratelimit_tokens::{
+    Charge, EndpointId, Limiter, OnLimit, Outcome, Settle, Terms, TokenLimitLayer,
+};
 use tower_retry_classify::{Class, Classify as _, RetryPolicy, Verdict};
 
 use crate::{
@@ -80,6 +81,8 @@ pub struct Parts {
     pub max_body: u64,
     /// Whether budgets are kept.
     pub limit: bool,
+    /// Whether a call that says nothing of it waits for budget or is refused.
+    pub on_limit: OnLimit,
     /// Whether the page size follows memory.
     pub adapt_pages: bool,
     /// Whether the time of each call is logged.
@@ -129,7 +132,7 @@ pub type SettleFn = fn(Outcome<'_, ApiResponse>) -> Settle;
 /// A verdict on an outcome.
 pub type JudgeFn<V> = fn(Result<&ApiResponse, &BoxError>) -> V;
 /// The limiter's layer with the price `C`.
-pub type LimitLayer<C> = TokenLimitLayer<C, BurstDialect, SettleFn, Ask<Option<Instant>>>;
+pub type LimitLayer<C> = TokenLimitLayer<C, BurstDialect, SettleFn, CallTerms>;
 
 /// Lets list requests ask for as many rows as memory allows, and halves the page when an answer was too long.
 #[must_use]
@@ -146,11 +149,24 @@ fn is_paged(request: &ApiRequest) -> bool {
     request.extensions().get::<Call>().is_some_and(Call::is_paged)
 }
 
-fn deadline(request: &ApiRequest) -> Option<Instant> {
-    request.extensions().get::<Call>().and_then(Call::deadline)
+/// On what terms a request asks: as its [`Call`] says. Copies a few words; nothing is allocated.
+///
+/// A request without a call has normal priority and arrives with each attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallTerms(pub OnLimit);
+
+impl tower_ratelimit_tokens::Ask<ApiRequest> for CallTerms {
+    #[inline]
+    fn terms(&self, request: &ApiRequest) -> Terms {
+        match request.extensions().get::<Call>() {
+            Some(call) => call.terms(self.0),
+            None if self.0 == OnLimit::Reject => Terms::new().no_wait(),
+            None => Terms::new(),
+        }
+    }
 }
 
-/// Makes each attempt pay, and tells the limiter what the server says.
+/// Makes each attempt pay, in the order of priority and first arrival, and tells the limiter what the server says.
 ///
 /// A refusal of ours, and a connection that never came about, are refunded.
 #[must_use = "a layer does nothing until it is applied"]
@@ -161,7 +177,7 @@ pub fn limit(
     TokenLimitLayer::new(parts.limiter.clone(), price)
         .dialect(parts.budgets.dialect())
         .settle(settle as SettleFn)
-        .terms(deadline as Ask<Option<Instant>>)
+        .terms(CallTerms(parts.on_limit))
         .enabled(parts.limit)
 }
 
@@ -181,8 +197,7 @@ pub fn price(
         let call = request.extensions().get::<Call>().map(|call| (call.template(), call.cost()));
         let (template, tokens) =
             call.unwrap_or_else(|| costs::matching(request.method(), request.uri().path()));
-        let window = if costs::is_search(template) { budgets.search } else { budgets.burst };
-        let charge = Charge::new().with(window, 1).with(budgets.day, tokens);
+        let charge = budgets.charge(template, tokens);
         endpoints.get(template).map_or(charge, |endpoint| charge.at(*endpoint))
     }
 }

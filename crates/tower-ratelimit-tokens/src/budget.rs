@@ -173,8 +173,10 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Whether `n` fit and leave `kept`.
     #[inline]
-    pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+    pub(crate) fn room(&mut self, now: Nanos, n: u64, kept: u64) -> bool {
+        let all = n + kept;
         if now < self.shut_until {
             return false;
         }
@@ -182,17 +184,17 @@ impl Account {
             return false;
         }
         match &mut self.state {
-            State::Rolling(rolling) => rolling.room(now, n),
-            State::Fixed(fixed) => fixed.room(now, n),
-            State::Bucket(bucket) => bucket.room(now, n),
-            State::Day(day) => day.room(now, n),
-            State::Concurrency(places) => places.room(now, n),
+            State::Rolling(rolling) => rolling.room(now, all),
+            State::Fixed(fixed) => fixed.room(now, all),
+            State::Bucket(bucket) => bucket.room(now, all),
+            State::Day(day) => day.room(now, n, kept),
+            State::Concurrency(places) => places.room(now, all),
         }
     }
 
-    /// When `n` more fit after `ahead` others.
-    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
-        let mut own = self.own_when(now, n, ahead, sight);
+    /// When `n` more fit after `ahead` others and leave `kept`.
+    pub(crate) fn when(&mut self, now: Nanos, n: u64, kept: u64, ahead: u64, sight: Sight) -> Fit {
+        let mut own = self.own_when(now, n, kept, ahead, sight);
         if now < self.shut_until {
             own = worse(own, Fit::Exhausted(self.shut_until));
         }
@@ -202,13 +204,14 @@ impl Account {
         }
     }
 
-    fn own_when(&mut self, now: Nanos, n: u64, ahead: u64, sight: Sight) -> Fit {
+    fn own_when(&mut self, now: Nanos, n: u64, kept: u64, ahead: u64, sight: Sight) -> Fit {
+        let all = n + kept;
         match &mut self.state {
-            State::Rolling(rolling) => rolling.when(now, n, ahead, sight),
-            State::Fixed(fixed) => fixed.when(now, n, ahead),
-            State::Bucket(bucket) => bucket.when(now, n, ahead),
-            State::Day(day) => day.when(now, n, ahead),
-            State::Concurrency(places) => places.when(now, n, ahead),
+            State::Rolling(rolling) => rolling.when(now, all, ahead, sight),
+            State::Fixed(fixed) => fixed.when(now, all, ahead),
+            State::Bucket(bucket) => bucket.when(now, all, ahead),
+            State::Day(day) => day.when(now, n, kept, ahead),
+            State::Concurrency(places) => places.when(now, all, ahead),
         }
     }
 

@@ -242,6 +242,14 @@ impl Resolved {
         if let Value::Fraction(fraction) = self.get(key).0 { *fraction } else { 0.0 }
     }
 
+    pub(super) fn fractions(&self, key: &str) -> Vec<f64> {
+        if let Value::Fractions(fractions) = self.get(key).0 {
+            fractions.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
     pub(super) fn time(&self, key: &str) -> Duration {
         if let Value::Time(time) = self.get(key).0 { *time } else { Duration::ZERO }
     }

@@ -61,6 +61,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("robustness.rate_limiting.max_queue_size", &[sec("PIPEDRIVE_RATE_LIMIT_QUEUE_SIZE")], Kind::Number(1, 1_000_000), "1000", "How many calls may wait for budget."),
     setting("robustness.rate_limiting.queue_timeout", &[sec("PIPEDRIVE_RATE_LIMIT_QUEUE_TIMEOUT")], Kind::Time(1, DAY), "300", "How long a call may wait for budget."),
     setting("robustness.rate_limiting.pacing", &[sec("PIPEDRIVE_RATE_LIMIT_PACING")], Kind::Choice(&["even", "none"]), "even", "Whether requests are spread evenly over the burst window."),
+    setting("robustness.rate_limiting.on_limit", &[sec("PIPEDRIVE_RATE_LIMIT_ON_LIMIT")], Kind::Choice(&["wait", "reject"]), "wait", "Whether a call that finds no budget waits or is refused; a call of its own can say otherwise."),
+    setting("robustness.rate_limiting.when_full", &[sec("PIPEDRIVE_RATE_LIMIT_WHEN_FULL")], Kind::Choice(&["refuse_newcomer", "evict_lowest"]), "refuse_newcomer", "Whom to refuse when the queue is full: the newcomer, or the least urgent of all."),
+    setting("robustness.rate_limiting.level_every", &[sec("PIPEDRIVE_RATE_LIMIT_LEVEL_EVERY")], Kind::Time(0, DAY), "30", "A call that has waited this much longer goes before one a level of priority above it; 0: priorities do not count."),
+    setting("robustness.rate_limiting.reserve", &[sec("PIPEDRIVE_RATE_LIMIT_RESERVE")], Kind::Fraction, "0", "The share of the day's tokens that is kept for urgent calls; below 1."),
+    setting("robustness.rate_limiting.reserve_from", &[sec("PIPEDRIVE_RATE_LIMIT_RESERVE_FROM")], Kind::Number(1, 10), "8", "The least priority that may spend what is kept."),
+    setting("robustness.rate_limiting.warn_at", &[sec("PIPEDRIVE_RATE_LIMIT_WARN_AT")], Kind::Fractions, "0.8", "Shares of the day's tokens at whose use a warning is given."),
+    setting("robustness.rate_limiting.day_pacing", &[sec("PIPEDRIVE_RATE_LIMIT_DAY_PACING")], Kind::Choice(&["none", "even", "predictive", "steps"]), "none", "How the day's tokens are spread over the day: not at all; evenly; evenly once the last hour's speed would not last; by a wait of half a second from 50 % on and a whole one from 75 % on."),
     setting("robustness.rate_limiting.burst_limit", &[sec("PIPEDRIVE_BURST_LIMIT")], Kind::Number(1, 100_000), "", "Requests per 2 seconds, if not the plan's."),
     setting("robustness.rate_limiting.burst_margin_ms", &[ms("PIPEDRIVE_BURST_MARGIN_MS")], Kind::Time(0, 10_000), "1000ms", "How long a request may be under way to the server: the transit bound of the rolling window."),
     // Section 2: errors.

@@ -13,6 +13,8 @@ pub enum Kind {
     Number(u64, u64),
     /// A number from 0 to 1.
     Fraction,
+    /// Numbers from 0 to 1 in rising order: a list in a file, `0.8,0.95` elsewhere; `none` for no number at all.
+    Fractions,
     /// A time within bounds given in milliseconds; a bare number counts in the unit of the place where it stands.
     Time(u64, u64),
     /// A number of bytes within bounds: `1048576`, `32MiB`.
@@ -51,6 +53,8 @@ pub enum Value {
     Number(u64),
     /// A number from 0 to 1.
     Fraction(f64),
+    /// Numbers from 0 to 1 in rising order.
+    Fractions(Vec<f64>),
     /// A time.
     Time(Duration),
     /// A text.
@@ -71,6 +75,11 @@ impl fmt::Display for Value {
             Self::Switch(on) => write!(f, "{on}"),
             Self::Number(number) => write!(f, "{number}"),
             Self::Fraction(fraction) => write!(f, "{fraction}"),
+            Self::Fractions(fractions) if fractions.is_empty() => f.write_str("none"),
+            Self::Fractions(fractions) => {
+                let texts: Vec<_> = fractions.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join(","))
+            }
             Self::Time(time) => write!(f, "{time:?}"),
             Self::Text(text) => f.write_str(text),
             Self::Secret(_) => f.write_str("(secret)"),
@@ -108,6 +117,9 @@ impl Kind {
             }
             Self::Number(least, most) => format!("a whole number from {least} to {most}"),
             Self::Fraction => "a number from 0 to 1".to_owned(),
+            Self::Fractions => {
+                "numbers from 0 to 1 in rising order, separated by commas, or none".to_owned()
+            }
             Self::Time(least, most) => {
                 let name = if unit == Unit::Millis { "milliseconds" } else { "seconds" };
                 let least = if least > 0 && least < 1000 && unit == Unit::Seconds {
@@ -139,10 +151,16 @@ impl Kind {
                 _ => Err(Misfit),
             },
             Self::Number(least, most) => within(number(text), least, most).map(Value::Number),
-            Self::Fraction => match text.parse::<f64>() {
-                Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(Value::Fraction(fraction)),
-                _ => Err(Misfit),
-            },
+            Self::Fraction => fraction(text).map(Value::Fraction),
+            Self::Fractions if text.eq_ignore_ascii_case("none") => {
+                Ok(Value::Fractions(Vec::new()))
+            }
+            Self::Fractions => {
+                let parts = text.split(',').map(|part| fraction(part.trim()));
+                let fractions = parts.collect::<Result<Vec<_>, _>>()?;
+                let rising = fractions.windows(2).all(|pair| pair[0] < pair[1]);
+                if rising { Ok(Value::Fractions(fractions)) } else { Err(Misfit) }
+            }
             Self::Time(least, most) => {
                 let millis = within(millis(text, unit), least, most)?;
                 Ok(Value::Time(Duration::from_millis(millis)))
@@ -188,10 +206,28 @@ impl Kind {
         match (self, value) {
             (Self::Switch, toml::Value::Boolean(on)) => Ok(Value::Switch(*on)),
             (
-                Self::Number(..) | Self::Time(..) | Self::Size(..) | Self::Fraction,
+                Self::Number(..)
+                | Self::Time(..)
+                | Self::Size(..)
+                | Self::Fraction
+                | Self::Fractions,
                 toml::Value::Integer(number),
             ) => self.read(&number.to_string(), unit),
-            (Self::Fraction, toml::Value::Float(number)) => self.read(&number.to_string(), unit),
+            (Self::Fraction | Self::Fractions, toml::Value::Float(number)) => {
+                self.read(&number.to_string(), unit)
+            }
+            (Self::Fractions, toml::Value::Array(items)) if items.is_empty() => {
+                self.read("none", unit)
+            }
+            (Self::Fractions, toml::Value::Array(items)) => {
+                let text = |item: &toml::Value| match item {
+                    toml::Value::Float(number) => Some(number.to_string()),
+                    toml::Value::Integer(number) => Some(number.to_string()),
+                    _ => None,
+                };
+                let texts: Option<Vec<_>> = items.iter().map(text).collect();
+                self.read(&texts.ok_or(Misfit)?.join(","), unit)
+            }
             (Self::Switch | Self::Number(..) | Self::Fraction, _) => Err(Misfit),
             (Self::Names(..), toml::Value::Array(items)) => {
                 let names: Option<Vec<_>> = items.iter().map(toml::Value::as_str).collect();
@@ -207,6 +243,13 @@ impl Kind {
             (_, toml::Value::String(text)) => self.read(text, unit),
             _ => Err(Misfit),
         }
+    }
+}
+
+fn fraction(text: &str) -> Result<f64, Misfit> {
+    match text.parse::<f64>() {
+        Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
+        _ => Err(Misfit),
     }
 }
 
@@ -278,6 +321,24 @@ mod tests {
         for text in ["NaN", "-0.1", "1.1", "inf"] {
             assert!(shown(Kind::Fraction, text, Unit::Seconds).is_none(), "{text:?}");
         }
+        for text in ["0.8,0.8", "0.9,0.8", "0.8,1.2", "0.8,", ",", "some"] {
+            assert!(shown(Kind::Fractions, text, Unit::Seconds).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_a_list_or_none() {
+        let text = |text| shown(Kind::Fractions, text, Unit::Seconds).unwrap();
+        assert_eq!((text("0.8, 0.95"), text("None")), ("0.8,0.95".into(), "none".into()));
+        let toml = |text: &str| {
+            let table: toml::Table = text.parse().unwrap();
+            let read = Kind::Fractions.read_toml(&table["x"], Unit::Seconds);
+            read.ok().map(|value| value.to_string())
+        };
+        assert_eq!(toml("x = [0.5, 1]").unwrap(), "0.5,1");
+        assert_eq!(toml("x = []").unwrap(), "none");
+        assert_eq!(toml("x = 0.5").unwrap(), "0.5");
+        assert_eq!((toml("x = ['0.5']"), toml("x = true")), (None, None));
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! The parts of the configuration.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{civil::Time, tz::TimeZone};
+use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
+
+use crate::{Entity, plan::Plan};
+
+/// What the account may spend.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Account {
+    /// The plan, if known.
+    pub plan: Option<Plan>,
+    /// The seats, if known.
+    pub seats: Option<u64>,
+    /// Where it is midnight when the day's tokens come back.
+    pub reset_time_zone: TimeZone,
+    /// When they come back.
+    pub reset_time: Time,
+}
+
+/// `robustness.rate_limiting`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct RateLimiting {
+    pub enabled: bool,
+    pub daily_budget: u64,
+    pub max_delay: Duration,
+    pub jitter_enabled: bool,
+    /// By entity; the five field lists may be given as `custom_fields`.
+    pub token_costs: BTreeMap<String, u64>,
+    pub max_queue_size: usize,
+    pub queue_timeout: Duration,
+    /// Whether requests are spread evenly over the window.
+    pub even: bool,
+    pub on_limit: OnLimit,
+    pub when_full: WhenFull,
+    pub level_every: Duration,
+    /// From 0 to 1.
+    pub reserve: f64,
+    pub reserve_from: Priority,
+    /// From 0 to 1, in rising order.
+    pub warn_at: Vec<f64>,
+    /// How the day's tokens are spread over the day.
+    pub day_pace: Pace,
+    pub burst_limit: Option<u64>,
+    pub burst_margin: Duration,
+}
+
+/// How back-off grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backoff {
+    /// 1, 2, 4, 8 … times the base.
+    Exponential,
+    /// 1, 2, 3, 4 … times the base.
+    Linear,
+    /// Always the base.
+    Constant,
+}
+
+/// `robustness.error_handling`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct ErrorHandling {
+    pub max_retry_attempts: u32,
+    pub base_delay: Duration,
+    pub backoff: Backoff,
+    pub jitter_factor: f64,
+    pub circuit_breaker_enabled: bool,
+    pub circuit_breaker_threshold: u32,
+    pub circuit_breaker_timeout: Duration,
+    pub half_open_max_requests: u32,
+    pub request_timeout: Duration,
+}
+
+/// `robustness.memory_management`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct MemoryManagement {
+    pub adaptive_pagination: bool,
+    pub memory_threshold_percent: u8,
+    pub alert_threshold_percent: u8,
+    pub critical_threshold_percent: u8,
+    pub min_batch_size: u32,
+    pub max_batch_size: u32,
+    pub force_gc: bool,
+    pub memory_limit: Option<u64>,
+}
+
+/// `robustness.health_monitoring`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct HealthMonitoring {
+    pub enabled: bool,
+    pub check_interval: Duration,
+    pub health_endpoint: Entity,
+    pub check_timeout: Duration,
+    pub failure_threshold: u32,
+    pub degradation_threshold: Duration,
+    pub cache_ttl: Duration,
+}
+
+/// `robustness.monitoring`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct Monitoring {
+    pub enabled: bool,
+    pub performance_logging: bool,
+    /// From 0 to 1.
+    pub failure_rate_threshold: f64,
+}
