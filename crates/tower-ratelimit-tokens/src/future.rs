@@ -49,7 +49,7 @@ impl<C, D, T, L> UnderWay<C, D, T, L> {
                 let said = policy.dialect.observe(response, &*limiter.shared().clock);
                 limiter.answered(grant, Instant::now(), &said, &settle);
             }
-            _ => limiter.answered(grant, Instant::now(), &Observations::none(), &settle),
+            _ => limiter.answered(grant, Instant::now(), Observations::NOTHING, &settle),
         }
         self.grant = None;
     }
@@ -85,7 +85,7 @@ pin_project! {
         // Paid; the clone asks for its readiness. A drop gives the charge back.
         Readying { ticket: Option<Ticket>, call: Option<Call<S, Request, C, D, T, L>> },
         // Not to wait, and nothing was called.
-        Refused { refused: Option<Refused> },
+        Refused { refused: Option<Box<Refused>> },
         // Sent.
         Called { #[pin] response: S::Future, under_way: Option<UnderWay<C, D, T, L>> },
     }
@@ -110,7 +110,7 @@ where
         Self { state: State::Called { response, under_way } }
     }
 
-    pub(crate) const fn refused(refused: Refused) -> Self {
+    pub(crate) const fn refused(refused: Box<Refused>) -> Self {
         Self { state: State::Refused { refused: Some(refused) } }
     }
 
@@ -162,7 +162,7 @@ where
                 }
                 StateProj::Refused { refused } => {
                     let refused = refused.take().expect("a future is not polled after its end");
-                    return Poll::Ready(Err(refused.into()));
+                    return Poll::Ready(Err(refused));
                 }
                 StateProj::Waiting { acquire, call } => {
                     let ticket = match ready!(acquire.as_mut().poll(cx)) {
