@@ -97,8 +97,7 @@ impl Future for Acquire {
                             return Polled::Granted(grant);
                         }
                         if this.terms.no_wait {
-                            core.refusals.local += 1;
-                            return Polled::Refused(core.refusal_now(now, this.charge, claim));
+                            return Polled::Refused(core.refuse_now(now, this.charge, claim));
                         }
                         let deadline = this.terms.deadline.map(|at| core.epoch.nanos(at));
                         match core.enqueue(now, this.charge, claim, deadline, effects) {
@@ -116,7 +115,7 @@ impl Future for Acquire {
                 }
                 Polled::Refused(refusal) => {
                     (place.key, *this.done) = (None, true);
-                    return Poll::Ready(Err(place.limiter.refused(refusal, at)));
+                    return Poll::Ready(Err(*place.limiter.refused(&refusal, at)));
                 }
                 Polled::Parked => {
                     this.timer.set(None);

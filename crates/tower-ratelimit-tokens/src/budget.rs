@@ -228,6 +228,23 @@ impl Account {
         0
     }
 
+    /// `reserve` and `sent` in one, for a request of which nothing more is heard.
+    #[inline]
+    pub(crate) fn spend(&mut self, now: Nanos, n: u64, seq: u64) {
+        match &mut self.state {
+            State::Rolling(rolling) => rolling.spend(now, n),
+            State::Fixed(fixed) => fixed.tally.spend(n, seq),
+            State::Day(day) => day.tally.spend(n, seq),
+            State::Bucket(bucket) => {
+                bucket.reserve(n);
+                bucket.sent(n, false);
+            }
+            State::Concurrency(places) => {
+                places.take(now, n);
+            }
+        }
+    }
+
     /// Gives back what was reserved and never sent.
     pub(crate) fn unreserve(&mut self, now: Nanos, n: u64, taking: u32) {
         match &mut self.state {

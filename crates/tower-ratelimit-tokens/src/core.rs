@@ -14,7 +14,10 @@ use std::{sync::Arc, task::Waker, time::Duration};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-pub(crate) use self::{admit::Claim, shedding::Shed};
+pub(crate) use self::{
+    admit::{Claim, Hears},
+    shedding::Shed,
+};
 use crate::{
     Charge, GateReason, Priority, WhenFull,
     accounts::{Accounts, At},
@@ -36,6 +39,11 @@ pub(crate) struct Takings {
     numbers: [u32; MAX_BUDGETS],
     /// It must be sent before that, as its lease ends then.
     until: Nanos,
+}
+
+impl Takings {
+    /// Nothing was reserved yet.
+    pub(crate) const NONE: Self = Self { numbers: [0; MAX_BUDGETS], until: Nanos::MAX };
 }
 
 /// What one admitted request holds.
@@ -147,10 +155,11 @@ pub(crate) struct Core {
     outer: [Option<u8>; MAX_SCOPES],
     valid: u8,
     /// Budgets of which each key has its own; that are leased; that are paced;
-    /// whose trend is watched; of which somebody is warned.
+    /// that keep a reserve; whose trend is watched; of which somebody is warned.
     keyed: u8,
     leased: u8,
     paced: u8,
+    keeping: u8,
     watched: u8,
     warning: u8,
     pub(crate) queue: Queue,
@@ -190,6 +199,7 @@ impl Core {
             keyed: mask(&|spec| spec.scope.is_some()),
             leased: mask(&|spec| spec.low_water.is_some()),
             paced: mask(&|spec| spec.pacer.is_some()),
+            keeping: mask(&|spec| spec.reserve.is_some()),
             watched: mask(&|spec| spec.trend.is_some()),
             warning: mask(&|spec| !spec.warn_at.is_empty()),
             specs,

@@ -50,7 +50,7 @@ impl<C, D, T, L> UnderWay<C, D, T, L> {
                 let said = policy.dialect.observe(response, &*limiter.shared().clock);
                 limiter.answered(grant, Instant::now(), &said, &settle);
             }
-            _ => limiter.answered(grant, Instant::now(), &Observations::none(), &settle),
+            _ => limiter.answered(grant, Instant::now(), Observations::NOTHING, &settle),
         }
         self.grant = None;
     }
@@ -90,7 +90,7 @@ pin_project! {
             call: Option<Call<S, Request, C, D, T, L>>,
         },
         // Not to wait, and nothing was called.
-        Refused { refused: Option<Refused> },
+        Refused { refused: Option<Box<Refused>> },
         // Sent.
         Called { #[pin] response: S::Future, under_way: Option<UnderWay<C, D, T, L>> },
     }
@@ -115,7 +115,7 @@ where
         Self { state: State::Called { response, under_way } }
     }
 
-    pub(crate) const fn refused(refused: Refused) -> Self {
+    pub(crate) const fn refused(refused: Box<Refused>) -> Self {
         Self { state: State::Refused { refused: Some(refused) } }
     }
 
@@ -167,7 +167,7 @@ where
                 }
                 StateProj::Refused { refused } => {
                     let refused = refused.take().expect("a future is not polled after its end");
-                    return Poll::Ready(Err(refused.into()));
+                    return Poll::Ready(Err(refused));
                 }
                 StateProj::Waiting { acquire, call } => {
                     let waiting = acquire.as_mut().expect("a future is not polled after its end");

@@ -38,9 +38,15 @@ impl Learnt {
         (reached - reached.div_ceil(10)).max(1)
     }
 
+    /// Whether nothing is left to be raised.
+    #[inline]
+    pub(crate) const fn is_whole(&self, limit: u64) -> bool {
+        limit >= self.full
+    }
+
     /// The limit to go on with after a success, if it is to be raised.
     pub(crate) fn succeeded(&mut self, now: Nanos, limit: u64, window: Nanos) -> Option<u64> {
-        if limit >= self.full || now < self.next_raise {
+        if self.is_whole(limit) || now < self.next_raise {
             return None;
         }
         let step = (self.full / 20).max(1);

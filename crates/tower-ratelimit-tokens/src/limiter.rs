@@ -9,16 +9,17 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     Acquire, BudgetId, Charge, Leases, LimiterBuilder, Observations, Refused, Settle, Terms,
     Ticket, WallClock,
-    core::{Claim, Core, Effects, Grant},
+    core::{Claim, Core, Effects, Grant, Hears, News},
     error::Refusal,
     events,
-    moment::Nanos,
+    moment::{Epoch, Nanos},
 };
 
 pub(crate) struct Shared {
     core: Mutex<Core>,
     pub(crate) leases: Arc<Notify>,
     pub(crate) clock: Arc<dyn WallClock>,
+    epoch: Epoch,
     /// Some budget wants to hear of every answer.
     needs_answer: bool,
     names: Box<[Arc<str>]>,
@@ -54,10 +55,8 @@ impl Limiter {
     pub(crate) fn of(core: Core, clock: Arc<dyn WallClock>) -> Self {
         let needs_answer = core.accounts.shared().iter().any(|account| account.needs_answer());
         let names = core.specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
-        let core = Mutex::new(core);
-        Self {
-            shared: Arc::new(Shared { core, leases: Arc::default(), clock, needs_answer, names }),
-        }
+        let (epoch, core, leases) = (core.epoch, Mutex::new(core), Arc::default());
+        Self { shared: Arc::new(Shared { core, leases, clock, epoch, needs_answer, names }) }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -136,22 +135,54 @@ impl Limiter {
         }
     }
 
-    /// Pays and sends in one step, if that is possible now.
+    /// Pays and sends in one step, if that is possible now; the grant is there if
+    /// its end is to be told. If not, says why, unless it is to wait.
+    ///
+    /// The grant is written to its place, as it is too large to be handed on.
     #[inline]
-    pub(crate) fn try_send(&self, charge: &Charge, terms: &Terms, tracked: bool) -> Option<Grant> {
-        let (mut core, now) = self.lock(Instant::now());
-        let claim = Claim::of(terms, core.epoch);
-        let grant = core.try_send(now, charge, claim, tracked);
+    pub(crate) fn try_send(
+        &self,
+        charge: &Charge,
+        terms: &Terms,
+        hears: Hears,
+        waits: bool,
+        grant: &mut Option<Grant>,
+    ) -> Result<(), Option<Box<Refused>>> {
+        let (at, epoch) = (Instant::now(), self.shared.epoch);
+        let claim = Claim::of(terms, epoch);
+        let (mut core, now) = self.lock(at);
+        if core.try_send(now, charge, claim, hears, grant) {
+            let (leases, warning) = (core.leases_wanted(), core.warn(now, charge));
+            drop(core);
+            if leases || warning.is_some() {
+                self.tell(leases, warning);
+            }
+            return Ok(());
+        }
         let leases = core.leases_wanted();
-        let warning = if grant.is_some() { core.warn(now, charge) } else { None };
+        if waits {
+            drop(core);
+            if leases {
+                self.tell(leases, None);
+            }
+            return Err(None);
+        }
+        let refusal = core.refuse_now(now, charge, claim);
         drop(core);
+        if leases {
+            self.tell(leases, None);
+        }
+        Err(Some(self.refused(&refusal, at)))
+    }
+
+    #[cold]
+    fn tell(&self, leases: bool, warning: Option<News>) {
         if leases {
             self.shared.leases.notify_waiters();
         }
         if let Some(warning) = warning {
             events::tell(&self.shared.names, &warning);
         }
-        grant
     }
 
     /// As [`try_acquire`](Self::try_acquire); a refusal is neither counted nor told.
@@ -167,14 +198,14 @@ impl Limiter {
     }
 
     /// Why a call that must not wait is refused.
+    #[cfg(feature = "http-body")]
     pub(crate) fn refuse(&self, charge: &Charge, terms: &Terms) -> Refused {
         let at = Instant::now();
         let refusal = self.with(at, |core, now, _| {
-            core.refusals.local += 1;
             let claim = Claim::of(terms, core.epoch);
-            core.refusal_now(now, charge, claim)
+            core.refuse_now(now, charge, claim)
         });
-        self.refused(refusal, at)
+        *self.refused(&refusal, at)
     }
 
     pub(crate) fn send(&self, grant: &mut Grant, at: Instant, tracked: bool) {
@@ -213,7 +244,7 @@ impl Limiter {
         let mut effects = Effects::default();
         let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
         let now = core.latest();
-        core.answered(now, grant, &Observations::none(), settle, &mut effects);
+        core.answered(now, grant, Observations::NOTHING, settle, &mut effects);
         drop(core);
         self.carry_out(effects);
     }
@@ -222,16 +253,12 @@ impl Limiter {
         self.with(Instant::now(), |core, now, effects| core.lost(now, grant, effects));
     }
 
-    pub(crate) fn refused(&self, refusal: Refusal, at: Instant) -> Refused {
-        let epoch = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).epoch;
-        let retry_at = refusal.retry_at.map(|nanos| epoch.instant(nanos));
+    /// Boxed, as it is moved often on its way.
+    pub(crate) fn refused(&self, refusal: &Refusal, at: Instant) -> Box<Refused> {
+        let retry_at = refusal.retry_at.map(|nanos| self.shared.epoch.instant(nanos));
         let budget = refusal.budget.and_then(|budget| self.name(budget));
-        let refused = Refused {
-            kind: refusal.kind,
-            budget,
-            retry_at,
-            retry_after: retry_at.map(|retry_at| retry_at.saturating_duration_since(at)),
-        };
+        let retry_after = retry_at.map(|retry_at| retry_at.saturating_duration_since(at));
+        let refused = Box::new(Refused { kind: refusal.kind, budget, retry_at, retry_after });
         events::refused(&refused);
         refused
     }
@@ -265,14 +292,11 @@ impl Limiter {
             let claim = Claim::of(&terms, core.epoch);
             let grant = core.try_admit(now, &charge, claim);
             effects.leases |= core.leases_wanted();
-            grant.ok_or_else(|| {
-                core.refusals.local += 1;
-                core.refusal_now(now, &charge, claim)
-            })
+            grant.ok_or_else(|| core.refuse_now(now, &charge, claim))
         });
         match result {
             Ok(grant) => Ok(Ticket::new(self.clone(), grant)),
-            Err(refusal) => Err(self.refused(refusal, at)),
+            Err(refusal) => Err(*self.refused(&refusal, at)),
         }
     }
 
@@ -291,7 +315,7 @@ impl Limiter {
 
     /// Turns the pure types' time back; used for timers.
     pub(crate) fn instant(&self, nanos: Nanos) -> Instant {
-        self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).epoch.instant(nanos)
+        self.shared.epoch.instant(nanos)
     }
 }
 

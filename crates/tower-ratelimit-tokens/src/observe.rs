@@ -110,6 +110,8 @@ impl Observations {
         Self { list: [None; MAX_OBSERVATIONS] }
     }
 
+    pub(crate) const NOTHING: &'static Self = &Self::none();
+
     /// Adds one. A ninth is ignored.
     pub fn push(&mut self, observation: Observation) {
         if let Some(free) = self.list.iter_mut().find(|place| place.is_none()) {

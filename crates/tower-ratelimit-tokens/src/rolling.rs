@@ -154,10 +154,23 @@ impl Rolling {
 
     #[inline]
     pub(crate) fn reserve(&mut self, now: Nanos, n: u64) {
+        self.pace(now, n);
+        self.reserved += n;
+    }
+
+    #[inline]
+    fn pace(&mut self, now: Nanos, n: u64) {
         if let Some(even) = &mut self.even {
             even.due = even.due.max(now).saturating_add(n.saturating_mul(even.gap));
         }
-        self.reserved += n;
+    }
+
+    /// `reserve` and `sent` in one, right after `room`.
+    #[inline]
+    pub(crate) fn spend(&mut self, now: Nanos, n: u64) {
+        self.pace(now, n);
+        self.put(self.tick(self.unanswered(now)), n);
+        self.total += n;
     }
 
     pub(crate) fn unreserve(&mut self, n: u64) {

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     Ask, BoxError, Cost, Dialect, KeepAll, NoDialect, OnLimit, ResponseFuture, SameTerms, Settler,
-    future::UnderWay, layer::Policy,
+    core::Hears, future::UnderWay, layer::Policy,
 };
 
 /// Pays for each call before it goes to `S`; see the [crate docs](crate).
@@ -67,15 +67,23 @@ where
         }
         let charge = policy.cost.cost(&request);
         let terms = policy.terms.terms(&request);
-        let tracked = D::READS || policy.limiter.needs_answer();
-        if let Some(grant) = policy.limiter.try_send(&charge, &terms, tracked) {
-            // Paid: the service that was polled ready is called at once.
-            let heard_of = grant.is_tracked() || T::SETTLES;
-            let under_way = heard_of.then(|| UnderWay::new(Arc::clone(policy), grant));
-            return ResponseFuture::called(self.inner.call(request), under_way);
-        }
-        if terms.no_wait || policy.on_limit == OnLimit::Reject {
-            return ResponseFuture::refused(policy.limiter.refuse(&charge, &terms));
+        let hears = if D::READS || policy.limiter.needs_answer() {
+            Hears::Limiter
+        } else if T::SETTLES {
+            Hears::Settler
+        } else {
+            Hears::Nobody
+        };
+        let waits = !terms.no_wait && policy.on_limit == OnLimit::Wait;
+        let mut grant = None;
+        match policy.limiter.try_send(&charge, &terms, hears, waits, &mut grant) {
+            Ok(()) => {
+                // Paid: the service that was polled ready is called at once.
+                let under_way = grant.map(|grant| UnderWay::new(Arc::clone(policy), grant));
+                return ResponseFuture::called(self.inner.call(request), under_way);
+            }
+            Err(Some(refused)) => return ResponseFuture::refused(refused),
+            Err(None) => {}
         }
         let acquire = policy.limiter.acquire(charge, terms);
         // The wait may be long. What this readiness holds is let go; the clone

@@ -102,6 +102,14 @@ impl Tally {
         self.total.saturating_sub(others)
     }
 
+    /// `reserve` and `sent` in one, of an untracked request.
+    #[inline]
+    pub(crate) fn spend(&mut self, n: u64, seq: u64) {
+        self.used += n;
+        self.total += n;
+        self.sent_before = std::mem::replace(&mut self.newest_sent, seq);
+    }
+
     /// What was dropped after sending and may not have been counted yet. Given
     /// up between one and two transit times after the drop.
     fn lost(&mut self, now: Nanos) -> u64 {

@@ -21,6 +21,24 @@ pub(super) enum Before {
     First(StopId, Option<Nanos>),
 }
 
+/// The accounts that a call is paid from, and until when it is held back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payer {
+    pub(super) at: At,
+    pub(super) not_before: Nanos,
+}
+
+/// Who is to hear of the end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hears {
+    /// Nobody, unless the server's counts have been heard.
+    Nobody,
+    /// A settling closure; in the meantime nobody asks for the call.
+    Settler,
+    /// The limiter itself: the call is tracked.
+    Limiter,
+}
+
 /// A call's claim to its place: how urgent it is, and since when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
@@ -106,43 +124,46 @@ impl Core {
         class
     }
 
-    /// Admits and sends in one step, if that is possible now.
+    /// Admits and sends in one step, if that is possible now; returns whether it
+    /// was. No grant is made if nobody is to hear of the end.
     #[inline]
     pub(crate) fn try_send(
         &mut self,
         now: Nanos,
         charge: &Charge,
         claim: Claim,
-        tracked: bool,
-    ) -> Option<Grant> {
-        let (at, takings) = self.admit(now, charge, claim)?;
-        let mut grant = Grant::reserved(now, *charge, at, takings);
-        self.send(now, &mut grant, tracked);
-        Some(grant)
+        hears: Hears,
+        grant: &mut Option<Grant>,
+    ) -> bool {
+        let Some(at) = self.admit(now, charge, claim) else { return false };
+        if hears == Hears::Nobody && !self.heard && self.leased == 0 {
+            self.spend(now, charge, at);
+        } else {
+            let grant = grant.insert(Grant::reserved(now, *charge, at, Takings::NONE));
+            self.send_at_once(now, charge, grant, hears == Hears::Limiter);
+        }
+        true
     }
 
     /// Admits without sending, if that is possible now.
     pub(crate) fn try_admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<Grant> {
-        let (at, takings) = self.admit(now, charge, claim)?;
-        Some(Grant::reserved(now, *charge, at, takings))
+        let at = self.admit(now, charge, claim)?;
+        let mut grant = Grant::reserved(now, *charge, at, Takings::NONE);
+        self.reserve(now, charge, at, &mut grant.takings);
+        Some(grant)
     }
 
-    /// All budgets, the gate and those who wait agree, or nothing is spent.
+    /// The accounts to pay from, if all budgets, the gate and those who wait agree.
     #[inline]
-    fn admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<(At, Takings)> {
+    fn admit(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Option<At> {
         let shut = self.gate.opens(now) > now || self.shed.refuses(claim.priority);
         if shut || charge.mask() & !self.valid != 0 {
             return None;
         }
         let at = self.resolve(now, charge).ok()?;
         for (budget, n) in charge.parts() {
-            let spec = &self.specs[budget];
-            let account = &mut self.accounts[at.of(budget)];
-            let kept = match spec.reserve {
-                Some(_) => spec.kept(claim.priority, account.limit()),
-                None => 0,
-            };
-            if !account.room(now, n, kept) {
+            let kept = self.kept(budget, at, claim.priority);
+            if !self.accounts[at.of(budget)].room(now, n, kept) {
                 return None;
             }
         }
@@ -152,7 +173,16 @@ impl Core {
         if !self.queue.is_empty() && !self.passes(now, charge, at, claim) {
             return None;
         }
-        Some((at, self.reserve(now, charge, at)))
+        Some(at)
+    }
+
+    /// Units of a budget that a call of this priority must leave.
+    #[inline]
+    pub(super) fn kept(&self, budget: usize, at: At, priority: Priority) -> u64 {
+        if self.keeping & 1 << budget == 0 {
+            return 0;
+        }
+        self.specs[budget].kept(priority, self.accounts[at.of(budget)].limit())
     }
 
     fn paced_through(&mut self, now: Nanos, charge: &Charge, arrived: Option<Nanos>) -> bool {
@@ -163,17 +193,17 @@ impl Core {
 
     /// Pays what was found to be there.
     #[inline]
-    pub(super) fn reserve(&mut self, now: Nanos, charge: &Charge, at: At) -> Takings {
-        let mut numbers = [0; MAX_BUDGETS];
+    pub(super) fn reserve(&mut self, now: Nanos, charge: &Charge, at: At, takings: &mut Takings) {
         for (budget, n) in charge.parts() {
-            numbers[budget] = self.accounts[at.of(budget)].reserve(now, n);
+            takings.numbers[budget] = self.accounts[at.of(budget)].reserve(now, n);
         }
         if charge.mask() & self.paced != 0 {
             self.pace(now, charge);
         }
         self.gate.passed(now);
-        let until = if self.leased == 0 { Nanos::MAX } else { self.take_leases(charge) };
-        Takings { numbers, until }
+        if self.leased != 0 {
+            takings.until = self.take_leases(charge);
+        }
     }
 
     /// Whether a newcomer for whom there is room takes nothing from those who
@@ -258,17 +288,30 @@ impl Core {
         ahead: [u64; MAX_BUDGETS],
         sight: Sight,
     ) -> Option<Wait> {
-        if want.charge.mask() & !self.valid != 0 {
+        let payer = Payer { at: want.at, not_before: want.not_before };
+        self.wait_of(now, &want.charge, payer, want.priority, ahead, sight)
+    }
+
+    /// As `wait`, for a call that does not stand in the queue.
+    pub(super) fn wait_of(
+        &mut self,
+        now: Nanos,
+        charge: &Charge,
+        payer: Payer,
+        priority: Priority,
+        ahead: [u64; MAX_BUDGETS],
+        sight: Sight,
+    ) -> Option<Wait> {
+        if charge.mask() & !self.valid != 0 {
             return Some(Wait { budget: None, fit: Fit::Never });
         }
-        let opens = self.gate.opens(now).max(want.not_before);
+        let opens = self.gate.opens(now).max(payer.not_before);
         let mut worst = (opens > now).then_some(Wait { budget: None, fit: Fit::At(opens) });
-        for (budget, n) in want.charge.parts() {
-            let spec = &self.specs[budget];
-            let account = &mut self.accounts[want.at.of(budget)];
-            let kept = spec.kept(want.priority, account.limit());
+        for (budget, n) in charge.parts() {
+            let kept = self.kept(budget, payer.at, priority);
+            let account = &mut self.accounts[payer.at.of(budget)];
             let mut fit = account.when(now, n, kept, ahead[budget], sight);
-            if let (Some(pacer), Fit::Now | Fit::At(_)) = (&spec.pacer, fit) {
+            if let (Some(pacer), Fit::Now | Fit::At(_)) = (&self.specs[budget].pacer, fit) {
                 let at = if let Fit::At(at) = fit { at } else { now };
                 if pacer.due() > at {
                     fit = Fit::At(pacer.due());

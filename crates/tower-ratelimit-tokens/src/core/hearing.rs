@@ -160,9 +160,11 @@ impl Core {
         for (budget, _) in grant.charge.parts() {
             let Some(learnt) = self.specs[budget].learnt.as_mut() else { continue };
             let account = &mut self.accounts[budget];
-            let window = account.window().unwrap_or(0);
-            if let Some(limit) = learnt.succeeded(now, account.limit(), window) {
-                account.set_limit(limit);
+            if !learnt.is_whole(account.limit()) {
+                let window = account.window().unwrap_or(0);
+                if let Some(limit) = learnt.succeeded(now, account.limit(), window) {
+                    account.set_limit(limit);
+                }
             }
         }
     }

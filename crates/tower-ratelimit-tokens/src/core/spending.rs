@@ -1,7 +1,7 @@
 //! Pure: from the sending of a request to its answer.
 
 use super::{Core, Effects, Grant, News};
-use crate::{Charge, Observations, Settle, moment::Nanos};
+use crate::{Charge, Observations, Settle, accounts::At, moment::Nanos};
 
 impl Core {
     #[inline]
@@ -18,14 +18,58 @@ impl Core {
                 grant.marks[budget] = account.sent(now, n, self.seq, tracked);
             }
         }
-        if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
-            usage.add(&grant.charge);
+        self.count(now, &grant.charge);
+    }
+
+    /// `reserve` and `send` in one, for a grant that is still empty.
+    #[inline]
+    pub(super) fn send_at_once(
+        &mut self,
+        now: Nanos,
+        charge: &Charge,
+        grant: &mut Grant,
+        tracked: bool,
+    ) {
+        self.seq += 1;
+        let tracked = tracked || self.heard;
+        if self.leased != 0 {
+            grant.takings.until = self.take_leases(charge);
+            self.send_leases(now, charge, grant.until(), tracked);
         }
-        self.watch(now, &grant.charge);
+        (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
+        for (budget, n) in charge.parts() {
+            let account = &mut self.accounts[grant.at.of(budget)];
+            grant.takings.numbers[budget] = account.reserve(now, n);
+            grant.marks[budget] = account.sent(now, n, self.seq, tracked);
+        }
+        self.passed(now, charge);
+    }
+
+    /// As `send_at_once`, when nobody is to hear of the end.
+    #[inline]
+    pub(super) fn spend(&mut self, now: Nanos, charge: &Charge, at: At) {
+        self.seq += 1;
+        for (budget, n) in charge.parts() {
+            self.accounts[at.of(budget)].spend(now, n, self.seq);
+        }
+        self.passed(now, charge);
+    }
+
+    /// What was found to be there has been spent.
+    #[inline]
+    fn passed(&mut self, now: Nanos, charge: &Charge) {
+        if charge.mask() & self.paced != 0 {
+            self.pace(now, charge);
+        }
+        self.gate.passed(now);
+        self.count(now, charge);
     }
 
     #[inline]
-    fn watch(&mut self, now: Nanos, charge: &Charge) {
+    fn count(&mut self, now: Nanos, charge: &Charge) {
+        if let Some(usage) = self.usage.get_mut(charge.endpoint().0 as usize) {
+            usage.add(charge);
+        }
         for (budget, n) in charge.parts_of(self.watched) {
             if let Some(trend) = &mut self.specs[budget].trend {
                 trend.spend(now, n);
@@ -152,5 +196,46 @@ impl Core {
             self.came_in(grant.at.0[budget]);
         }
         self.settle_queue(now, effects);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{Budget, Limiter};
+
+    proptest! {
+        /// The same as by the share of the limit, worked out in full.
+        #[test]
+        fn a_warning_is_given_once_for_each_share_that_is_passed(
+            limit in 1..5_000_u64,
+            shares in prop::collection::btree_set(0..100_u32, 1..4),
+            spent in prop::collection::vec(0..6_000_u64, 1..40),
+        ) {
+            let mut limits = Limiter::builder();
+            let shares: Vec<f64> = shares.into_iter().map(|share| f64::from(share) / 100.0).collect();
+            let hour = Budget::fixed(limit, Duration::from_secs(3_600)).warn_at(&shares);
+            let hour = limits.budget("hour", hour);
+            let limiter = limits.build().unwrap();
+            let charge = Charge::new().with(hour, 1);
+            let mut warned = 0;
+            for used in spent {
+                limiter.set_used(hour, used);
+                let warning = limiter.with(Instant::now(), |core, now, _| core.warn(now, &charge));
+                let share = u128::from(used) * 1_000_000 / u128::from(limit);
+                let count = |share: u128| {
+                    let is_passed = |at: &&f64| share >= u128::from((**at * 1e6) as u32);
+                    shares.iter().filter(is_passed).count()
+                };
+                let before = count(share + 50_000).min(warned);
+                warned = before.max(count(share));
+                prop_assert_eq!(warning.is_some(), warned > before);
+            }
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::task::Waker;
 
-use super::{Claim, Core, Effects, Polled, Wait, admit::Before};
+use super::{
+    Claim, Core, Effects, Polled, Takings, Wait,
+    admit::{Before, Payer},
+};
 use crate::{
     Charge, RefusedKind, WhenFull,
     budget::{Fit, Sight, State},
@@ -50,7 +53,8 @@ impl Core {
                     Self::behind(&want, stop, until)
                 }
                 None if self.has_room(now, &want) => {
-                    let takings = self.reserve(now, &want.charge, want.at);
+                    let mut takings = Takings::NONE;
+                    self.reserve(now, &want.charge, want.at, &mut takings);
                     effects.wakes.push(self.queue.grant(now, key, takings));
                     return;
                 }
@@ -125,13 +129,9 @@ impl Core {
         Some(Refusal { kind, budget: wait.budget, retry_at: at })
     }
 
-    fn want(
-        &mut self,
-        now: Nanos,
-        charge: &Charge,
-        claim: Claim,
-        deadline: Nanos,
-    ) -> Result<Want, Refusal> {
+    /// Who pays for a call.
+    #[inline]
+    fn payer(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Result<Payer, Refusal> {
         if self.shed.refuses(claim.priority) {
             return Err(Refusal { kind: RefusedKind::Shed, budget: None, retry_at: None });
         }
@@ -144,22 +144,45 @@ impl Core {
             retry_at: None,
         })?;
         let arrived = claim.arrived.unwrap_or(now).min(now);
+        let not_before = if latency == 0 { 0 } else { arrived.saturating_add(latency) };
+        Ok(Payer { at, not_before })
+    }
+
+    fn want(
+        &mut self,
+        now: Nanos,
+        charge: &Charge,
+        claim: Claim,
+        deadline: Nanos,
+    ) -> Result<Want, Refusal> {
+        let Payer { at, not_before } = self.payer(now, charge, claim)?;
+        let arrived = claim.arrived.unwrap_or(now).min(now);
         self.arrivals += 1;
         let (priority, per_level) = (claim.priority, self.manners.per_level);
         let order = Order::new(arrived, priority, per_level, self.arrivals);
         let class = self.class(charge, priority);
-        let not_before = if latency == 0 { 0 } else { arrived.saturating_add(latency) };
         Ok(Want { charge: *charge, at, order, priority, class, deadline, not_before })
     }
 
     /// Why a call that cannot wait at all is refused.
-    pub(crate) fn refusal_now(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Refusal {
-        let want = match self.want(now, charge, claim, now) {
-            Ok(want) => want,
+    pub(crate) fn refuse_now(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Refusal {
+        self.refusals.local += 1;
+        let wait = if self.queue.is_empty() {
+            // Nobody stands before it: no need to say what it wants.
+            let priority = claim.priority;
+            self.payer(now, charge, claim).map(|payer| {
+                self.wait_of(now, charge, payer, priority, [0; MAX_BUDGETS], Sight::Likely)
+            })
+        } else {
+            self.want(now, charge, claim, now).map(|want| {
+                let ahead = self.queue.ahead(&want);
+                self.wait(now, &want, ahead, Sight::Likely)
+            })
+        };
+        let wait = match wait {
+            Ok(wait) => wait,
             Err(refusal) => return refusal,
         };
-        let ahead = self.queue.ahead(&want);
-        let wait = self.wait(now, &want, ahead, Sight::Likely);
         wait.and_then(|wait| self.refusal(now, wait, now)).unwrap_or(Refusal {
             kind: RefusedKind::DeadlineTooNear,
             budget: wait.and_then(|wait| wait.budget),
