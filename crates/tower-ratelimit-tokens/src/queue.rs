@@ -367,19 +367,17 @@ impl Queue {
     }
 
     /// Where room was left for one that is not the first of all any more, or that
-    /// has moved, somebody is to be looked at. Returns whether there was any such
-    /// place.
-    pub(crate) fn call_yielded(&mut self) -> bool {
+    /// has moved, somebody is to be looked at.
+    pub(crate) fn call_yielded(&mut self) {
         let first = self.all.first().map(|&(order, _)| order);
         let moved = std::mem::take(&mut self.first_moved);
         if self.yielded.is_empty() || (self.yielded_to == first && !moved) {
-            return false;
+            return;
         }
         self.yielded_to = None;
-        for stop in std::mem::take(&mut self.yielded) {
+        while let Some(stop) = self.yielded.pop() {
             self.call(stop);
         }
-        true
     }
 
     /// Whoever has to set a timer anew: the leader, if its timer fires too late,

@@ -26,9 +26,12 @@ impl Core {
     }
 
     /// Looks at all lines that are to be looked at, the first in order first, so
-    /// that what comes in at several stops at once goes to whom it belongs.
+    /// that what comes in at several stops at once goes to whom it belongs. So are
+    /// those who left room for the first of all, as soon as that has gone or moved.
     fn work_off(&mut self, now: Nanos, effects: &mut Effects) {
-        while let Some((line, key)) = self.queue.next_up() {
+        loop {
+            self.queue.call_yielded();
+            let Some((line, key)) = self.queue.next_up() else { return };
             self.examine(now, line, key, effects);
         }
     }
@@ -306,16 +309,12 @@ impl Core {
         effects.wakes.push(self.queue.wake_leader(now));
     }
 
-    /// Whoever is to be looked at is, so are those who left room for the first of
-    /// all if that has gone or moved, and what is due is done.
+    /// Whoever is to be looked at is, and what is due is done.
     fn settle(&mut self, now: Nanos, effects: &mut Effects) {
-        loop {
+        self.work_off(now, effects);
+        while self.queue.next_time() <= now {
+            self.tick(now, effects);
             self.work_off(now, effects);
-            if self.queue.next_time() <= now {
-                self.tick(now, effects);
-            } else if !self.queue.call_yielded() {
-                break;
-            }
         }
     }
 
