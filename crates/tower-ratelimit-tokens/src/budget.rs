@@ -153,26 +153,29 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Whether `n` fit and leave `kept`.
     #[inline]
-    pub(crate) fn room(&mut self, now: Nanos, n: u64) -> bool {
+    pub(crate) fn room(&mut self, now: Nanos, n: u64, kept: u64) -> bool {
+        let all = n + kept;
         match &mut self.state {
-            State::Rolling(rolling) => rolling.room(now, n),
-            State::Fixed(fixed) => fixed.room(now, n),
-            State::Bucket(bucket) => bucket.room(now, n),
-            State::Day(day) => day.room(now, n),
-            State::Concurrency(places) => places.room(n),
+            State::Rolling(rolling) => rolling.room(now, all),
+            State::Fixed(fixed) => fixed.room(now, all),
+            State::Bucket(bucket) => bucket.room(now, all),
+            State::Day(day) => day.room(now, n, kept),
+            State::Concurrency(places) => places.room(all),
         }
     }
 
-    /// When `n` more fit after `ahead` others. With `floor`, not later than it
-    /// could be at best.
-    pub(crate) fn when(&mut self, now: Nanos, n: u64, ahead: u64, floor: bool) -> Fit {
+    /// When `n` more fit after `ahead` others and leave `kept`. With `floor`, not
+    /// later than it could be at best.
+    pub(crate) fn when(&mut self, now: Nanos, n: u64, kept: u64, ahead: u64, floor: bool) -> Fit {
+        let all = n + kept;
         match &mut self.state {
-            State::Rolling(rolling) => rolling.when(now, n, ahead, floor),
-            State::Fixed(fixed) => fixed.when(now, n, ahead),
-            State::Bucket(bucket) => bucket.when(now, n, ahead),
-            State::Day(day) => day.when(now, n, ahead),
-            State::Concurrency(places) => places.when(n, ahead),
+            State::Rolling(rolling) => rolling.when(now, all, ahead, floor),
+            State::Fixed(fixed) => fixed.when(now, all, ahead),
+            State::Bucket(bucket) => bucket.when(now, all, ahead),
+            State::Day(day) => day.when(now, n, kept, ahead),
+            State::Concurrency(places) => places.when(all, ahead),
         }
     }
 

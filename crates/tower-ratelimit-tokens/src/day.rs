@@ -144,16 +144,20 @@ impl Day {
     }
 
     #[inline]
-    pub(crate) fn room(&self, now: Nanos, n: u64) -> bool {
-        now >= self.closed_until && self.tally.room(n, self.ceiling())
+    pub(crate) fn room(&self, now: Nanos, n: u64, kept: u64) -> bool {
+        now >= self.closed_until
+            && self.tally.room(n, self.ceiling())
+            && (kept == 0 || self.tally.room(n + kept, self.tally.limit()))
     }
 
-    pub(crate) fn when(&self, now: Nanos, n: u64, ahead: u64) -> Fit {
-        if n > self.tally.limit() {
+    /// What is kept is kept of the limit, not of what has been granted so far: a
+    /// grant grows, and none is ever asked for what is kept.
+    pub(crate) fn when(&self, now: Nanos, n: u64, kept: u64, ahead: u64) -> Fit {
+        if n + kept > self.tally.limit() {
             Fit::Never
         } else if now < self.closed_until {
             Fit::Exhausted(self.closed_until)
-        } else if !self.tally.room(ahead + n, self.tally.limit()) {
+        } else if !self.tally.room(ahead + n + kept, self.tally.limit()) {
             Fit::Exhausted(self.resets_at)
         } else if !self.tally.room(ahead + n, self.ceiling()) {
             Fit::Leased(self.resets_at)

@@ -10,7 +10,7 @@ use jiff::{
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower_ratelimit_tokens::{
-    AnchoredClock, Budget, BudgetId, Charge, Limiter, Observation, RefusedKind, Settle,
+    AnchoredClock, Budget, BudgetId, Charge, Limiter, Observation, Priority, RefusedKind, Settle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -233,4 +233,24 @@ async fn a_call_that_waits_for_a_lease_over_midnight_is_seen_again() {
     assert_pending!(call.poll());
     lease.grant_for(date(2026, 11, 24), 1_000);
     drop(assert_ready_ok!(call.poll()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_kept_of_the_day_and_not_of_what_is_granted() {
+    let budget = Budget::calendar_day(1_000, TimeZone::UTC, Time::midnight());
+    let budget = budget.leased().low_water(10).keep(0.5, Priority::HIGH);
+    let (limiter, day) = at("2026-11-23T12:00:00Z", budget);
+    let lease = limiter.lease(day).unwrap();
+    lease.grant(100);
+    let charge = |n| Charge::new().with(day, n);
+    let take = |n, priority| limiter.try_acquire(charge(n), priority).map(drop);
+    // Less than is kept has been granted, and yet there is room for anybody.
+    assert!(take(100, Priority::LOW).is_ok());
+    lease.grant(1_000);
+    spend(&limiter, day, 450);
+    assert!(take(50, Priority::LOW).is_ok());
+    let refused = take(51, Priority::LOW).unwrap_err();
+    assert_eq!(refused.kind(), RefusedKind::BudgetExhausted, "no lease would help: {refused}");
+    assert!(take(51, Priority::HIGH).is_ok());
+    assert_eq!(take(501, Priority::LOW).unwrap_err().kind(), RefusedKind::NeverFits);
 }

@@ -130,7 +130,7 @@ impl Core {
                 Some(_) => spec.kept(claim.priority, account.limit()),
                 None => 0,
             };
-            if !account.room(now, n + kept) {
+            if !account.room(now, n, kept) {
                 return None;
             }
         }
@@ -221,9 +221,9 @@ impl Core {
         for budget in (0..MAX_BUDGETS).filter(|&budget| shared(budget)) {
             let kept =
                 self.specs[budget].kept(first.priority, self.accounts[first.at.of(budget)].limit());
-            let n = first.charge.amount(budget) + kept;
+            let n = first.charge.amount(budget);
             let ahead = want.charge.amount(budget);
-            let fit = match self.accounts[first.at.of(budget)].when(now, n, ahead, false) {
+            let fit = match self.accounts[first.at.of(budget)].when(now, n, kept, ahead, false) {
                 Fit::Now => now,
                 Fit::At(at) => at,
                 _ => Nanos::MAX,
@@ -253,7 +253,7 @@ impl Core {
             let spec = &self.specs[budget];
             let account = &mut self.accounts[want.at.of(budget)];
             let kept = spec.kept(want.priority, account.limit());
-            let mut fit = account.when(now, n + kept, ahead[budget], floor);
+            let mut fit = account.when(now, n, kept, ahead[budget], floor);
             if let (Some(pacer), Fit::Now | Fit::At(_)) = (&spec.pacer, fit) {
                 let at = if let Fit::At(at) = fit { at } else { now };
                 if pacer.due() > at {

@@ -46,7 +46,7 @@ impl Core {
             return BudgetPlan { needed, left, ends: None, never: true };
         }
         let before = ahead.saturating_add(needed - largest);
-        let fit = account.when(now, largest, before, false);
+        let fit = account.when(now, largest, 0, before, false);
         let ends = match (&account.state, fit) {
             (State::Concurrency(_), _) => None,
             (State::Day(day), Fit::Exhausted(_)) => {

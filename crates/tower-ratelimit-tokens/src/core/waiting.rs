@@ -79,7 +79,7 @@ impl Core {
         want.charge.parts().all(|(budget, n)| {
             let account = &mut self.accounts[want.at.of(budget)];
             let kept = self.specs[budget].kept(want.priority, account.limit());
-            account.room(now, n + kept)
+            account.room(now, n, kept)
         })
     }
 
