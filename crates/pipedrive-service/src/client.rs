@@ -1,6 +1,9 @@
 //! The typed client.
 
 mod limits;
+mod me;
+
+pub use self::me::{Me, ServerCount};
 
 use std::{fmt, sync::Arc};
 
@@ -8,8 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use tower::util::BoxCloneSyncService;
 use tower_adaptive_page::{PageController, Position};
 use tower_circuit::Circuit;
@@ -25,7 +27,7 @@ use crate::{
     builder::ClientBuilder,
     config::{Config, ConfigError},
     entity::{Action, Entity},
-    error::{Context, Error, ErrorKind},
+    error::{Context, Error},
     page::{self, Row, RowId, RowsPage},
     probe::HealthProbe,
     query::{ListQuery, WalkOptions},
@@ -150,27 +152,6 @@ impl Client {
         entity.operation(action).map(|operation| self.requests.cost(entity, &operation))
     }
 
-    /// Who the token belongs to. Costs 2 tokens; its answer also teaches the limiter the account's limits.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Auth`] for a wrong token; see [`Error`].
-    pub async fn me(&self) -> Result<Me, Error> {
-        let row = self.fetch(self.requests.plain("/api/v1/users/me")?, page::one).await?;
-        let known: Known = row.parse().unwrap_or_default();
-        let RowId::Number(id) = row.id else {
-            return Err(Error::new(ErrorKind::Garbled, Context::default())
-                .message("the user has no number"));
-        };
-        Ok(Me {
-            id,
-            name: known.name,
-            company_id: known.company_id,
-            company_domain: known.company_domain,
-            raw: row.raw,
-        })
-    }
-
     /// One page of a list.
     ///
     /// # Errors
@@ -270,10 +251,18 @@ impl Client {
         request: Request<Bytes>,
         read: impl FnOnce(&Bytes) -> Result<T, BoxError>,
     ) -> Result<T, Error> {
+        self.fetch_whole(request, |response| read(response.body())).await
+    }
+
+    async fn fetch_whole<T>(
+        &self,
+        request: Request<Bytes>,
+        read: impl FnOnce(&Response<Bytes>) -> Result<T, BoxError>,
+    ) -> Result<T, Error> {
         let call = request.extensions().get::<crate::Call>().cloned();
         let method = request.method().clone();
         let response = self.api.clone().send(request).await?;
-        read(response.body()).map_err(|error| {
+        read(&response).map_err(|error| {
             let context = call.map_or_else(Context::default, |call| Context {
                 method,
                 template: call.template(),
@@ -310,30 +299,4 @@ impl fmt::Debug for Client {
             .field("circuit", &self.circuit().state())
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Default, Deserialize)]
-struct Known {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    company_id: Option<i64>,
-    #[serde(default)]
-    company_domain: Option<String>,
-}
-
-/// Who the token belongs to.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Me {
-    /// Identifier of the user.
-    pub id: i64,
-    /// Name of the user.
-    pub name: String,
-    /// Identifier of the company.
-    pub company_id: Option<i64>,
-    /// The company's part of the host name.
-    pub company_domain: Option<String>,
-    /// The whole record.
-    pub raw: Box<RawValue>,
 }

@@ -113,7 +113,7 @@ pub use self::{
     budgets::Budgets,
     builder::ClientBuilder,
     call::{Call, CallBuilder},
-    client::{Client, Me},
+    client::{Client, Me, ServerCount},
     config::{Config, ConfigError, Sources},
     entity::{Action, Entity, Operation, Paging, UnknownEntity, Version},
     error::{ConnectionFault, Context, Error, ErrorKind, ErrorReport},

@@ -18,6 +18,8 @@ Examples:
   PIPEDRIVE_API_TOKEN=... PIPEDRIVE_COMPANY_DOMAIN=acme \\
     pipedrive sync --database acme.sqlite          copy a whole account; run again to go on or to update
   pipedrive sync --entity deals,persons --full     two entities, from the beginning
+  pipedrive sync --plan                            what that would cost and when it would end; copies nothing
+  pipedrive limits --ask                           budgets, forecast, others' use, who waits; asks for 2 tokens
   pipedrive verify --database acme.sqlite          compare the copy with the account
   pipedrive status --json                          where every walk stands
   pipedrive health-check --max-age 26h             for a container's HEALTHCHECK
@@ -50,6 +52,8 @@ pub enum Command {
     Verify(Verify),
     /// Say where every walk stands. Asks the API nothing.
     Status(Status),
+    /// Say what may be spent, what was, by whom, and how long it lasts. Asks the API nothing, unless told to.
+    Limits(Limits),
     /// Say by exit code whether the copy is there and fresh.
     HealthCheck(HealthCheck),
     /// Show the configuration in effect, and where each value came from.
@@ -176,6 +180,13 @@ pub struct Sync {
     /// Stop each entity after so many rows; the next run goes on from there.
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Say what it would cost and when it could end, and copy nothing. Costs the 2 tokens of `GET /v1/users/me`, which
+    /// every start asks for. Exit code 4 if it does not fit into what is left of the day.
+    #[arg(long)]
+    pub plan: bool,
+    /// How urgent its requests are, from 0 to 10, beside others on the same budgets and against what is kept of the day.
+    #[arg(long, default_value_t = 2, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub priority: u8,
     /// Begin even what one day's budget cannot finish.
     #[arg(long)]
     pub across_days: bool,
@@ -225,6 +236,23 @@ pub struct Status {
     /// Where the copy is.
     #[command(flatten)]
     pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pipedrive limits`
+#[derive(Clone, Debug, Args)]
+pub struct Limits {
+    /// Ask the API for its own count: `GET /v1/users/me`, 2 tokens each time.
+    #[arg(long)]
+    pub ask: bool,
+    /// Where the copy is; what it says of the day and of the last sync is shown.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
     /// As one JSON object on standard output.
     #[arg(long)]
     pub json: bool,

@@ -7,11 +7,13 @@ pub mod commands;
 pub mod digest;
 pub mod engine;
 pub mod exit;
+pub mod limits;
 pub mod memory;
 pub mod progress;
 pub mod report;
 pub mod signals;
 pub mod store;
+pub mod table;
 pub mod wall;
 
 /// The README's figures and names are kept true by hand; its code is shell.

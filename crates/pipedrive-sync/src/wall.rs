@@ -3,21 +3,43 @@
 //! Durations are measured with tokio's clock; only what is written for people or compared with the
 //! server's times comes from here.
 
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit, tz::TimeZone};
 
 /// The time of day, to the second.
 #[must_use]
 pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Second).unwrap_or(now)
+    nearest(exact())
+}
+
+/// The time of day, as exact as the system has it. For sums; what is written down is to the second.
+#[must_use]
+pub fn exact() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The nearest whole second.
+#[must_use]
+pub fn nearest(time: Timestamp) -> Timestamp {
+    time.round(Unit::Second).unwrap_or(time)
 }
 
 /// The time of day when a wait that begins now is over: the next whole second, never before it.
 #[must_use]
 pub fn after(wait: SignedDuration) -> Timestamp {
-    let then = Timestamp::now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    ceil(exact().saturating_add(wait).unwrap_or(Timestamp::MAX))
+}
+
+/// The next whole second.
+#[must_use]
+pub fn ceil(time: Timestamp) -> Timestamp {
     let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
-    then.round(up).unwrap_or(then)
+    time.round(up).unwrap_or(time)
+}
+
+/// A time in a time zone, with its distance from UTC: `2026-03-11 02:00:00 +02:00`.
+#[must_use]
+pub fn local(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
 /// [`now`] as RFC 3339 in UTC without fractional seconds, which is the form that the API understands.
@@ -38,7 +60,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     text.parse().ok().or_else(|| {
         let civil: jiff::civil::DateTime = text.parse().ok()?;
-        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+        civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     })
 }
 
@@ -53,5 +75,8 @@ mod tests {
         assert_eq!(text(v2), "2026-01-02T03:04:05Z");
         assert_eq!(text(parse("2026-01-02T03:04:05.789Z").unwrap()), "2026-01-02T03:04:05Z");
         assert_eq!(parse("yesterday"), None);
+        let zone = TimeZone::get("Europe/Tallinn").unwrap();
+        assert_eq!(local(v2, &zone), "2026-01-02 05:04:05 +02:00");
+        assert_eq!(text(ceil(parse("2026-01-02T03:04:05.001Z").unwrap())), "2026-01-02T03:04:06Z");
     }
 }

@@ -173,9 +173,10 @@ async fn a_database_of_another_program() {
     let world = small().await;
     fs::write(world.path(), [b"SQLite format 3\0".as_slice(), &[0; 4080]].concat()).unwrap();
     let before = fs::read(world.path()).unwrap();
-    for command in ["sync", "verify", "status", "health-check"] {
+    for command in ["sync", "verify", "status", "health-check", "limits"] {
         one_line(&world.run(command, &[]).await, 2, &["another program"]);
     }
+    one_line(&world.run("sync", &["--plan"]).await, 2, &["another program"]);
     assert_eq!(fs::read(world.path()).unwrap(), before);
     assert_eq!(world.sim.truth().requests, 0);
 }

@@ -272,9 +272,12 @@ async fn the_configuration_is_shown_with_its_sources_and_without_secrets() {
 async fn the_token_is_nowhere_in_all_that_a_sync_prints_and_writes() {
     let world = World::new(SimConfig { faults: Faults::default_mix(), ..config(60) }).await;
     let token = world.sim.api_token();
-    for command in ["sync", "verify", "status", "config", "health-check"] {
-        let mut program = world.pipedrive(command);
-        program.env("RUST_LOG", "trace").arg("-vv");
+    for command in
+        ["sync", "verify", "status", "config", "health-check", "limits --ask", "sync --plan"]
+    {
+        let mut words = command.split(' ');
+        let mut program = world.pipedrive(words.next().unwrap());
+        program.args(words).env("RUST_LOG", "trace").arg("-vv");
         let ended = common::ended(program).await;
         assert_eq!(
             ended.code,

@@ -19,6 +19,12 @@ impl Client {
         client
     }
 
+    /// How urgent its calls are that say nothing of it.
+    #[must_use]
+    pub const fn priority(&self) -> Priority {
+        self.requests.priority
+    }
+
     /// The same client, whose calls wait for budget, or are refused at once, unless they say otherwise. Default: as
     /// `robustness.rate_limiting.on_limit` says.
     #[must_use]

@@ -50,6 +50,28 @@ pub struct RateLimiting {
     pub burst_margin: Duration,
 }
 
+impl RateLimiting {
+    /// Of a day of `limit` tokens, what a call of this priority must leave for more urgent ones.
+    ///
+    /// ```
+    /// use pipedrive_service::{Config, Priority, Sources};
+    ///
+    /// let sources = Sources::new().set("robustness.rate_limiting.reserve", "0.1");
+    /// let limiting = Config::load(&sources)?.rate_limiting;
+    /// assert_eq!(limiting.kept(30_000, Priority::LOW), 3_000);
+    /// assert_eq!(limiting.kept(30_000, Priority::HIGH), 0);
+    /// # Ok::<(), pipedrive_service::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn kept(&self, limit: u64, priority: Priority) -> u64 {
+        if priority >= self.reserve_from {
+            return 0;
+        }
+        // As the limiter counts it: in millionths, rounded down.
+        (u128::from(limit) * ((self.reserve * 1e6) as u128) / 1_000_000) as u64
+    }
+}
+
 /// How back-off grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

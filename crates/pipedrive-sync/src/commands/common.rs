@@ -3,14 +3,14 @@
 use std::io::{self, Write as _};
 
 use pipedrive_service::{
-    Client, Entity,
+    Client, Entity, OnLimit, Priority,
     config::{Config, ConfigError, Sources},
 };
 use serde::Serialize;
 
 use crate::{
-    cli::{Connection, DATABASE_VARIABLE, DatabaseArg},
-    engine::plan,
+    cli::{Connection, DATABASE_VARIABLE, DatabaseArg, Sync},
+    engine::plan::{self, Wanted},
     exit::{Code, Failure},
     store::{Database, StoreError},
 };
@@ -57,17 +57,37 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// What the options say of how much to copy.
+pub(super) const fn wanted(args: &Sync) -> Wanted {
+    match (args.full, args.incremental) {
+        (true, _) => Wanted::Full,
+        (_, true) => Wanted::Incremental,
+        _ => Wanted::Auto,
+    }
+}
+
 /// A client that spends only what the database has leased to it.
 pub(super) fn leased_client(config: Config) -> Result<Client, Failure> {
     Client::builder(config).leased(true).build().map_err(|error| wrong(&error))
 }
 
-/// A client for one or two requests.
-pub(super) fn plain_client(config: Config) -> Result<Client, Failure> {
-    Client::new(config).map_err(|error| wrong(&error))
+/// A client for one request or two, for which somebody waits and which a sync that runs beside does not know of; with
+/// the day from whose tokens they are paid. They are to be noted by [`note_spent`](crate::store::note_spent) first.
+pub(super) fn asking_client(config: Config) -> Result<(Client, String), Failure> {
+    let day = today(&config)?;
+    let client = Client::new(config).map_err(|error| wrong(&error))?;
+    Ok((client.with_priority(Priority::HIGH).with_on_limit(OnLimit::Wait), day))
 }
 
-fn wrong(error: &ConfigError) -> Failure {
+/// The day from whose tokens a call would be paid now, by the date on which it began.
+pub(super) fn today(config: &Config) -> Result<String, Failure> {
+    let leased = Client::builder(config.clone()).leased(true);
+    let (limiter, budgets) = leased.limiter().map_err(|error| wrong(&error))?;
+    let lease = limiter.lease(budgets.day).expect("it was built with a leased day");
+    Ok(lease.day().to_string())
+}
+
+pub(super) fn wrong(error: &ConfigError) -> Failure {
     let lines: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
     Failure::new(Code::Usage, lines.join("\n"))
 }
@@ -84,6 +104,15 @@ pub(super) fn entities(names: &[String], config: &Config) -> Result<Vec<Entity>,
     plan::entities(names).map_err(|line| Failure::new(Code::Usage, line))
 }
 
+/// Why a command could not do its work, as an object for programs. People get the line on standard error.
+pub(super) fn print_failure(json: bool, failure: &Failure) {
+    if json {
+        let value =
+            serde_json::json!({"outcome": failure.line, "exit_code": failure.code.number()});
+        print(true, &value, "");
+    }
+}
+
 /// A text for people or an object for programs, on standard output. A reader that has gone away is no failure.
 pub(super) fn print(json: bool, value: &impl Serialize, text: &str) {
     let mut out = io::stdout().lock();
@@ -93,32 +122,4 @@ pub(super) fn print(json: bool, value: &impl Serialize, text: &str) {
         text.trim_end().to_owned()
     };
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Columns as wide as their widest cell; all but the first to the right.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::from("  ");
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            if column == 0 {
-                line.push_str(&format!("{cell:width$}"));
-            } else {
-                line.push_str(&format!("  {cell:>width$}"));
-            }
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }

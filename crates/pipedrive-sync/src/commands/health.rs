@@ -74,8 +74,9 @@ async fn check(
     };
     if args.probe {
         drop(reader);
-        let client = common::plain_client(common::load(&common::sources(&args.connection))?)?;
-        note_spent(database, START_UP_TOKENS).await?;
+        let config = common::load(&common::sources(&args.connection))?;
+        let (client, day) = common::asking_client(config)?;
+        note_spent(database, &day, START_UP_TOKENS).await?;
         client.me().await?;
     }
     Ok(line)

@@ -4,6 +4,8 @@ mod common;
 mod config;
 mod demo;
 mod health;
+mod limits;
+mod plan;
 mod status;
 mod sync;
 mod verify;
@@ -27,6 +29,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sync(args) => sync::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Limits(args) => limits::run(args).await,
         Command::HealthCheck(args) => health::run(args).await,
         Command::Config(args) => config::run(&args),
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::common;
-use crate::{cli, exit::Failure, store::Reader};
+use crate::{cli, exit::Failure, store::Reader, table::table};
 
 pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
     let database = common::database(&args.database)?;
@@ -37,7 +37,7 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
         database.path().display(),
         company.as_deref().unwrap_or("not known yet")
     );
-    text.push_str(&common::table(&rows));
+    text.push_str(&table(&rows));
     if let Some(budget) = &budget {
         let of = budget.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
         text.push_str(&format!(

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use pipedrive_service::Priority;
 
 use super::common;
 use crate::{
     cli,
-    engine::{self, Job, Outcome, Settings, plan::Wanted},
+    engine::{self, Job, Outcome, Settings},
     exit::{Code, Failure},
     report::Report,
     signals,
@@ -15,16 +16,17 @@ use crate::{
 };
 
 pub(super) async fn run(args: cli::Sync) -> Result<(), Failure> {
+    if args.plan {
+        return super::plan::run(args).await;
+    }
     let json = args.output.json;
     let (outcome, reported) = match sync(args).await {
         Ok(outcome) => (outcome.failure, true),
         Err(failure) => (Some(failure), false),
     };
     let Some(failure) = outcome else { return Ok(()) };
-    if json && !reported {
-        let value =
-            serde_json::json!({"outcome": failure.line, "exit_code": failure.code.number()});
-        common::print(true, &value, "");
+    if !reported {
+        common::print_failure(json, &failure);
     }
     Err(failure)
 }
@@ -38,8 +40,12 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         overlap: SignedDuration::from_secs(args.overlap.into()),
         lease_chunk: args.lease,
         page: config.memory_management.max_batch_size,
+        priority: Priority::new(args.priority),
+        // A day that is spread evenly makes calls wait for longer than a busy window does.
+        patience: Settings::default().patience.max(2 * config.rate_limiting.queue_timeout),
         ..Settings::default()
     };
+    let wanted = common::wanted(&args);
     let database = common::database(&args.database)?;
     let client = common::leased_client(config)?;
     let stop = signals::stop_flag()
@@ -50,11 +56,7 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         client: client.clone(),
         store,
         entities,
-        wanted: match (args.full, args.incremental) {
-            (true, _) => Wanted::Full,
-            (_, true) => Wanted::Incremental,
-            _ => Wanted::Auto,
-        },
+        wanted,
         settings,
         progress: Arc::from(args.output.style().start()),
         stop,

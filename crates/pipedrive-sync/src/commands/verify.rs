@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use pipedrive_service::{Action, Client, Entity, RowId, WalkOptions};
+use pipedrive_service::{Action, Client, Entity, OnLimit, Priority, RowId, WalkOptions};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use crate::{
     exit::{Code, Failure},
     progress::{Event, Progress},
     store::{Database, Reader, Store},
+    table::table,
 };
 
 /// What was compared, and what differs.
@@ -40,7 +41,9 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     let page = config.memory_management.max_batch_size;
     let database = common::database(&args.database)?;
     Reader::open(&database).await?;
-    let client = common::leased_client(config)?;
+    // Somebody waits for the answer.
+    let client =
+        common::leased_client(config)?.with_priority(Priority::HIGH).with_on_limit(OnLimit::Wait);
     // As a sync does: what is spent here must not be forgotten either.
     let mut store = Store::open(&database).await?;
     let progress: Arc<dyn Progress> = Arc::from(args.output.style().start());
@@ -52,7 +55,7 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     let mut lease = DayLease::open(&client, None, &mut store).await?;
     let me = lease.during(&mut store, client.me()).await??;
     store.claim(&company(&me)).await?;
-    let left = lease.limit().saturating_sub(lease.used());
+    let left = lease.limit().saturating_sub(lease.used()).saturating_sub(lease.kept());
     if price > left {
         return Err(Failure::new(
             Code::Budget,
@@ -203,5 +206,5 @@ fn text(report: &BTreeMap<&'static str, Compared>, equal: bool) -> String {
             sample,
         ]);
     }
-    common::table(&rows) + if equal { "equal" } else { "not equal" }
+    table(&rows) + if equal { "equal" } else { "not equal" }
 }

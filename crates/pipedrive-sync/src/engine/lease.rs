@@ -3,7 +3,7 @@
 use std::future::{self, Future};
 
 use jiff::SignedDuration;
-use pipedrive_service::Client;
+use pipedrive_service::{Budgets, Client, Config, Priority, config::RateLimiting};
 use tower_ratelimit_tokens::{Lease, Limiter};
 
 use crate::{
@@ -11,10 +11,30 @@ use crate::{
     wall,
 };
 
+/// Tells a limiter what a database knows of the day: the limit that the server named last, and what counts as spent.
+pub(crate) fn take_up(
+    config: &Config,
+    limiter: &Limiter,
+    budgets: &Budgets,
+    known_limit: Option<u64>,
+    leased: u64,
+) {
+    let told = config.is_set("account.plan") && config.is_set("account.seats");
+    if let Some(limit) = known_limit.filter(|_| !told) {
+        // Else a day of more than the default would look spent.
+        limiter.set_limit(budgets.day, limit);
+    }
+    if leased > 0 {
+        limiter.set_used(budgets.day, leased);
+    }
+}
+
 /// Leases the day's tokens from the database to the limiter, some at a time.
 #[derive(Debug)]
 pub struct DayLease {
     limiter: Limiter,
+    limiting: RateLimiting,
+    priority: Priority,
     /// None where no budget is kept; then nothing is written either.
     lease: Option<Lease>,
     chunk: Option<u64>,
@@ -37,32 +57,33 @@ impl DayLease {
         chunk: Option<u64>,
         store: &mut Store,
     ) -> Result<Self, StoreError> {
-        let (limiter, config) = (client.limiter().clone(), client.config());
-        let day = client.budgets().day;
-        if !(config.is_set("account.plan") && config.is_set("account.seats"))
-            && let Some(limit) = store.known_limit().await?
-        {
-            // What the server said the last time; else a day of more than the default would look spent.
-            limiter.set_limit(day, limit);
-        }
+        let limiter = client.limiter().clone();
         let lease = client.lease();
         let mut written = (String::new(), 0);
-        if let Some(lease) = &lease {
-            let today = lease.day();
+        let known_limit = store.known_limit().await?;
+        let today = lease.as_ref().map(Lease::day);
+        if let Some(today) = today {
             let leased = store.budget(&today.to_string()).await?.map_or(0, |row| row.leased);
-            if leased > 0 {
-                limiter.set_used(day, leased);
-                lease.grant_for(today, leased);
-            }
             written = (today.to_string(), leased);
         }
-        Ok(Self { limiter, lease, chunk, written })
+        take_up(client.config(), &limiter, client.budgets(), known_limit, written.1);
+        if let (Some(lease), Some(today), 1..) = (&lease, today, written.1) {
+            lease.grant_for(today, written.1);
+        }
+        let (limiting, priority) = (client.config().rate_limiting.clone(), client.priority());
+        Ok(Self { limiter, limiting, priority, lease, chunk, written })
     }
 
     /// The day's limit as the limiter knows it now.
     #[must_use]
     pub fn limit(&self) -> u64 {
         self.limiter.status().budget("day").map_or(u64::MAX, |day| day.limit)
+    }
+
+    /// Of the limit, what this client must leave for more urgent calls.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.limiting.kept(self.limit(), self.priority)
     }
 
     /// Tokens spent today, as the limiter knows it now.

@@ -15,6 +15,7 @@ pub mod plan;
 mod walk;
 mod writer;
 
+pub(crate) use self::lease::take_up;
 pub use self::{lease::DayLease, walk::Finals, writer::Tally};
 
 use std::{
@@ -27,7 +28,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use pipedrive_service::{Client, Entity, ErrorKind, Me};
+use pipedrive_service::{Client, Entity, ErrorKind, Me, OnLimit, Priority};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -37,10 +38,11 @@ use tokio::{
 use self::{
     plan::{Basis, Plan, Wanted},
     walk::{Walk, WalkEnd},
-    writer::Writer,
+    writer::{Writer, note_limits},
 };
 use crate::{
     exit::{Code, Failure},
+    limits::{Camera, kept_picture},
     progress::{Event, Progress},
     store::Store,
     wall,
@@ -74,6 +76,8 @@ pub struct Settings {
     pub across_days: bool,
     /// The largest page, for the plan. Default: 500.
     pub page: u32,
+    /// How urgent the requests are. Default: [`Priority::LOW`], so that calls for which somebody waits go first.
+    pub priority: Priority,
 }
 
 impl Default for Settings {
@@ -90,6 +94,7 @@ impl Default for Settings {
             overlap: SignedDuration::from_secs(60),
             across_days: false,
             page: 500,
+            priority: Priority::LOW,
         }
     }
 }
@@ -153,6 +158,8 @@ pub struct Outcome {
 /// the database belongs to another company. What goes wrong later is in [`Outcome::failure`].
 pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
     let begun = Instant::now();
+    // Whatever the settings say of calls that find no budget: a copy has time.
+    job.client = job.client.with_priority(job.settings.priority).with_on_limit(OnLimit::Wait);
     let known = job.store.walks().await?;
     let counts = job.store.counts().await?;
     let run = job.store.begin_run(job.command).await?;
@@ -202,7 +209,11 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
-    let result = under_lease(job, plan, &mut lease, outcome).await;
+    let camera = Camera::of(&job.client)?;
+    let (run, command) = (outcome.run, job.command);
+    let limits = move || kept_picture(run, command, camera.take(wall::exact()));
+    let result = under_lease(job, plan, &mut lease, outcome, &limits).await;
+    note_limits(&mut job.store, &limits()).await;
     // What was leased and not spent is given back, or every start that fails would shorten the day.
     let returned = lease.close(&mut job.store).await;
     result.and(returned.map_err(Failure::from))
@@ -213,6 +224,7 @@ async fn under_lease(
     plan: Plan,
     lease: &mut DayLease,
     outcome: &mut Outcome,
+    limits: &(dyn Fn() -> String + Sync),
 ) -> Result<(), Failure> {
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
         || (job.client.config().is_set("account.plan")
@@ -235,7 +247,7 @@ async fn under_lease(
     job.store
         .begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state))
         .await?;
-    let result = walk_all(job, plan, lease, outcome).await;
+    let result = walk_all(job, plan, lease, outcome, limits).await;
     outcome.used.1 = lease.used();
     result
 }
@@ -245,6 +257,7 @@ async fn walk_all(
     plan: Plan,
     lease: &mut DayLease,
     outcome: &mut Outcome,
+    limits: &(dyn Fn() -> String + Sync),
 ) -> Result<(), Failure> {
     // One flag ends all: the user's signal, or the first walk that cannot go on.
     let (halt, halted) = watch::channel(false);
@@ -302,6 +315,7 @@ async fn walk_all(
         lease,
         page_size: &|| Some(pages.size()),
         progress: &*job.progress,
+        limits,
     };
     let written = writer.run(&mut walks, receiver).await;
     relay.abort();
@@ -356,7 +370,9 @@ fn fits(
     server_told: bool,
     across_days: bool,
 ) -> Result<(), Failure> {
-    let limit = lease.limit();
+    let kept = lease.kept();
+    let of = if kept > 0 { " (less what is kept for urgent calls)" } else { "" };
+    let limit = lease.limit().saturating_sub(kept);
     let least: u64 = START_UP_TOKENS
         + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
     let tokens = plan.tokens;
@@ -369,15 +385,16 @@ fn fits(
         return Err(Failure::new(
             Code::Budget,
             format!(
-                "the daily budget of {limit} tokens is too small: the plan needs {tokens}; {hint}"
+                "the daily budget of {limit} tokens{of} is too small: the plan needs {tokens}; {hint}"
             ),
         ));
     }
     // Before the server has told, what a killed run had leased counts as spent, which may be too much.
     let remaining = limit.saturating_sub(lease.used());
     if server_told && remaining < least.min(tokens) {
-        let line =
-            format!("{remaining} of {limit} tokens are left today, and the plan needs {tokens}");
+        let line = format!(
+            "{remaining} of {limit} tokens{of} are left today, and the plan needs {tokens}"
+        );
         return Err(Failure::new(Code::Budget, line + &lease.resets()));
     }
     Ok(())

@@ -38,6 +38,8 @@ pub struct WalkPlan {
     pub resumed: bool,
     /// Rows that it will probably read.
     pub rows_expected: Option<u64>,
+    /// Requests that it will make at least.
+    pub requests: u64,
     /// Tokens that it will cost at least.
     pub tokens: u64,
 }
@@ -167,9 +169,10 @@ impl Basis<'_> {
         } else {
             self.page.min(entity.max_limit())
         });
-        let pages = rows_expected.unwrap_or(0).div_ceil(page.max(1)).max(1);
-        let tokens = pages * u64::from(entity.list_cost());
-        WalkPlan { entity, deleted, resumed: resumed.is_some(), rows_expected, tokens, state }
+        let requests = rows_expected.unwrap_or(0).div_ceil(page.max(1)).max(1);
+        let tokens = requests * u64::from(entity.list_cost());
+        let resumed = resumed.is_some();
+        WalkPlan { entity, deleted, resumed, rows_expected, requests, tokens, state }
     }
 
     fn may_go_on(&self, state: &WalkState) -> bool {

@@ -34,7 +34,7 @@ pub struct RunRow {
 /// Reads a database; a sync may run beside it.
 #[derive(Debug)]
 pub struct Reader {
-    conn: SqliteConnection,
+    pub(super) conn: SqliteConnection,
 }
 
 impl Reader {
