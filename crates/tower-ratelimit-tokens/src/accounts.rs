@@ -3,12 +3,7 @@
 
 use hashbrown::HashTable;
 
-use crate::{
-    budget::{Account, Spec},
-    charge::MAX_BUDGETS,
-    moment::Nanos,
-    scope::mix,
-};
+use crate::{budget::Account, charge::MAX_BUDGETS, moment::Nanos, scope::mix, spec::Spec};
 
 /// How many accounts are looked at when a key is added, so that idle ones go.
 const SWEEP: usize = 4;

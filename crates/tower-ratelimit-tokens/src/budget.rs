@@ -1,21 +1,17 @@
 //! The kinds of budget behind one face.
 
-use std::{sync::Arc, time::Duration};
+mod told;
 
-use jiff::{civil::Time, tz::TimeZone};
+use std::time::Duration;
 
 use crate::{
-    Priority,
     book::{LeaseBook, worse},
     bucket::Bucket,
     concurrency::Concurrency,
     day::Day,
     fixed::Fixed,
-    learn::Learnt,
     moment::{Nanos, nanos},
-    pace::Pacer,
     rolling::Rolling,
-    trend::Trend,
 };
 
 /// The greatest number that is believed of a server or a caller, the same that
@@ -72,84 +68,6 @@ pub(crate) enum State {
     Bucket(Bucket),
     Day(Box<Day>),
     Concurrency(Concurrency),
-}
-
-/// How to make the state of a budget.
-#[derive(Clone, Debug)]
-pub(crate) enum Template {
-    Rolling { window: Duration, transit: Option<Duration>, even: bool, resolution: Duration },
-    Fixed { window: Duration },
-    Bucket { refill: u64, period: Duration },
-    Day { zone: TimeZone, reset: Time, leased: bool },
-    Concurrency { max_hold: Option<Duration> },
-}
-
-/// A share of a budget that only calls of some urgency may touch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reserve {
-    pub(crate) from: Priority,
-    /// Parts of a million.
-    pub(crate) share: u32,
-}
-
-/// What all accounts of one budget have in common.
-#[derive(Debug)]
-pub(crate) struct Spec {
-    pub(crate) name: Arc<str>,
-    /// The scope whose keys have accounts of their own; `None` if all share one.
-    pub(crate) scope: Option<u8>,
-    pub(crate) template: Template,
-    /// Of an account that is made now.
-    pub(crate) limit: u64,
-    /// The server's limit replaces ours.
-    pub(crate) learns_limit: bool,
-    /// The server has told a level of this budget: no limit is guessed.
-    pub(crate) heard: bool,
-    pub(crate) learnt: Option<Learnt>,
-    /// How near the grant may come before more is asked for; leased days only.
-    pub(crate) low_water: Option<u64>,
-    pub(crate) reserve: Option<Reserve>,
-    pub(crate) pacer: Option<Pacer>,
-    pub(crate) trend: Option<Trend>,
-    /// Shares of the limit, in parts of a million, at which somebody is warned.
-    pub(crate) warn_at: Box<[u32]>,
-    /// How many of them have been passed in this period.
-    pub(crate) warned: usize,
-    /// Somebody waited for a period that had ended to begin anew.
-    pub(crate) ran_dry: bool,
-}
-
-impl Spec {
-    /// The state of a new account; of one key among many if `keyed`.
-    pub(crate) fn state(&self, keyed: bool) -> State {
-        let limit = self.limit;
-        match &self.template {
-            Template::Rolling { window, transit, even, resolution } => State::Rolling(Box::new(
-                Rolling::new(limit, *window, *transit, *even, *resolution, keyed),
-            )),
-            Template::Fixed { window } => State::Fixed(Box::new(Fixed::new(limit, *window))),
-            Template::Bucket { refill, period } => {
-                State::Bucket(Bucket::new(limit, *refill, *period))
-            }
-            Template::Day { zone, reset, leased } => {
-                State::Day(Box::new(Day::new(limit, zone.clone(), *reset, *leased)))
-            }
-            Template::Concurrency { max_hold } => {
-                State::Concurrency(Concurrency::new(limit, *max_hold))
-            }
-        }
-    }
-
-    /// Units that a call of this priority must leave.
-    #[inline]
-    pub(crate) fn kept(&self, priority: Priority, limit: u64) -> u64 {
-        match self.reserve {
-            Some(reserve) if priority < reserve.from => {
-                (u128::from(limit) * u128::from(reserve.share) / 1_000_000) as u64
-            }
-            _ => 0,
-        }
-    }
 }
 
 /// One budget of one payer.
@@ -329,81 +247,6 @@ impl Account {
         }
     }
 
-    /// Takes over what the server says is left. Returns whether that settles
-    /// what the request cost.
-    pub(crate) fn level(
-        &mut self,
-        now: Nanos,
-        slot: Option<&Slot>,
-        limit: Option<u64>,
-        remaining: u64,
-        reset: Option<Duration>,
-    ) -> bool {
-        let limit = limit.unwrap_or_else(|| self.limit());
-        let counted = limit.saturating_sub(remaining).min(MOST);
-        let later = match &self.state {
-            State::Day(day) => day.tally.later(slot),
-            _ => 0,
-        };
-        if let Some(book) = self.book_at(now) {
-            book.level(now, slot, counted, later);
-            // In a window that is shared most of what the server counts is the
-            // other members', and the ledger knows of it.
-            if matches!(self.state, State::Rolling(_)) {
-                return false;
-            }
-        }
-        match &mut self.state {
-            State::Rolling(rolling) => {
-                rolling.level(now, slot, counted);
-                false
-            }
-            State::Fixed(fixed) => {
-                fixed.advance(now);
-                let settled = fixed.tally.level(slot, counted);
-                if let Some(reset) = reset {
-                    fixed.align(now, reset);
-                }
-                settled
-            }
-            State::Day(day) => day.tally.level(slot, counted),
-            State::Bucket(bucket) => bucket.observe(now, slot, remaining),
-            State::Concurrency(_) => false,
-        }
-    }
-
-    /// What the level just taken over shows its request to have cost.
-    pub(crate) fn take_shown(&mut self) -> Option<u64> {
-        match &mut self.state {
-            State::Fixed(fixed) => fixed.tally.take_shown(),
-            State::Day(day) => day.tally.take_shown(),
-            State::Rolling(_) | State::Bucket(_) | State::Concurrency(_) => None,
-        }
-    }
-
-    /// The server says that nothing is left. Returns until when.
-    pub(crate) fn exhausted(&mut self, now: Nanos, until: Option<Nanos>) -> Nanos {
-        let window = self.window().unwrap_or(0);
-        let limit = self.limit();
-        if let Some(book) = self.book_at(now) {
-            book.exhausted(now, limit, until);
-        }
-        if let (Some(until), None) = (until, self.day()) {
-            self.shut_until = self.shut_until.max(until);
-        }
-        match &mut self.state {
-            State::Rolling(rolling) => rolling.fill(now, until),
-            State::Fixed(fixed) => {
-                fixed.fill(now, until);
-                return fixed.ends();
-            }
-            State::Bucket(bucket) => bucket.level(now, 0),
-            State::Day(day) => return day.exhausted(now, until),
-            State::Concurrency(_) => {}
-        }
-        until.unwrap_or_else(|| now.saturating_add(window))
-    }
-
     /// The time in which the whole limit comes back; days have none here.
     pub(crate) fn window(&self) -> Option<Nanos> {
         match &self.state {
@@ -460,42 +303,6 @@ impl Account {
         }
     }
 
-    pub(crate) fn set_used(&mut self, now: Nanos, used: u64) {
-        let used = used.min(MOST);
-        match &mut self.state {
-            State::Rolling(rolling) => rolling.set_used(now, used),
-            State::Fixed(fixed) => {
-                fixed.advance(now);
-                fixed.tally.set_used(used);
-            }
-            State::Bucket(bucket) => {
-                let left = bucket.limit().saturating_sub(used);
-                bucket.level(now, left);
-            }
-            State::Day(day) => day.tally.set_used(used),
-            State::Concurrency(_) => {}
-        }
-    }
-
-    /// What others have spent, as far as the server's counts show it.
-    pub(crate) fn foreign(&self) -> u64 {
-        match &self.state {
-            State::Rolling(rolling) => rolling.foreign(),
-            State::Fixed(fixed) => fixed.tally.foreign(),
-            State::Day(day) => day.tally.foreign(),
-            State::Bucket(_) | State::Concurrency(_) => 0,
-        }
-    }
-
-    /// By how much the server's newest count changed ours.
-    pub(crate) fn drift(&self) -> i64 {
-        match &self.state {
-            State::Fixed(fixed) => fixed.tally.drift(),
-            State::Day(day) => day.tally.drift(),
-            State::Rolling(_) | State::Bucket(_) | State::Concurrency(_) => 0,
-        }
-    }
-
     pub(crate) fn day(&self) -> Option<&Day> {
         match &self.state {
             State::Day(day) => Some(day),
@@ -527,13 +334,6 @@ impl Account {
         (short && day.tally.committed() < limit)
             .then(|| needed.saturating_add(low_water.saturating_mul(2)).min(limit))
     }
-}
-
-/// The default low-water mark of a lease: a two-hundredth of the limit, at
-/// least fifty units.
-pub(crate) const fn default_low_water(limit: u64) -> u64 {
-    let part = limit / 200;
-    if part < 50 { 50 } else { part }
 }
 
 /// Used by the gate: how far apart calls lie at this budget's rate, and for how

@@ -5,10 +5,11 @@ use jiff::{civil::Time, tz::TimeZone};
 use crate::{
     ConfigProblem, Pace, Priority, ScopeId,
     book::LeaseBook,
-    budget::{Account, Reserve, Spec, Template, default_low_water},
+    budget::Account,
     learn::Learnt,
     moment::nanos,
     pace::Pacer,
+    spec::{Reserve, Spec, Template, default_low_water},
     trend::Trend,
 };
 

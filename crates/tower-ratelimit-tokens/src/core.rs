@@ -21,7 +21,7 @@ pub(crate) use self::{
 use crate::{
     Charge, GateReason, Priority, WhenFull,
     accounts::{Accounts, At},
-    budget::{Fit, Slot, Spec, State},
+    budget::{Fit, Slot, State},
     charge::MAX_BUDGETS,
     costs::Learner,
     error::Refusal,
@@ -29,6 +29,7 @@ use crate::{
     moment::{Epoch, Nanos},
     queue::{Queue, Wakes},
     scope::MAX_SCOPES,
+    spec::Spec,
     status::{Refusals, Usage},
 };
 

@@ -227,6 +227,7 @@ mod hold;
 mod layer;
 mod learn;
 mod lease;
+mod lease_report;
 mod leases;
 mod limiter;
 mod manage;
@@ -243,6 +244,7 @@ mod rolling;
 mod scope;
 mod service;
 mod settle;
+mod spec;
 mod status;
 mod table;
 mod tally;
@@ -268,7 +270,8 @@ pub use self::{
     future::ResponseFuture,
     layer::{OnLimit, TokenLimitLayer},
     lease::Lease,
-    leases::{Counting, LeaseReport, LeasedBudget, LeasedUnits, Leases, ServerLevel, Sizing},
+    lease_report::{Counting, LeaseReport, LeasedBudget, LeasedUnits, ServerLevel, Sizing},
+    leases::Leases,
     limiter::Limiter,
     observe::{GateReason, Observation, Observations},
     pace::Pace,
