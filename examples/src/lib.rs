@@ -15,7 +15,9 @@ use axum::{
     routing::{any, get},
 };
 use bytes::Bytes;
-use http_body_util::Full;
+use http::Response;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -31,6 +33,20 @@ pub type HyperClient = Client<HttpConnector, Full<Bytes>>;
 #[must_use]
 pub fn hyper_client() -> HyperClient {
     Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// Reads a response's body to its end, for layers that look into it.
+///
+/// # Errors
+///
+/// If the connection breaks before that.
+pub async fn collect<B>(response: Response<B>) -> Result<Response<Bytes>, BoxError>
+where
+    B: Body,
+    BoxError: From<B::Error>,
+{
+    let (head, body) = response.into_parts();
+    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
 }
 
 /// An API that answers 503 to its first `failures` requests of `/` and 200 to
