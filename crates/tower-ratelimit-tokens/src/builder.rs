@@ -146,8 +146,9 @@ impl LimiterBuilder {
     /// After the gate was closed, or a period for which calls waited has begun
     /// anew, calls go `gap` apart for `ramp`, so that those who waited do not all
     /// go at once. Default: the pace of the budget with the shortest window
-    /// (rolling, fixed, or a bucket's time to fill; keyed ones do not count) for
-    /// one such window, at most a minute; 10 ms for 1 s if there is none.
+    /// (rolling, fixed, or a bucket's time to fill; keyed ones do not count), at
+    /// most 50 ms apart, for one such window, at most 2 s; 10 ms for 1 s if there
+    /// is none.
     pub const fn after_gate(mut self, gap: Duration, ramp: Duration) -> Self {
         self.after_gate = Some((gap, ramp));
         self
@@ -212,7 +213,7 @@ impl LimiterBuilder {
                 of_all.filter_map(|(account, _)| pace(account)).min_by_key(|&(_, window)| window);
             let (gap, ramp) =
                 fastest.unwrap_or((Duration::from_millis(10), Duration::from_secs(1)));
-            (gap, ramp.min(Duration::from_secs(60)))
+            (gap.min(Duration::from_millis(50)), ramp.min(Duration::from_secs(2)))
         });
         let mut outer = [None; MAX_SCOPES];
         for (place, (_, of)) in outer.iter_mut().zip(&self.scopes) {

@@ -185,7 +185,9 @@ impl Budget {
         self
     }
 
-    /// Keeps a share of the limit (0 to 1) for calls of this priority and up.
+    /// Keeps a share of the limit (0 to 1) for calls of this priority and up: the
+    /// less urgent must leave so much free. What the urgent have used already does
+    /// not count toward it: they can always have that share anew.
     ///
     /// ```
     /// use std::time::Duration;

@@ -16,6 +16,11 @@ use crate::{Observations, WallClock};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not read `{Response}`",
+    note = "most dialects look at the text of a refusal: collect the body below the limiter, or wrap \
+            the dialect in `HeadersOnly`"
+)]
 pub trait Dialect<Response> {
     /// Whether it ever says anything. If not, it is never called.
     const READS: bool = true;
@@ -40,6 +45,10 @@ impl<R> Dialect<R> for NoDialect {
 
 /// A body whose text can be looked at without reading on: one that was collected
 /// before it came here.
+#[diagnostic::on_unimplemented(
+    message = "the text of `{Self}` is not at hand",
+    note = "collect the body below the limiter, or wrap the dialect in `HeadersOnly`"
+)]
 pub trait BodyText {
     /// The bytes, or as many as are at hand.
     fn text(&self) -> &[u8];

@@ -19,7 +19,12 @@ pub enum RefusedKind {
     /// The call costs more than the budget ever holds, or than it holds for calls
     /// of its priority.
     NeverFits,
-    /// Calls of its priority are turned away for now.
+    /// There is no room now, and the call must not wait.
+    WouldWait,
+    /// A ledger has leased nothing of the budget, before the deadline or at all: it
+    /// cannot be reached, or nobody runs its driver.
+    NoLease,
+    /// Calls of its priority are turned away for now; the status says why.
     Shed,
     /// There are as many keys as may be, and all of them are in use.
     TooManyKeys,
@@ -84,6 +89,11 @@ impl fmt::Display for Refused {
             RefusedKind::GateClosed => {
                 f.write_str("the server asked for a pause that outlasts the call's deadline")?;
             }
+            RefusedKind::WouldWait => match &self.budget {
+                Some(name) => write!(f, "budget `{name}` has no room now")?,
+                None => f.write_str("the rate limiter has no room now")?,
+            },
+            RefusedKind::NoLease => write!(f, "no ledger has leased anything of budget `{name}`")?,
             RefusedKind::Shed => f.write_str("calls of this priority are turned away for now")?,
             RefusedKind::TooManyKeys => {
                 write!(f, "budget `{name}` has no room for one more key")?;

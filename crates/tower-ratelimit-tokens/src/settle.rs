@@ -17,6 +17,9 @@ pub enum Settle {
     /// [says it cost](crate::Observation::Cost); a budget that the call did not
     /// spend is not charged now.
     Actual(Charge),
+    /// It cost this much, and nothing of any budget that the charge does not name:
+    /// for an answer that counts as a request and costs no tokens.
+    Exactly(Charge),
 }
 
 impl Settle {
@@ -27,6 +30,7 @@ impl Settle {
         match self {
             Self::Keep => told(),
             Self::Refund => 0,
+            Self::Exactly(charge) => u64::from(charge.of(BudgetId(budget as u8))),
             Self::Actual(charge) => match charge.of(BudgetId(budget as u8)) {
                 0 => told(),
                 actual => u64::from(actual),

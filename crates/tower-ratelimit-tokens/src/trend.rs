@@ -30,6 +30,19 @@ impl Trend {
         self.since = self.since.min(now);
     }
 
+    /// What was taken for `n` has cost `actual`.
+    pub(crate) fn settle(&mut self, now: Nanos, n: u64, actual: u64) {
+        self.advance(now);
+        self.spent[0] += actual.saturating_sub(n);
+        let mut back = n.saturating_sub(actual);
+        // It was sent lately: the newest slices had it.
+        for spent in &mut self.spent {
+            let taken = back.min(*spent);
+            *spent -= taken;
+            back -= taken;
+        }
+    }
+
     #[inline]
     fn advance(&mut self, now: Nanos) {
         if now >= self.ends {

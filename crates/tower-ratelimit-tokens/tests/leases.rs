@@ -77,7 +77,7 @@ async fn a_slot_is_valid_from_its_beginning_until_its_end() {
     drop(assert_ready_ok!(call.poll()));
     advance(199 * MS).await;
     let refused = limiter.try_acquire(one, None).unwrap_err();
-    assert_eq!(refused.kind(), RefusedKind::DeadlineTooNear);
+    assert_eq!(refused.kind(), RefusedKind::NoLease);
 }
 
 #[tokio::test(start_paused = true)]

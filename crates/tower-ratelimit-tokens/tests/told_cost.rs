@@ -126,3 +126,16 @@ async fn usage_settles_the_estimate_unless_the_settler_knows_better() {
     layer.settle(settle).layer(server).oneshot(()).await.unwrap();
     assert_eq!((used(&limiter, requests), used(&limiter, tokens)), (2, 118));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_can_count_as_a_request_and_cost_no_tokens() {
+    let mut limits = Limiter::builder();
+    let requests = limits.budget("requests", Budget::fixed(100, Duration::from_secs(60)));
+    let tokens = limits.budget("tokens", Budget::fixed(1_000, Duration::from_secs(60)));
+    let limiter = limits.build().unwrap();
+    let charge = Charge::new().with(requests, 1).with(tokens, 50);
+    let ticket = limiter.try_acquire(charge, None).unwrap();
+    ticket.answered(Instant::now(), Settle::Exactly(Charge::new().with(requests, 1)));
+    let used: Vec<u64> = limiter.status().budgets.iter().map(|budget| budget.used).collect();
+    assert_eq!(used, [1, 0]);
+}

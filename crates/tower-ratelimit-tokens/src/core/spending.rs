@@ -150,9 +150,13 @@ impl Core {
         }
         for (budget, n) in grant.charge.parts() {
             let actual = settle.actual(said, budget, n);
-            let shown = matches!(settle, Settle::Actual(_)) || said.cost(budget).is_some();
+            let shown = matches!(settle, Settle::Actual(_) | Settle::Exactly(_))
+                || said.cost(budget).is_some();
             if let (true, Some(learner)) = (shown, self.learner(grant)) {
                 learner.see(budget, n, actual);
+            }
+            if let (Some(trend), true) = (&mut self.specs[budget].trend, actual != n) {
+                trend.settle(now, n, actual);
             }
             if self.still_is(grant, budget) {
                 let (slot, observed) = (grant.slot(budget), observed & 1 << budget != 0);

@@ -126,7 +126,8 @@ impl Core {
                     if closed { RefusedKind::GateClosed } else { RefusedKind::DeadlineTooNear };
                 (kind, Some(at))
             }
-            Fit::Event | Fit::Leased(_) if now >= deadline => (RefusedKind::DeadlineTooNear, None),
+            Fit::Leased(_) if now >= deadline => (RefusedKind::NoLease, None),
+            Fit::Event if now >= deadline => (RefusedKind::DeadlineTooNear, None),
             _ => return None,
         };
         Some(Refusal { kind, budget: wait.budget, retry_at: at })
@@ -186,11 +187,15 @@ impl Core {
             Ok(wait) => wait,
             Err(refusal) => return refusal,
         };
-        wait.and_then(|wait| self.refusal(now, wait, now)).unwrap_or(Refusal {
-            kind: RefusedKind::DeadlineTooNear,
-            budget: wait.and_then(|wait| wait.budget),
-            retry_at: None,
-        })
+        let refusal = wait.and_then(|wait| self.refusal(now, wait, now));
+        let budget = wait.and_then(|wait| wait.budget);
+        let otherwise = Refusal { kind: RefusedKind::WouldWait, budget, retry_at: None };
+        let refusal = refusal.unwrap_or(otherwise);
+        match refusal.kind {
+            // It has no deadline; it just must not wait.
+            RefusedKind::DeadlineTooNear => Refusal { kind: RefusedKind::WouldWait, ..refusal },
+            _ => refusal,
+        }
     }
 
     /// When a call could go if it came now. Spends nothing.
@@ -291,9 +296,12 @@ impl Core {
             self.queue.call(stop);
         }
         while let Some(key) = self.queue.overdue(now).filter(|_| !any) {
-            let refusal =
-                Refusal { kind: RefusedKind::DeadlineTooNear, budget: None, retry_at: None };
-            self.refuse(key, refusal, effects);
+            let want = *self.queue.want(key);
+            let wait = self.wait(now, &want, [0; MAX_BUDGETS], Sight::Likely);
+            let budget = wait.and_then(|wait| wait.budget);
+            let otherwise = Refusal { kind: RefusedKind::DeadlineTooNear, budget, retry_at: None };
+            let refusal = wait.and_then(|wait| self.refusal(now, wait, want.deadline));
+            self.refuse(key, refusal.unwrap_or(otherwise), effects);
         }
     }
 
