@@ -90,10 +90,21 @@ impl Bucket {
         self.price(n) <= self.credit
     }
 
+    /// How long so much credit takes to come in, rounded down; none is below zero.
+    #[inline]
+    fn time_of(&self, credit: i128) -> u64 {
+        // It nearly always fits, and half the width divides much faster.
+        match u64::try_from(credit) {
+            Ok(credit) => credit / self.refill,
+            Err(_) if credit < 0 => 0,
+            Err(_) => u64::try_from(credit / i128::from(self.refill)).unwrap_or(u64::MAX),
+        }
+    }
+
     /// How long it takes to fill up from here.
+    #[inline]
     fn to_full(&self) -> u64 {
-        let time = (self.full() - self.credit).max(0) / i128::from(self.refill);
-        u64::try_from(time).unwrap_or(u64::MAX)
+        self.time_of(self.full() - self.credit)
     }
 
     /// Returns the number of the taking.
@@ -132,9 +143,8 @@ impl Bucket {
         if missing <= 0 {
             return Fit::Now;
         }
-        let refill = i128::from(self.refill);
-        let wait = (missing + refill - 1) / refill;
-        Fit::At(now.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
+        let wait = self.time_of(missing + i128::from(self.refill - 1));
+        Fit::At(now.saturating_add(wait))
     }
 
     /// Returns a mark: all that was sent, less what was under way besides.
@@ -194,7 +204,6 @@ impl Bucket {
 
     /// How long an empty bucket takes to fill.
     pub(crate) fn window(&self) -> Nanos {
-        let time = self.full() / i128::from(self.refill);
-        u64::try_from(time).unwrap_or(u64::MAX)
+        self.time_of(self.full())
     }
 }
