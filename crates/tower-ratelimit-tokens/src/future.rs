@@ -79,10 +79,10 @@ pin_project! {
     where
         S: Service<Request>,
     {
-        // In the queue, or about to be. Boxed, as few calls come here.
-        Waiting { acquire: Pin<Box<Acquire>>, call: Option<Call<S, Request, C, D, T, L>> },
+        // In the queue, or about to be. Boxed, as few calls come here and all futures would be as large.
+        Waiting { acquire: Pin<Box<Acquire>>, call: Option<Box<Call<S, Request, C, D, T, L>>> },
         // Paid; the clone asks for its readiness. A drop gives the charge back.
-        Readying { ticket: Option<Ticket>, call: Option<Call<S, Request, C, D, T, L>> },
+        Readying { ticket: Option<Ticket>, call: Option<Box<Call<S, Request, C, D, T, L>>> },
         // Sent.
         Called { #[pin] response: S::Future, under_way: Option<UnderWay<C, D, T, L>> },
     }
@@ -113,7 +113,7 @@ where
         inner: S,
         request: Request,
     ) -> Self {
-        let call = Some(Call { inner, request, policy });
+        let call = Some(Box::new(Call { inner, request, policy }));
         Self { state: State::Waiting { acquire: Box::pin(acquire), call } }
     }
 }
@@ -166,7 +166,7 @@ where
                         return Poll::Ready(Err(error.into()));
                     }
                     let Call { mut inner, request, policy } =
-                        call.take().expect("it was there just above");
+                        *call.take().expect("it was there just above");
                     let tracked = D::READS || policy.limiter.needs_answer();
                     let grant = ticket.take().and_then(|ticket| ticket.hand_over(tracked));
                     let under_way = grant
