@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use serde::{Deserialize, de::IgnoredAny};
 use tower_retry_classify::{BoxError, Class, Classify, HttpStatus, Verdict, retry_after};
 
-use crate::{call::Call, collect::BodyTooLarge, error::ConnectionFault};
+use crate::{call::Call, collect::BodyTooLarge, error::ConnectionFault, json};
 
 /// A burst's 429 says for how long at most; whoever says longer means the day.
 const LONGEST_BURST: Duration = Duration::from_secs(60);
@@ -82,12 +82,18 @@ fn flaw(response: &Response<Bytes>) -> Option<Garbled> {
         return None;
     }
     match content_type(response.headers()) {
+        // The usual kind is not searched through.
+        Some(kind) if kind.starts_with("application/json") => {}
         Some(kind) if kind.contains("html") => return Some(Garbled::Html),
         Some(kind) if !kind.contains("json") => return None,
         _ => {}
     }
-    let body = response.body();
-    if body.is_empty() || &**body == b"null" {
+    if json::is_sound(response.body()) { None } else { wrong(response.body()) }
+}
+
+/// What is wrong with a body that is to be JSON.
+pub(crate) fn wrong(body: &[u8]) -> Option<Garbled> {
+    if body.is_empty() || body == b"null" {
         return Some(Garbled::NoData);
     }
     match serde_json::from_slice::<Shape>(body) {

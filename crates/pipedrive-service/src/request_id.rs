@@ -25,21 +25,23 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Never: hexadecimal digits are a header value.
 #[must_use]
 pub fn fresh() -> HeaderValue {
-    static PROCESS: OnceLock<(RandomState, u64)> = OnceLock::new();
+    static PROCESS: OnceLock<(RandomState, [u8; 16])> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (state, process) = PROCESS.get_or_init(|| {
         let state = RandomState::new();
-        let process = state.hash_one(std::process::id());
+        let process = digits(state.hash_one(std::process::id()));
         (state, process)
     });
     let mut hasher = state.build_hasher();
     hasher.write_u64(NEXT.fetch_add(1, Ordering::Relaxed));
-    let id = u128::from(*process) << 64 | u128::from(hasher.finish());
     let mut text = [0; 32];
-    for (place, digit) in text.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(id >> (124 - 4 * place)) as usize & 15];
-    }
+    text[..16].copy_from_slice(process);
+    text[16..].copy_from_slice(&digits(hasher.finish()));
     HeaderValue::from_bytes(&text).expect("hexadecimal digits are a header value")
+}
+
+fn digits(number: u64) -> [u8; 16] {
+    std::array::from_fn(|place| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15])
 }
 
 /// Puts the [`Call`]'s request id, or a fresh one, on every request that has none.

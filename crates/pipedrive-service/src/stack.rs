@@ -33,8 +33,9 @@ use tower::{
 use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
 use tower_circuit::{Circuit, GateLayer, GuardLayer};
 use tower_health::{Health, HealthLayer};
-use tower_http::decompression::DecompressionLayer;
-use tower_ratelimit_tokens::{Charge, EndpointId, Limiter, Outcome, Settle, TokenLimitLayer};
+use tower_ratelimit_tokens::{
+    BudgetId, Charge, EndpointId, Limiter, Outcome, Settle, TokenLimitLayer,
+};
 use tower_retry_classify::{Class, Classify as _, RetryPolicy, Verdict};
 
 use crate::{
@@ -44,7 +45,10 @@ use crate::{
     call::Call,
     classify::{PipedriveClassifier, find, inspect},
     collect::{BodyTooLarge, CollectLayer},
-    costs, judge,
+    costs,
+    gunzip::GunzipLayer,
+    judge,
+    lazy_clone::LazyCloneLayer,
     request_id::RequestIdLayer,
     trace::TraceLayer,
 };
@@ -108,6 +112,7 @@ where
         .layer(RequestIdLayer::new())
         .layer(page_size(parts))
         .layer(RetryLayer::new(parts.retry.clone()))
+        .layer(LazyCloneLayer::new())
         .layer(GateLayer::new(parts.circuit.clone()))
         .layer(limit(parts))
         .layer(guard(&parts.circuit))
@@ -172,18 +177,24 @@ pub fn price(
     limiter: &Limiter,
     budgets: &Budgets,
 ) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + use<> {
-    let mut endpoints: HashMap<&'static str, EndpointId> = HashMap::new();
+    let window = {
+        let budgets = budgets.clone();
+        move |template| if costs::is_search(template) { budgets.search } else { budgets.burst }
+    };
+    let mut known: HashMap<&'static str, (EndpointId, BudgetId)> = HashMap::new();
     for (_, template, _) in costs::TABLE {
-        endpoints.entry(template).or_insert_with(|| limiter.endpoint(template));
+        known.entry(template).or_insert_with(|| (limiter.endpoint(template), window(template)));
     }
-    let (endpoints, budgets) = (Arc::new(endpoints), budgets.clone());
+    let (known, day) = (Arc::new(known), budgets.day);
     move |request| {
         let call = request.extensions().get::<Call>().map(|call| (call.template(), call.cost()));
         let (template, tokens) =
             call.unwrap_or_else(|| costs::matching(request.method(), request.uri().path()));
-        let window = if costs::is_search(template) { budgets.search } else { budgets.burst };
-        let charge = Charge::new().with(window, 1).with(budgets.day, tokens);
-        endpoints.get(template).map_or(charge, |endpoint| charge.at(*endpoint))
+        let (endpoint, window) = known
+            .get(template)
+            .copied()
+            .unwrap_or_else(|| (EndpointId::default(), window(template)));
+        Charge::new().with(window, 1).with(day, tokens).at(endpoint)
     }
 }
 
@@ -227,6 +238,6 @@ pub fn inspection() -> MapResponseLayer<Change> {
 
 /// Asks for gzip and unpacks it.
 #[must_use]
-pub fn decompression() -> DecompressionLayer {
-    DecompressionLayer::new()
+pub const fn decompression() -> GunzipLayer {
+    GunzipLayer::new()
 }

@@ -9,6 +9,8 @@ use pipedrive_service::{
     Client,
     auth::{AuthLayer, Origin},
     collect::CollectLayer,
+    gunzip::GunzipLayer,
+    lazy_clone::LazyCloneLayer,
     request_id::RequestIdLayer,
     stack::stack,
     trace::TraceLayer,
@@ -60,6 +62,13 @@ async fn collect_keeps_the_contract() {
         CollectLayer::default().layer(probe.map_request(anew))
     };
     tower_contract::check(get, answer, wrap).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn gunzip_and_lazy_clone_keep_the_contract() {
+    tower_contract::check(get, answer, |probe| GunzipLayer::new().layer(probe)).await;
+    tower_contract::check_not_clone(get, answer, |probe| GunzipLayer::new().layer(probe)).await;
+    tower_contract::check(get, answer, |probe| LazyCloneLayer::new().layer(probe)).await;
 }
 
 #[tokio::test(start_paused = true)]
