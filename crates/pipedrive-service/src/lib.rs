@@ -93,6 +93,7 @@ pub mod costs;
 mod entity;
 mod error;
 pub mod gunzip;
+pub mod inspect;
 mod json;
 pub mod judge;
 pub mod lazy_clone;

@@ -15,7 +15,8 @@
 //!                        decompress ─ transport
 //! ```
 //!
-//! Each layer is a public function here, so that a stack of another order can be built from the same pieces.
+//! The retry keeps a clone of what is below it for each call; a lazy clone between them makes that cheap. Each layer is
+//! a public function or type, so that a stack of another order can be built from the same pieces.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -25,10 +26,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tokio::time::Instant;
 use tower::{
-    Service, ServiceBuilder,
-    retry::RetryLayer,
-    timeout::TimeoutLayer,
-    util::{MapResponseLayer, option_layer},
+    Service, ServiceBuilder, retry::RetryLayer, timeout::TimeoutLayer, util::option_layer,
 };
 use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
 use tower_circuit::{Circuit, GateLayer, GuardLayer};
@@ -43,10 +41,11 @@ use crate::{
     auth::AuthLayer,
     budgets::{Budgets, BurstDialect},
     call::Call,
-    classify::{PipedriveClassifier, find, inspect},
+    classify::{PipedriveClassifier, find},
     collect::{BodyTooLarge, CollectLayer},
     costs,
     gunzip::GunzipLayer,
+    inspect::InspectLayer,
     judge,
     lazy_clone::LazyCloneLayer,
     request_id::RequestIdLayer,
@@ -109,7 +108,7 @@ where
 {
     ServiceBuilder::new()
         .layer(TraceLayer::new(parts.timing))
-        .layer(RequestIdLayer::new())
+        .layer(RequestIdLayer::new().leave_calls())
         .layer(page_size(parts))
         .layer(RetryLayer::new(parts.retry.clone()))
         .layer(LazyCloneLayer::new())
@@ -127,8 +126,6 @@ where
 
 /// A question about a request.
 pub type Ask<R> = fn(&ApiRequest) -> R;
-/// A change of an answer.
-pub type Change = fn(ApiResponse) -> ApiResponse;
 /// What becomes of a charge, by the outcome.
 pub type SettleFn = fn(Outcome<'_, ApiResponse>) -> Settle;
 /// A verdict on an outcome.
@@ -230,10 +227,10 @@ pub fn health(health: &Health) -> HealthLayer<JudgeFn<tower_health::Verdict>> {
     HealthLayer::new(health.clone(), judge::health)
 }
 
-/// Notes what is wrong with a success; see [`inspect`].
+/// Notes what is wrong with a success; see [`inspect`](crate::classify::inspect).
 #[must_use]
-pub fn inspection() -> MapResponseLayer<Change> {
-    MapResponseLayer::new(inspect as Change)
+pub const fn inspection() -> InspectLayer {
+    InspectLayer::new()
 }
 
 /// Asks for gzip and unpacks it.

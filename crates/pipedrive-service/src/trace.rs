@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -113,11 +113,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let _in = this.span.enter();
-        let outcome = ready!(this.answer.poll(cx));
-        if let Some(Timed { since, call }) = this.timed {
+        let polled = this.answer.poll(cx);
+        if let (Poll::Ready(outcome), Some(Timed { since, call })) = (&polled, this.timed) {
             let took_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             let attempts = call.as_ref().map_or(0, Call::attempts);
-            match &outcome {
+            match outcome {
                 Ok(response) => {
                     let status = response.status().as_u16();
                     tracing::debug!(target: "pipedrive_service::call", status, attempts, took_ms, "call.answered");
@@ -127,6 +127,6 @@ where
                 }
             }
         }
-        Poll::Ready(outcome)
+        polled
     }
 }

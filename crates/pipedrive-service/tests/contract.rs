@@ -10,6 +10,7 @@ use pipedrive_service::{
     auth::{AuthLayer, Origin},
     collect::CollectLayer,
     gunzip::GunzipLayer,
+    inspect::InspectLayer,
     lazy_clone::LazyCloneLayer,
     request_id::RequestIdLayer,
     stack::stack,
@@ -69,6 +70,12 @@ async fn gunzip_and_lazy_clone_keep_the_contract() {
     tower_contract::check(get, answer, |probe| GunzipLayer::new().layer(probe)).await;
     tower_contract::check_not_clone(get, answer, |probe| GunzipLayer::new().layer(probe)).await;
     tower_contract::check(get, answer, |probe| LazyCloneLayer::new().layer(probe)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspect_keeps_the_contract() {
+    let wrap = |probe: Probe<Request<Bytes>, Response<Bytes>>| InspectLayer::new().layer(probe);
+    tower_contract::check(get, || answer().map(|_| Bytes::from_static(b"{")), wrap).await;
 }
 
 #[tokio::test(start_paused = true)]
