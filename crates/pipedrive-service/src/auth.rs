@@ -4,10 +4,14 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderName, HeaderValue, Request, Uri, header, uri::Scheme};
+use http::{
+    HeaderName, HeaderValue, Request, Uri, header,
+    uri::{Authority, Scheme},
+};
 use pin_project_lite::pin_project;
 use secrecy::{ExposeSecret, SecretString};
 use tower_layer::Layer;
@@ -21,6 +25,8 @@ pub struct Origin {
     scheme: Scheme,
     host: String,
     port: u16,
+    /// Host and port as they are usually written: without the port if it is that of the scheme.
+    authority: String,
 }
 
 impl Origin {
@@ -29,16 +35,26 @@ impl Origin {
     pub fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme()?.clone();
         let port = uri.port_u16().or_else(|| default_port(&scheme))?;
-        Some(Self { scheme, host: uri.host()?.to_ascii_lowercase(), port })
+        let host = uri.host()?.to_ascii_lowercase();
+        let authority = if default_port(&scheme) == Some(port) {
+            host.clone()
+        } else {
+            format!("{host}:{port}")
+        };
+        Some(Self { scheme, host, port, authority })
     }
 
     /// Whether a URI has this origin. Allocates nothing.
     #[must_use]
     pub fn holds(&self, uri: &Uri) -> bool {
-        let Some(scheme) = uri.scheme() else { return false };
-        *scheme == self.scheme
-            && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&self.host))
-            && uri.port_u16().or_else(|| default_port(scheme)) == Some(self.port)
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return false };
+        // The usual spelling is not taken apart.
+        *scheme == self.scheme && (authority.as_str() == self.authority || self.is_at(authority))
+    }
+
+    fn is_at(&self, authority: &Authority) -> bool {
+        authority.host().eq_ignore_ascii_case(&self.host)
+            && authority.port_u16().or_else(|| default_port(&self.scheme)) == Some(self.port)
     }
 
     /// The host.
@@ -50,12 +66,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.host)?;
-        if default_port(&self.scheme) == Some(self.port) {
-            Ok(())
-        } else {
-            write!(f, ":{}", self.port)
-        }
+        write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
 
@@ -77,6 +88,10 @@ fn default_port(scheme: &Scheme) -> Option<u16> {
 /// The header's value. Readiness and cancellation are those of the inner service.
 #[derive(Clone)]
 pub struct AuthLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     origin: Origin,
     name: HeaderName,
     value: HeaderValue,
@@ -115,21 +130,21 @@ impl AuthLayer {
         // The cause would show the secret.
         let mut value = value.map_err(|_| NotAHeader { _private: () })?;
         value.set_sensitive(true);
-        Ok(Self { origin, name, value })
+        Ok(Self { shared: Arc::new(Shared { origin, name, value }) })
     }
 
     /// Where the credentials may go.
     #[must_use]
-    pub const fn origin(&self) -> &Origin {
-        &self.origin
+    pub fn origin(&self) -> &Origin {
+        &self.shared.origin
     }
 }
 
 impl fmt::Debug for AuthLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthLayer")
-            .field("origin", &self.origin)
-            .field("header", &self.name)
+            .field("origin", &self.shared.origin)
+            .field("header", &self.shared.name)
             .finish_non_exhaustive()
     }
 }
@@ -163,7 +178,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let AuthLayer { origin, name, value } = &self.layer;
+        let Shared { origin, name, value } = &*self.layer.shared;
         if origin.holds(request.uri()) {
             request.headers_mut().insert(name.clone(), value.clone());
             let answer = self.inner.call(request);

@@ -122,10 +122,9 @@ pub struct BurstDialect {
 
 impl<B: BodyText> Dialect<Response<B>> for BurstDialect {
     fn observe(&self, response: &Response<B>, clock: &dyn WallClock) -> Observations {
-        let limit = response.headers().get("x-ratelimit-limit");
-        let is_search = limit.is_some_and(|limit| limit.as_bytes() == b"10");
         let said = self.dialect.observe(response, clock);
-        if !is_search {
+        let limit = || response.headers().get("x-ratelimit-limit");
+        if said.is_empty() || limit().is_none_or(|limit| limit.as_bytes() != b"10") {
             return said;
         }
         let mut sorted = Observations::none();

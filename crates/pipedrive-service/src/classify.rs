@@ -3,11 +3,11 @@
 use std::{error::Error as StdError, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde::{Deserialize, de::IgnoredAny};
 use tower_retry_classify::{BoxError, Class, Classify, HttpStatus, Verdict, retry_after};
 
-use crate::{call::Call, collect::BodyTooLarge, error::ConnectionFault};
+use crate::{call::Call, collect::BodyTooLarge, error::ConnectionFault, json};
 
 /// A burst's 429 says for how long at most; whoever says longer means the day.
 const LONGEST_BURST: Duration = Duration::from_secs(60);
@@ -71,23 +71,35 @@ struct Additional {
 /// Only JSON, HTML and bodies of no named type are looked at; a download passes.
 #[must_use]
 pub fn inspect(mut response: Response<Bytes>) -> Response<Bytes> {
-    if let Some(flaw) = flaw(&response) {
+    note_flaw(&mut response);
+    response
+}
+
+pub(crate) fn note_flaw(response: &mut Response<Bytes>) {
+    if let Some(flaw) = flaw(response) {
         response.extensions_mut().insert(Flaw(Arc::new(flaw)));
     }
-    response
 }
 
 fn flaw(response: &Response<Bytes>) -> Option<Garbled> {
     if !response.status().is_success() || response.status() == StatusCode::NO_CONTENT {
         return None;
     }
-    match content_type(response.headers()) {
-        Some(kind) if kind.contains("html") => return Some(Garbled::Html),
-        Some(kind) if !kind.contains("json") => return None,
-        _ => {}
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    // The usual kind is not searched through.
+    if !kind.is_some_and(|kind| kind.starts_with(b"application/json")) {
+        match content_type(response.headers()) {
+            Some(kind) if kind.contains("html") => return Some(Garbled::Html),
+            Some(kind) if !kind.contains("json") => return None,
+            _ => {}
+        }
     }
-    let body = response.body();
-    if body.is_empty() || &**body == b"null" {
+    if json::is_sound(response.body()) { None } else { wrong(response.body()) }
+}
+
+/// What is wrong with a body that is to be JSON.
+pub(crate) fn wrong(body: &[u8]) -> Option<Garbled> {
+    if body.is_empty() || body == b"null" {
         return Some(Garbled::NoData);
     }
     match serde_json::from_slice::<Shape>(body) {

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, call::Call};
+use crate::{BoxError, call::Call, request_id::X_REQUEST_ID};
 
 /// The bound that is used unless another is set: 32 MiB.
 pub const DEFAULT_MAX_BODY: u64 = 32 * 1024 * 1024;
@@ -26,6 +26,9 @@ pub const DEFAULT_MAX_BODY: u64 = 32 * 1024 * 1024;
 const LARGEST_GUESS: u64 = 1024 * 1024;
 
 /// Turns a `Service<Request<Full<Bytes>>>` whose answers stream into one whose answers are whole.
+///
+/// If the request has a [`Call`], it is counted as one attempt more and gets the call's `x-request-id`, unless it has
+/// one.
 ///
 /// # What is shared
 ///
@@ -87,9 +90,11 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Bytes>) -> Self::Future {
         if let Some(call) = request.extensions().get::<Call>() {
             call.sent();
+            let id = call.request_id().clone();
+            request.headers_mut().entry(X_REQUEST_ID).or_insert(id);
         }
         let head = self.inner.call(request.map(Full::new));
         CollectFuture { max_body: self.max_body, state: State::Head { head } }

@@ -15,7 +15,8 @@
 //!                        decompress ─ transport
 //! ```
 //!
-//! Each layer is a public function here, so that a stack of another order can be built from the same pieces.
+//! The retry keeps a clone of what is below it for each call; a lazy clone between them makes that cheap. Each layer is
+//! a public function or type, so that a stack of another order can be built from the same pieces.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,17 +25,14 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower::{
-    Service, ServiceBuilder,
-    retry::RetryLayer,
-    timeout::TimeoutLayer,
-    util::{MapResponseLayer, option_layer},
+    Service, ServiceBuilder, retry::RetryLayer, timeout::TimeoutLayer, util::option_layer,
 };
 use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
 use tower_circuit::{Circuit, GateLayer, GuardLayer};
 use tower_health::{Health, HealthLayer};
 use tower_http::decompression::DecompressionLayer;
 use tower_ratelimit_tokens::{
-    Charge, EndpointId, Limiter, OnLimit, Outcome, Settle, Terms, TokenLimitLayer,
+    BudgetId, Charge, EndpointId, Limiter, OnLimit, Outcome, Settle, Terms, TokenLimitLayer,
 };
 use tower_retry_classify::{Class, Classify as _, RetryPolicy, Verdict};
 
@@ -43,9 +41,12 @@ use crate::{
     auth::AuthLayer,
     budgets::{Budgets, BurstDialect},
     call::Call,
-    classify::{PipedriveClassifier, find, inspect},
+    classify::{PipedriveClassifier, find},
     collect::{BodyTooLarge, CollectLayer},
-    costs, judge,
+    costs,
+    inspect::InspectLayer,
+    judge,
+    lazy_clone::LazyCloneLayer,
     request_id::RequestIdLayer,
     trace::TraceLayer,
 };
@@ -108,9 +109,10 @@ where
 {
     ServiceBuilder::new()
         .layer(TraceLayer::new(parts.timing))
-        .layer(RequestIdLayer::new())
+        .layer(RequestIdLayer::new().leave_calls())
         .layer(page_size(parts))
         .layer(RetryLayer::new(parts.retry.clone()))
+        .layer(LazyCloneLayer::new())
         .layer(GateLayer::new(parts.circuit.clone()))
         .layer(limit(parts))
         .layer(guard(&parts.circuit))
@@ -125,8 +127,6 @@ where
 
 /// A question about a request.
 pub type Ask<R> = fn(&ApiRequest) -> R;
-/// A change of an answer.
-pub type Change = fn(ApiResponse) -> ApiResponse;
 /// What becomes of a charge, by the outcome.
 pub type SettleFn = fn(Outcome<'_, ApiResponse>) -> Settle;
 /// A verdict on an outcome.
@@ -188,17 +188,24 @@ pub fn price(
     limiter: &Limiter,
     budgets: &Budgets,
 ) -> impl Fn(&ApiRequest) -> Charge + Clone + Send + Sync + use<> {
-    let mut endpoints: HashMap<&'static str, EndpointId> = HashMap::new();
+    let window = {
+        let budgets = budgets.clone();
+        move |template| if costs::is_search(template) { budgets.search } else { budgets.burst }
+    };
+    let mut known: HashMap<&'static str, (EndpointId, BudgetId)> = HashMap::new();
     for (_, template, _) in costs::TABLE {
-        endpoints.entry(template).or_insert_with(|| limiter.endpoint(template));
+        known.entry(template).or_insert_with(|| (limiter.endpoint(template), window(template)));
     }
-    let (endpoints, budgets) = (Arc::new(endpoints), budgets.clone());
+    let (known, day) = (Arc::new(known), budgets.day);
     move |request| {
         let call = request.extensions().get::<Call>().map(|call| (call.template(), call.cost()));
         let (template, tokens) =
             call.unwrap_or_else(|| costs::matching(request.method(), request.uri().path()));
-        let charge = budgets.charge(template, tokens);
-        endpoints.get(template).map_or(charge, |endpoint| charge.at(*endpoint))
+        let (endpoint, window) = known
+            .get(template)
+            .copied()
+            .unwrap_or_else(|| (EndpointId::default(), window(template)));
+        Charge::new().with(window, 1).with(day, tokens).at(endpoint)
     }
 }
 
@@ -234,10 +241,10 @@ pub fn health(health: &Health) -> HealthLayer<JudgeFn<tower_health::Verdict>> {
     HealthLayer::new(health.clone(), judge::health)
 }
 
-/// Notes what is wrong with a success; see [`inspect`].
+/// Notes what is wrong with a success; see [`inspect`](crate::classify::inspect).
 #[must_use]
-pub fn inspection() -> MapResponseLayer<Change> {
-    MapResponseLayer::new(inspect as Change)
+pub const fn inspection() -> InspectLayer {
+    InspectLayer::new()
 }
 
 /// Asks for gzip and unpacks it.

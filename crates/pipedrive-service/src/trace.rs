@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
+use tracing::{Level, Span};
 
 use crate::call::Call;
 
@@ -66,20 +66,29 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = request.extensions().get::<Call>().cloned();
-        let template = call.as_ref().map_or("", Call::template);
-        let id = call.as_ref().and_then(|call| call.request_id().to_str().ok());
+        let call = request.extensions().get::<Call>();
         let span = tracing::debug_span!(
             target: "pipedrive_service::call",
             "call",
             method = request.method().as_str(),
-            template,
-            request_id = id,
+            template = call.map_or("", Call::template),
+            request_id = call.and_then(|call| call.request_id().to_str().ok()),
         );
-        let since = Instant::now();
-        let answer = span.in_scope(|| self.inner.call(request));
-        TraceFuture { answer, span, call, since, timing: self.timing }
+        let within = span.enter();
+        // Nobody looks at the clock for an event that nobody wants.
+        let timed =
+            self.timing && tracing::enabled!(target: "pipedrive_service::call", Level::DEBUG);
+        let timed = timed.then(|| Timed { since: Instant::now(), call: call.cloned() });
+        let answer = self.inner.call(request);
+        drop(within);
+        TraceFuture { answer, span, timed }
     }
+}
+
+#[derive(Debug)]
+struct Timed {
+    since: Instant,
+    call: Option<Call>,
 }
 
 pin_project! {
@@ -90,9 +99,7 @@ pin_project! {
         #[pin]
         answer: F,
         span: Span,
-        call: Option<Call>,
-        since: Instant,
-        timing: bool,
+        timed: Option<Timed>,
     }
 }
 
@@ -106,11 +113,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let _in = this.span.enter();
-        let outcome = ready!(this.answer.poll(cx));
-        if *this.timing {
-            let took_ms = u64::try_from(this.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let attempts = this.call.as_ref().map_or(0, Call::attempts);
-            match &outcome {
+        let polled = this.answer.poll(cx);
+        if let (Poll::Ready(outcome), Some(Timed { since, call })) = (&polled, this.timed) {
+            let took_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let attempts = call.as_ref().map_or(0, Call::attempts);
+            match outcome {
                 Ok(response) => {
                     let status = response.status().as_u16();
                     tracing::debug!(target: "pipedrive_service::call", status, attempts, took_ms, "call.answered");
@@ -120,6 +127,6 @@ where
                 }
             }
         }
-        Poll::Ready(outcome)
+        polled
     }
 }

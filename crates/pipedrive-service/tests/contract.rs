@@ -9,6 +9,8 @@ use pipedrive_service::{
     Client,
     auth::{AuthLayer, Origin},
     collect::CollectLayer,
+    inspect::InspectLayer,
+    lazy_clone::LazyCloneLayer,
     request_id::RequestIdLayer,
     stack::stack,
     trace::TraceLayer,
@@ -60,6 +62,17 @@ async fn collect_keeps_the_contract() {
         CollectLayer::default().layer(probe.map_request(anew))
     };
     tower_contract::check(get, answer, wrap).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lazy_clone_keeps_the_contract() {
+    tower_contract::check(get, answer, |probe| LazyCloneLayer::new().layer(probe)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspect_keeps_the_contract() {
+    let wrap = |probe: Probe<Request<Bytes>, Response<Bytes>>| InspectLayer::new().layer(probe);
+    tower_contract::check(get, || answer().map(|_| Bytes::from_static(b"{")), wrap).await;
 }
 
 #[tokio::test(start_paused = true)]

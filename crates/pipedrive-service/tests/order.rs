@@ -109,3 +109,28 @@ async fn all_attempts_carry_the_same_request_id() {
     assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[3] == ids[5], "{ids:?}");
     assert_ne!(ids[0], ids[3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_a_request_without_a_call_carry_one_id_too() {
+    use std::sync::{Arc, Mutex};
+    use tower::ServiceExt as _;
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ids);
+    let transport =
+        tower::service_fn(move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
+            seen.lock().unwrap().push(request.headers()["x-request-id"].clone());
+            let answer = http::Response::builder().status(503);
+            async move {
+                Ok::<_, std::io::Error>(
+                    answer.body(http_body_util::Full::<bytes::Bytes>::default()).unwrap(),
+                )
+            }
+        });
+    let builder = pipedrive_service::Client::builder(support::config(&[]));
+    let (_, parts) = builder.parts().unwrap();
+    let request = http::Request::get("https://acme.test/api/v2/deals").body(bytes::Bytes::new());
+    let stack = pipedrive_service::stack::stack(&parts, transport);
+    assert_eq!(stack.oneshot(request.unwrap()).await.unwrap().status(), 503);
+    let ids = ids.lock().unwrap();
+    assert!(ids.len() > 1 && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}

@@ -2,7 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
@@ -36,9 +36,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outcome = ready!(this.response.poll(cx));
-        this.stopwatch.stop(this.judge.judge(outcome.as_ref()));
-        Poll::Ready(outcome)
+        // Handed on where it stands: an answer is not small.
+        let polled = this.response.poll(cx);
+        if let Poll::Ready(outcome) = &polled {
+            this.stopwatch.stop(this.judge.judge(outcome.as_ref()));
+        }
+        polled
     }
 }
 

@@ -81,13 +81,14 @@ pin_project! {
     where
         S: Service<Request>,
     {
-        // In the queue, or about to be. Boxed, as few calls come here.
-        Waiting { acquire: Option<Pin<Box<Acquire>>>, call: Option<Call<S, Request, C, D, T, L>> },
+        // In the queue, or about to be. Boxed, as few calls come here and all futures would
+        // be as large.
+        Waiting { acquire: Option<Pin<Box<Acquire>>>, call: Option<Box<Call<S, Request, C, D, T, L>>> },
         // Paid; the clone asks for its readiness. A drop gives the charge back.
         Readying {
             acquire: Option<Pin<Box<Acquire>>>,
             ticket: Option<Ticket>,
-            call: Option<Call<S, Request, C, D, T, L>>,
+            call: Option<Box<Call<S, Request, C, D, T, L>>>,
         },
         // Not to wait, and nothing was called.
         Refused { refused: Option<Box<Refused>> },
@@ -125,7 +126,7 @@ where
         inner: S,
         request: Request,
     ) -> Self {
-        let call = Some(Call { inner, request, policy });
+        let call = Some(Box::new(Call { inner, request, policy }));
         Self { state: State::Waiting { acquire: Some(Box::pin(acquire)), call } }
     }
 }
@@ -187,7 +188,7 @@ where
                     match ticket.take().and_then(|ticket| ticket.hand_over(tracked)) {
                         Some(grant) => {
                             let Call { mut inner, request, policy } =
-                                call.take().expect("it was there just above");
+                                *call.take().expect("it was there just above");
                             let heard_of = grant.is_tracked() || T::SETTLES;
                             let under_way = heard_of.then(|| UnderWay::new(policy, grant));
                             State::Called { response: inner.call(request), under_way }

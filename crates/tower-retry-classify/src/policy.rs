@@ -26,8 +26,9 @@ pub struct RetryPolicy<Req, Res> {
     pub(crate) shared: Arc<Shared<Req, Res>>,
     session: Session,
     /// The outcome of the last attempt that was really made. Only reached through
-    /// `&mut`; the mutex makes the policy `Sync` for a response that is not.
-    previous: Mutex<Option<Previous<Res>>>,
+    /// `&mut`; the mutex makes the policy `Sync` for a response that is not. Boxed,
+    /// as few calls have one and all carry the policy.
+    previous: Mutex<Option<Box<Previous<Res>>>>,
 }
 
 /// An outcome, and its class.
@@ -119,7 +120,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         self.shared.budget.clone()
     }
 
-    fn previous(&mut self) -> &mut Option<Previous<Res>> {
+    fn previous(&mut self) -> &mut Option<Box<Previous<Res>>> {
         self.previous.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,7 +211,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         // It was paid for, and not sent.
         self.shared.budget.deposit(self.session.paid);
         let retries = self.session.retries - 1;
-        let Some((previous, class)) = self.previous().take() else {
+        let Some((previous, class)) = self.previous().take().map(|previous| *previous) else {
             self.shared.counters.gave_up(Reason::Refused);
             return;
         };
@@ -245,7 +246,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
                 );
                 if result.is_err() || self.shared.keep_responses {
                     let outcome = mem::replace(result, Err(Box::new(Taken)));
-                    *self.previous() = Some((outcome, class));
+                    *self.previous() = Some(Box::new((outcome, class)));
                 } else {
                     *self.previous() = None;
                 }
