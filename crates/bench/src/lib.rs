@@ -1,6 +1,9 @@
 //! What the benchmarks share: an inner service that answers at once, and one
 //! call through a stack without an executor in between.
 
+pub mod counting;
+pub mod rounds;
+
 use std::{
     future::{Future, Ready, ready},
     pin::pin,
@@ -23,6 +26,21 @@ impl Service<()> for Echo {
     }
 
     fn call(&mut self, (): ()) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+/// A request that is nothing but the number of whoever pays.
+impl Service<u64> for Echo {
+    type Response = ();
+    type Error = BoxError;
+    type Future = Ready<Result<(), BoxError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _payer: u64) -> Self::Future {
         ready(Ok(()))
     }
 }
@@ -62,4 +80,20 @@ where
         Poll::Ready(result) => result,
         Poll::Pending => panic!("the service did not answer at once"),
     }
+}
+
+/// Readies and calls a service that cannot answer at once, polls the answer once
+/// and lets it go.
+///
+/// # Panics
+///
+/// When it is not ready or does answer.
+pub fn one_wait<S, R>(service: &mut S, request: R)
+where
+    S: Service<R>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))), "the service was not ready");
+    let mut response = pin!(service.call(request));
+    assert!(response.as_mut().poll(&mut cx).is_pending(), "the service answered at once");
 }
