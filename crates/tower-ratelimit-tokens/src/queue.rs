@@ -141,8 +141,8 @@ pub(crate) struct Queue {
     lines: Vec<Line>,
     free_lines: Vec<u32>,
     line_of: HashMap<LineKey, u32>,
-    /// How many lines there are for a keyed account.
-    lines_at: HashMap<u32, u32>,
+    /// How many wait who will be paid from a keyed account.
+    waiting_at: HashMap<u32, u32>,
     /// By line, in order.
     in_line: BTreeSet<(u32, Order, u32)>,
     /// All that wait, in order.
@@ -174,7 +174,7 @@ impl Queue {
             lines: Vec::new(),
             free_lines: Vec::new(),
             line_of: HashMap::new(),
-            lines_at: HashMap::new(),
+            waiting_at: HashMap::new(),
             in_line: BTreeSet::new(),
             all: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -290,7 +290,7 @@ impl Queue {
     fn go_home(&mut self) {
         (self.slots, self.free) = (Vec::new(), Vec::new());
         (self.lines, self.free_lines) = (Vec::new(), Vec::new());
-        (self.line_of, self.lines_at) = (HashMap::new(), HashMap::new());
+        (self.line_of, self.waiting_at) = (HashMap::new(), HashMap::new());
         self.stops = Stops::default();
         self.up = BinaryHeap::new();
     }

@@ -18,13 +18,13 @@ impl Queue {
     fn room(&self) -> usize {
         let slots = self.slots.capacity() + self.free.capacity();
         let lines = self.lines.capacity() + self.free_lines.capacity() + self.up.capacity();
-        slots + lines + self.line_of.capacity() + self.lines_at.capacity() + self.stops.room()
+        slots + lines + self.line_of.capacity() + self.waiting_at.capacity() + self.stops.room()
     }
 
     /// Nobody waits, and nothing speaks of anybody who did.
     fn is_as_new(&self) -> bool {
         let sets = [self.all.len(), self.in_line.len(), self.deadlines.len(), self.stops.len()];
-        let maps = [self.line_of.len(), self.lines_at.len(), self.up.len()];
+        let maps = [self.line_of.len(), self.waiting_at.len(), self.up.len()];
         let vecs = [self.slots.len() - self.free.len(), self.lines.len() - self.free_lines.len()];
         let none = |lens: &[usize]| lens.iter().all(|&len| len == 0);
         none(&sets)
