@@ -47,6 +47,8 @@ pub(crate) struct Accounts {
     index: HashTable<u32>,
     free: Vec<u32>,
     shared: usize,
+    /// How many keys are known, by budget.
+    keys_of: [usize; MAX_BUDGETS],
     max_keys: usize,
     idle_after: Nanos,
     /// Where the search for idle accounts goes on.
@@ -63,6 +65,7 @@ impl Accounts {
             index: HashTable::new(),
             free: Vec::new(),
             shared: count,
+            keys_of: [0; MAX_BUDGETS],
             max_keys: max_keys.min(most),
             idle_after,
             hand: count,
@@ -137,6 +140,7 @@ impl Accounts {
             mix(account.key ^ seed ^ (u64::from(account.budget) << 56))
         };
         self.index.insert_unique(hash, at, rehash);
+        self.keys_of[usize::from(self.list[at as usize].budget)] += 1;
         Ok(at)
     }
 
@@ -152,6 +156,7 @@ impl Accounts {
             let idle = !account.vacant && now.saturating_sub(account.touched) >= idle;
             if idle && !account.pinned && !is_used(at as u32) && account.at_rest(now) {
                 account.vacant = true;
+                self.keys_of[usize::from(account.budget)] -= 1;
                 let hash = self.hash(self.list[at].budget, self.list[at].key);
                 if let Ok(found) = self.index.find_entry(hash, |&found| found as usize == at) {
                     found.remove();
@@ -166,7 +171,12 @@ impl Accounts {
         self.index.len()
     }
 
-    /// How many keys of a budget are known, and their numbers.
+    /// How many keys of a budget are known.
+    pub(crate) const fn keys_of(&self, budget: usize) -> usize {
+        self.keys_of[budget]
+    }
+
+    /// The numbers of a budget's keyed accounts.
     pub(crate) fn of_budget(&self, budget: u8) -> impl Iterator<Item = usize> + '_ {
         let keyed = self.list.iter().enumerate().skip(self.shared);
         keyed.filter(move |(_, a)| !a.vacant && a.budget == budget).map(|(at, _)| at)

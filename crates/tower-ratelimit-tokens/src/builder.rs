@@ -115,8 +115,9 @@ impl LimiterBuilder {
         self
     }
 
-    /// How many calls of one key may wait; one more is refused. Default: no bound
-    /// but that of all together.
+    /// How many calls of one key may wait, whatever else they ask for; one more is
+    /// refused. Calls of no keyed budget do not count. Default: no bound but that of
+    /// all together.
     pub const fn max_waiting_per_key(mut self, calls: usize) -> Self {
         self.max_waiting_per_key = calls;
         self
@@ -221,7 +222,7 @@ impl LimiterBuilder {
         }
         let manners = Manners {
             max_waiting: self.max_waiting,
-            max_per_line: self.max_waiting_per_key,
+            max_per_key: self.max_waiting_per_key,
             max_wait: nanos(self.max_wait),
             when_full: self.when_full,
             per_level: nanos(self.level_every).min(NEVER),

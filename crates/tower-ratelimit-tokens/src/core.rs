@@ -139,7 +139,7 @@ pub(crate) struct Effects {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manners {
     pub(crate) max_waiting: usize,
-    pub(crate) max_per_line: usize,
+    pub(crate) max_per_key: usize,
     pub(crate) max_wait: Nanos,
     pub(crate) when_full: WhenFull,
     /// How much longer a call of one level less has to have waited.

@@ -11,6 +11,8 @@
 
 mod lines;
 mod stops;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cmp::Reverse,
@@ -36,6 +38,9 @@ use self::{
 /// One that was to keep the time and has not been polled for so long since is not
 /// relied on any more.
 const DEAF: Nanos = 100_000_000;
+
+/// More than these need memory that is not kept for good.
+const CROWD: usize = 1_024;
 
 /// Names a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +141,8 @@ pub(crate) struct Queue {
     lines: Vec<Line>,
     free_lines: Vec<u32>,
     line_of: HashMap<LineKey, u32>,
-    /// How many lines there are for a keyed account.
-    lines_at: HashMap<u32, u32>,
+    /// How many wait who will be paid from a keyed account.
+    waiting_at: HashMap<u32, u32>,
     /// By line, in order.
     in_line: BTreeSet<(u32, Order, u32)>,
     /// All that wait, in order.
@@ -169,7 +174,7 @@ impl Queue {
             lines: Vec::new(),
             free_lines: Vec::new(),
             line_of: HashMap::new(),
-            lines_at: HashMap::new(),
+            waiting_at: HashMap::new(),
             in_line: BTreeSet::new(),
             all: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -273,8 +278,21 @@ impl Queue {
         if matches!(self.slots[key.0 as usize].state, State::Waiting) {
             self.leave(key.0);
         }
+        let waker = self.slots[key.0 as usize].waker.take();
         self.free.push(key.0);
-        self.slots[key.0 as usize].waker.take()
+        if self.free.len() == self.slots.len() && self.slots.len() > CROWD {
+            self.go_home();
+        }
+        waker
+    }
+
+    /// Nobody is here any more: what a crowd needed is given back.
+    fn go_home(&mut self) {
+        (self.slots, self.free) = (Vec::new(), Vec::new());
+        (self.lines, self.free_lines) = (Vec::new(), Vec::new());
+        (self.line_of, self.waiting_at) = (HashMap::new(), HashMap::new());
+        self.stops = Stops::default();
+        self.up = BinaryHeap::new();
     }
 
     pub(crate) fn find(&self, key: Key) -> Found {
@@ -309,6 +327,9 @@ impl Queue {
 
     /// Those less urgent than `priority`.
     pub(crate) fn below(&self, priority: Priority) -> Vec<Key> {
+        if !self.has_below(priority) {
+            return Vec::new();
+        }
         let slots = self.all.iter().map(|&(_, slot)| Key(slot));
         slots.filter(|key| self.want(*key).priority < priority).collect()
     }

@@ -179,7 +179,7 @@ pub(crate) fn snapshot(core: &mut Core, now: Nanos) -> Status {
     let until = |at: Nanos| Duration::from_nanos(at.saturating_sub(now));
     let budgets = (0..core.specs.len()).map(|index| {
         let keyed = core.specs[index].scope.is_some();
-        let keys = keyed.then(|| core.accounts.of_budget(index as u8).count());
+        let keys = keyed.then(|| core.accounts.keys_of(index));
         let (spec, account) = (&core.specs[index], &mut core.accounts[index]);
         let (used, limit) = (account.used(now), account.limit());
         let kind = match &account.state {

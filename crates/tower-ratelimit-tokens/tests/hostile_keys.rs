@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::{Timestamp, civil::Time, tz::TimeZone};
 use tokio::time::{Instant, advance};
 use tokio_test::{
-    assert_pending, assert_ready_ok,
+    assert_pending, assert_ready_err, assert_ready_ok,
     task::{self, Spawn},
 };
 use tower_ratelimit_tokens::{
-    Acquire, AnchoredClock, Budget, BudgetId, Charge, Key, Limiter, Observation, ScopeId, Settle,
-    Ticket,
+    Acquire, AnchoredClock, Budget, BudgetId, Charge, Key, Limiter, Observation, RefusedKind,
+    ScopeId, Settle, Ticket,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -263,4 +263,35 @@ async fn one_key_that_waits_for_its_window_slows_nobody_else() {
         let ticket = limiter.try_acquire(call(n), None).expect("its own window is empty");
         ticket.answered(Instant::now(), Settle::Keep);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_can_fill_its_share_of_the_queue_and_no_more_whatever_it_asks_for() {
+    let mut limits = Limiter::builder();
+    let user = limits.scope("user");
+    let own = limits.budget("own", Budget::concurrency(1).per(user));
+    let all = limits.budget("all", Budget::concurrency(1));
+    let limiter = limits.max_waiting_per_key(3).build().unwrap();
+    let key = |n: u64| Charge::new().with(own, 1).key(user, Key::from(n));
+    let held = limiter.try_acquire(Charge::new().with(all, 1), None).unwrap();
+    let _own = limiter.try_acquire(key(1), None).unwrap();
+    let mut waiting = vec![];
+    // Light and heavy, urgent and not: they do not all stand in one line.
+    for charge in [key(1), key(1).with(all, 1), key(1)] {
+        waiting.push(ask(&limiter, charge));
+    }
+    for charge in [key(1), key(1).with(all, 1)] {
+        let refused = assert_ready_err!(task::spawn(limiter.acquire(charge, None)).poll());
+        assert_eq!(refused.kind(), RefusedKind::QueueFull);
+    }
+    // Others, and calls of no key, are not counted with it.
+    waiting.push(ask(&limiter, key(2).with(all, 1)));
+    for _ in 0..10 {
+        waiting.push(ask(&limiter, Charge::new().with(all, 1)));
+    }
+    // Whoever leaves makes room for another.
+    drop(waiting.remove(0));
+    waiting.push(ask(&limiter, key(1)));
+    drop((waiting, held));
+    assert_eq!(limiter.status().waiting, 0);
 }

@@ -248,7 +248,7 @@ impl Core {
             return Err(refusal);
         }
         let full = self.queue.len() >= self.manners.max_waiting;
-        if full || self.queue.line_len(&want) >= self.manners.max_per_line {
+        if full || self.queue.is_crowded(&want, self.manners.max_per_key) {
             let last = self
                 .queue
                 .last()

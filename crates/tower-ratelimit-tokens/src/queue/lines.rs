@@ -50,29 +50,20 @@ impl Queue {
             }
         };
         self.line_of.insert(key, line);
-        self.count_keyed(key, true);
         line
     }
 
-    /// Counts a line for the keyed accounts that its calls will be paid from.
-    fn count_keyed(&mut self, key: LineKey, come: bool) {
-        for budget in (0..MAX_BUDGETS).filter(|budget| key.mask & 1 << budget != 0) {
-            let account = key.at.0[budget];
-            if account as usize == budget {
-                continue; // shared, and never forgotten
-            }
-            let lines = self.lines_at.entry(account).or_default();
-            *lines = if come { *lines + 1 } else { *lines - 1 };
-            if *lines == 0 {
-                self.lines_at.remove(&account);
-            }
-        }
+    /// The keyed accounts of a call; those that all share are never forgotten.
+    fn keyed(at: At, charge: &Charge) -> impl Iterator<Item = u32> + '_ {
+        let accounts = charge.parts().map(move |(budget, _)| (budget, at.0[budget]));
+        accounts.filter(|&(budget, at)| at as usize != budget).map(|(_, at)| at)
     }
 
-    /// How many stand in the line that a call would join.
-    pub(crate) fn line_len(&self, want: &Want) -> usize {
-        let line = self.line_of.get(&Self::key_of(want));
-        line.map_or(0, |&line| self.lines[line as usize].len as usize)
+    /// Whether `most` or more wait who will be paid from the same keyed account.
+    pub(crate) fn is_crowded(&self, want: &Want, most: usize) -> bool {
+        let waiting =
+            |account| self.waiting_at.get(&account).map_or(0, |&waiting| waiting as usize);
+        most < usize::MAX && Self::keyed(want.at, &want.charge).any(|at| waiting(at) >= most)
     }
 
     /// Units of a budget that are wanted before a newcomer gets any, as far as
@@ -94,6 +85,13 @@ impl Queue {
     /// Counts a waiter that has come or gone.
     pub(super) fn count(&mut self, at: u32, charge: &Charge, come: bool) {
         let line = &mut self.lines[at as usize];
+        for account in Self::keyed(line.key.at, charge) {
+            let waiting = self.waiting_at.entry(account).or_default();
+            *waiting = if come { *waiting + 1 } else { *waiting - 1 };
+            if *waiting == 0 {
+                self.waiting_at.remove(&account);
+            }
+        }
         if come {
             line.len += 1;
         } else {
@@ -225,16 +223,14 @@ impl Queue {
     /// A line in which nobody stands is given up.
     fn close_if_empty(&mut self, line: u32) {
         let state = &self.lines[line as usize];
-        let key = state.key;
-        if state.len == 0 && state.place.is_none() && self.line_of.remove(&key).is_some() {
+        if state.len == 0 && state.place.is_none() && self.line_of.remove(&state.key).is_some() {
             self.free_lines.push(line);
-            self.count_keyed(key, false);
         }
     }
 
     /// Whether anybody waits who will be paid from that keyed account, wherever he
     /// stands.
     pub(crate) fn needs(&self, account: u32) -> bool {
-        self.lines_at.contains_key(&account)
+        self.waiting_at.contains_key(&account)
     }
 }

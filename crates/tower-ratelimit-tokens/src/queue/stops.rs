@@ -103,4 +103,14 @@ impl Stops {
     pub(super) fn next_due(&self) -> Option<(Nanos, StopId)> {
         self.dues.first().copied()
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.stops.len() + self.standing.len() + self.dues.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.stops.capacity()
+    }
 }
