@@ -31,19 +31,23 @@ struct Shared {
     name: Arc<str>,
     cancelled: Verdict,
     keeps_window: bool,
-    /// The generation, shifted by one, and in the lowest bit whether all calls
-    /// go through. Written under the lock, read without it: whoever reads an old
-    /// value came, for all that anybody can tell, just before the change.
+    /// The generation, shifted by two; in the lowest bit whether all calls go
+    /// through, in the next whether no call has failed since the last success.
+    /// Written under the lock, read without it: whoever reads an old value came,
+    /// for all that anybody can tell, just before the change.
     word: AtomicU64,
     breaker: Mutex<Breaker>,
     newest: watch::Sender<Transition>,
 }
 
 const PASSES: u64 = 1;
+const CLEAN: u64 = 2;
+const FLAGS: u32 = 2;
 
 fn word(breaker: &Breaker) -> u64 {
     let passes = if breaker.state() == State::Closed { PASSES } else { 0 };
-    breaker.generation() << 1 | passes
+    let clean = if breaker.streak() == 0 { CLEAN } else { 0 };
+    breaker.generation() << FLAGS | clean | passes
 }
 
 impl Circuit {
@@ -128,7 +132,7 @@ impl Circuit {
     pub fn admit(&self) -> Result<Permit, Open> {
         let word = self.shared.word.load(Ordering::Acquire);
         let pass = if word & PASSES == PASSES {
-            Pass { generation: word >> 1, trial: false }
+            Pass { generation: word >> FLAGS, trial: false }
         } else {
             self.update(|breaker, now| breaker.admit(now).map_err(|refusal| (refusal, now)))
                 .map_err(|(refusal, now)| self.refused(refusal, now))?
@@ -190,7 +194,12 @@ impl Circuit {
         match verdict {
             Verdict::Ignore if !pass.trial => {}
             Verdict::Success if !pass.trial && !self.shared.keeps_window => {
-                self.lock().end_streak(pass);
+                // The usual success ends no streak, and asks for no lock.
+                if self.shared.word.load(Ordering::Acquire) & CLEAN == 0 {
+                    let mut breaker = self.lock();
+                    breaker.end_streak(pass);
+                    self.shared.word.store(word(&breaker), Ordering::Release);
+                }
             }
             Verdict::Success | Verdict::Failure | Verdict::Ignore => {
                 self.update(|breaker, now| breaker.record(pass, verdict, now));
@@ -216,12 +225,16 @@ impl Circuit {
     fn update<T>(&self, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
         let now = Instant::now();
         let mut breaker = self.lock();
-        let before = breaker.generation();
+        let before = word(&breaker);
         let result = change(&mut breaker, now);
-        if breaker.generation() == before {
+        let after = word(&breaker);
+        if after == before {
             return result;
         }
-        self.shared.word.store(word(&breaker), Ordering::Release);
+        self.shared.word.store(after, Ordering::Release);
+        if after >> FLAGS == before >> FLAGS {
+            return result;
+        }
         let newest = breaker.last().clone();
         drop(breaker);
         self.publish(newest);
