@@ -100,7 +100,7 @@ fn account(faults: Faults) -> World {
     )
 }
 
-fn after<'a>(list: &'a [Instant], from: Instant) -> impl Iterator<Item = &'a Instant> {
+fn after(list: &[Instant], from: Instant) -> impl Iterator<Item = &Instant> {
     list.iter().filter(move |at| **at >= from)
 }
 
