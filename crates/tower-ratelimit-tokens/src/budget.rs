@@ -2,7 +2,7 @@
 
 mod told;
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use crate::{
     book::{LeaseBook, worse},
@@ -207,6 +207,7 @@ impl Account {
 
     /// The request was answered and cost `actual`. `observed`: the server's own
     /// count, just taken over, has settled it already.
+    #[inline]
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64, observed: bool) {
         if let Some(book) = self.book_at(now) {
             book.answered(now, slot, actual);
@@ -220,10 +221,11 @@ impl Account {
             State::Day(day) => day.tally.answered(slot, actual, observed),
             State::Bucket(bucket) => {
                 bucket.ended(slot, actual);
-                if !observed && actual < slot.n {
-                    bucket.unreserve(now, slot.n - actual, slot.taking);
-                } else if !observed {
-                    bucket.debit(now, actual - slot.n);
+                match actual.cmp(&slot.n) {
+                    _ if observed => {}
+                    Ordering::Less => bucket.unreserve(now, slot.n - actual, slot.taking),
+                    Ordering::Equal => {}
+                    Ordering::Greater => bucket.debit(now, actual - slot.n),
                 }
             }
             State::Concurrency(places) => places.give_back(now, slot.n, slot.taking),

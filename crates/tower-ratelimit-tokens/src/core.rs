@@ -176,6 +176,8 @@ pub(crate) struct Core {
     /// The server's count has been heard: from now on every answer is awaited, so
     /// that a count never forgets a request under way that it cannot have in it.
     heard: bool,
+    /// The budgets whose limit a refusal has lowered.
+    learning: u8,
     /// The budgets of which more leases are wanted and whose treasurers know it.
     leases_told: u8,
 }
@@ -217,6 +219,7 @@ impl Core {
             learners: vec![Learner::default()],
             refusals: Refusals::default(),
             heard: false,
+            learning: 0,
             leases_told: 0,
         }
     }

@@ -200,7 +200,11 @@ impl Rolling {
         self.transit.is_some()
     }
 
+    #[inline]
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64) {
+        if self.transit.is_none() && actual == slot.n {
+            return; // it counts as it did
+        }
         self.advance(now);
         let old = self.tick(self.unanswered(slot.sent_at));
         if old > self.passed {

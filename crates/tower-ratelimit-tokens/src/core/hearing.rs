@@ -152,6 +152,7 @@ impl Core {
         let (used, limit) = (account.used(now), account.limit());
         let limit = learnt.refused(now, used, limit, account.window().unwrap_or(0));
         account.set_limit(limit);
+        self.learning |= 1 << (budget & 7);
         effects.news.push(News::LimitLearnt { budget: budget as u8, limit });
     }
 

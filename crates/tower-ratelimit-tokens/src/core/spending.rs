@@ -141,6 +141,11 @@ impl Core {
         settle: &Settle,
         effects: &mut Effects,
     ) {
+        if said.is_empty() && *settle == Settle::Keep {
+            self.answered_as_paid(now, grant);
+            self.came_back(now, grant, effects);
+            return;
+        }
         let mut observed = 0;
         if said.is_empty() && !matches!(settle, Settle::Refund) {
             self.unlearn_limits(now, grant);
@@ -167,6 +172,20 @@ impl Core {
             usage.settle(&grant.charge, |budget, n| settle.actual(said, budget, n));
         }
         self.came_back(now, grant, effects);
+    }
+
+    /// Nothing was said, and it cost what was paid.
+    #[inline]
+    fn answered_as_paid(&mut self, now: Nanos, grant: &Grant) {
+        if grant.charge.mask() & self.learning != 0 {
+            self.unlearn_limits(now, grant);
+        }
+        for (budget, n) in grant.charge.parts() {
+            if self.still_is(grant, budget) {
+                let slot = grant.slot(budget);
+                self.accounts[grant.at.of(budget)].answered(now, &slot, n, false);
+            }
+        }
     }
 
     pub(super) fn learner(&mut self, grant: &Grant) -> Option<&mut crate::costs::Learner> {
