@@ -209,7 +209,7 @@ fn number(first: u8, mut rest: &[u8]) -> Rest<'_> {
         (digit, rest) = rest.split_first().map(|(digit, rest)| (*digit, rest))?;
     }
     match digit {
-        b'0' if rest.first().is_some_and(u8::is_ascii_digit) => return None,
+        // A digit behind it is no more of the number, and nothing that may follow one.
         b'0' => {}
         b'1'..=b'9' => rest = digits(rest),
         _ => return None,
@@ -351,6 +351,7 @@ mod tests {
             r#"{"data":{"a"}}"#,
             r#"{"data":{1:1}}"#,
             r#"{"data":[1}"#,
+            r#"{"data":[1}}"#,
             r#"{"data":{"a":1]}"#,
             r#"{"data":01}"#,
             r#"{"data":-}"#,
