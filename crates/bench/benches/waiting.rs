@@ -247,8 +247,8 @@ impl Wake for Bell {
     }
 }
 
-/// Very many wait, polled by hand: what each costs while it joins, waits, leaves
-/// and is let in by the end of another.
+/// Very many wait, polled by hand: what each costs, of the processor's time, while
+/// it joins, waits, leaves and is let in by the end of another.
 fn many(waiters: usize, priorities: u8) {
     let runtime = one_thread();
     let _context = runtime.enter();
@@ -265,25 +265,25 @@ fn many(waiters: usize, priorities: u8) {
     let bell = |at| Waker::from(Arc::new(Bell { at, woken: Arc::clone(&woken) }));
     let wakers: Vec<Waker> = (0..waiters).map(bell).collect();
 
-    let start = Instant::now();
+    let start = cpu();
     let ((), allocated) = counted(|| {
         for (waiter, waker) in all.iter_mut().flatten().zip(&wakers) {
             assert!(waiter.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
         }
     });
-    let joined = start.elapsed().as_nanos() as f64 / waiters as f64;
+    let joined = (cpu() - start).as_nanos() as f64 / waiters as f64;
     let (bytes, future) = (allocated.bytes as f64 / waiters as f64, size_of::<Acquire>());
     println!("{bytes:>6.0} bytes of the queue for each waiter, besides the {future} of its future");
     println!("{joined:>6.0} ns to join");
 
     let leave: Vec<usize> = (5..waiters).step_by(10).collect();
-    let start = Instant::now();
+    let start = cpu();
     leave.iter().for_each(|&at| all[at] = None);
-    let left = start.elapsed().as_nanos() as f64 / leave.len() as f64;
+    let left = (cpu() - start).as_nanos() as f64 / leave.len() as f64;
     println!("{left:>6.0} ns to leave from anywhere");
 
     let (mut served, mut polls) = (0_u32, 0_u32);
-    let start = Instant::now();
+    let start = cpu();
     held.answered(now(), Settle::Keep);
     loop {
         let Some(at) = woken.0.lock().expect("nothing panics").pop() else { break };
@@ -295,7 +295,7 @@ fn many(waiters: usize, priorities: u8) {
             ticket.expect("none is refused").answered(now(), Settle::Keep);
         }
     }
-    let nanos = start.elapsed().as_nanos() as f64 / f64::from(served);
+    let nanos = (cpu() - start).as_nanos() as f64 / f64::from(served);
     let polls = f64::from(polls) / f64::from(served);
     assert_eq!(served as usize, waiters - leave.len(), "some were forgotten");
     println!("{nanos:>6.0} ns to be let in, with {polls:.2} polls, until the ticket has ended");
