@@ -1,11 +1,17 @@
 //! Numbers, ids and times that no sane caller would use.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_ratelimit_tokens::{
-    Admission, Budget, BudgetId, Charge, GateReason, Key, Limiter, Observation, Priority,
+    Acquire, Admission, Budget, BudgetId, Charge, GateReason, Key, Limiter, Observation, Priority,
     RefusedKind, Settle, Terms,
 };
 
@@ -211,4 +217,59 @@ async fn eight_budgets_in_four_scopes_one_inside_the_other_hold_together() {
             assert_eq!(limiter.key_status(*id, &charge(n)).map_or(0, |key| key.used), 0);
         }
     }
+}
+
+/// Asks the limiter when it is woken, and when it is dropped.
+struct Nosy(Limiter, Charge);
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.try_acquire(self.1, Priority::CRITICAL));
+        self.0.shed(Priority::LOWEST, "");
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let _ = self.0.status();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_may_call_the_limiter_whenever_it_is_used_or_dropped() {
+    // In a thread of its own, as a lock that is taken twice is never given back.
+    let run = tokio::runtime::Handle::current();
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _inside = run.enter();
+        let mut limits = Limiter::builder();
+        let places = limits.budget("places", Budget::concurrency(1));
+        let limiter = limits.build().unwrap();
+        let one = Charge::new().with(places, 1);
+        let poll = |call: &mut Pin<Box<Acquire>>| {
+            let nosy = Waker::from(Arc::new(Nosy(limiter.clone(), one)));
+            call.as_mut().poll(&mut Context::from_waker(&nosy))
+        };
+        let ask = |priority: Priority| Box::pin(limiter.acquire(one, priority));
+        let held = limiter.try_acquire(one, None).unwrap();
+        let mut calls = [ask(Priority::HIGH), ask(Priority::NORMAL), ask(Priority::LOW)];
+        // Each with one waker, and then with another.
+        assert!(calls.iter_mut().all(|call| poll(call).is_pending()));
+        assert!(calls.iter_mut().all(|call| poll(call).is_pending()));
+        // One is woken to be refused, one to go; one goes by its own poll.
+        limiter.shed(Priority::NORMAL, "nosy");
+        assert!(matches!(poll(&mut calls[2]), Poll::Ready(Err(_))));
+        drop(held);
+        let Poll::Ready(Ok(ticket)) = poll(&mut calls[0]) else { panic!("it is let through") };
+        limiter.close_until(Instant::now() + SECOND, GateReason::Manual);
+        drop(ticket);
+        assert!(poll(&mut calls[1]).is_pending());
+        done.send(calls).unwrap();
+    });
+    let Ok(mut calls) = finished.recv_timeout(Duration::from_secs(20)) else {
+        panic!("a waker was used or dropped under the lock")
+    };
+    advance(2 * SECOND).await;
+    let last = calls[1].as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(last, Poll::Ready(Ok(_))));
 }
