@@ -97,12 +97,18 @@ async fn what_is_leased_counts_until_the_server_is_asked_for_its_own_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_counts_for_itself_changes_nothing() {
+async fn a_server_that_keeps_its_count_to_itself_changes_nothing() {
     let world = World::new(SimConfig { token_headers: false, ..config(20) }).await;
     let ended = world.run("limits", &["--ask"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("server     nothing of tokens, "), "{}", ended.out);
     assert!(!common::exists(&world.path()), "to ask makes no database");
+
+    let mut store = Store::open(&world.database()).await.unwrap();
+    store.lease(&today(), 500, None).await.unwrap();
+    store.close().await.unwrap();
+    let limits = object(&world.run("limits", &["--ask", "--json"]).await, 0);
+    assert_eq!(budget(&limits["now"], "day")["used"], json!(502), "what is leased still counts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +169,7 @@ async fn another_process_sees_who_waits_while_a_sync_runs_and_what_it_saw_at_its
     assert_eq!(run["ended_at"], json!(null));
     let levels = run["picture"]["waiting_by_priority"].as_array().unwrap();
     assert_eq!(levels[2], run["picture"]["waiting"], "a sync asks with low priority: {run}");
+    world.sim.spend_elsewhere(5_000);
     // The plan can be asked for beside it: it takes no lock.
     let planned = world.run("sync", &["--plan", "--quiet"]).await;
     assert_eq!(planned.code, Some(0), "{planned:?}");
@@ -172,20 +179,20 @@ async fn another_process_sees_who_waits_while_a_sync_runs_and_what_it_saw_at_its
     let (run, truth) = (&limits["run"], world.sim.truth());
     assert!(run["ended_at"].is_string(), "{limits}");
     let day = budget(&run["picture"], "day");
-    assert_eq!(day["used"], json!(truth.day.used), "the server's count, taken in");
-    assert!(day["foreign"].as_u64().unwrap() >= 2, "the plan's tokens were another's: {day}");
+    let used = day["used"].as_u64().unwrap();
+    assert!((truth.day.used - 2..=truth.day.used).contains(&used), "all but the plan's own: {day}");
+    // Less what was under way, which may be another's or ours.
+    assert!(day["foreign"].as_u64().unwrap() > 4_000, "{day}");
     assert_eq!(budget(&run["picture"], "burst")["limit"], json!(20));
-    assert_eq!(
-        run["picture"]["refusals"],
-        json!({"burst": 0, "day": 0, "banned": 0, "paused": 0, "local": 0})
-    );
+    // The two share a window without a ledger, so that one may have been refused once.
+    assert_eq!(run["picture"]["refusals"]["day"], json!(0), "{run}");
     let calls: u64 = run["picture"]["endpoints"]
         .as_array()
         .unwrap()
         .iter()
         .map(|endpoint| endpoint["calls"].as_u64().unwrap())
         .sum();
-    assert_eq!(calls + 1, truth.requests, "all but the plan's own");
+    assert!(calls < truth.requests && calls + 6 > truth.requests, "all but the plan's own: {run}");
     let text = world.run("limits", &[]).await.out;
     for words in
         ["sync run 1, ended ", "waiting    0 calls\n", "gate       open\n", "used by    /api/v"]
