@@ -68,7 +68,7 @@ impl Limiter {
     }
 
     /// The granting side of all leased budgets, for a ledger. From now on leased
-    /// days are the ledger's too: what a [`Lease`] grants counts no more.
+    /// days are the ledger's too: what a [`Lease`](crate::Lease) grants counts no more.
     #[must_use]
     pub fn leases(&self) -> Leases {
         self.with(Instant::now(), |core, _, _| core.open_books());
