@@ -416,7 +416,7 @@ mod tests {
         assert!(!day.is_learnt() && picture.budgets[0].is_learnt());
         assert_eq!((picture.budgets[0].limit, picture.budgets[0].configured), (40, 20));
         let outlook = picture.outlook.unwrap();
-        assert_eq!((outlook.basis, outlook.spent, outlook.lasts), (Basis::Recent, 200, true));
+        assert_eq!((outlook.basis, outlook.spent, outlook.lasts), (Basis::Recent, 100, true));
         assert_eq!(picture.gate.as_ref().unwrap().opens_at, at("2026-03-10T18:10:02Z"));
         assert_eq!(picture.shedding.as_ref().unwrap().below, 3);
         assert_eq!((picture.waiting, picture.waiting_by_priority[8]), (1, 1));
