@@ -34,7 +34,6 @@ pub struct Budgets {
 #[derive(Debug, Default)]
 pub(crate) struct LimiterOptions {
     pub(crate) leased: bool,
-    pub(crate) shared: bool,
     pub(crate) clock: Option<Arc<dyn WallClock>>,
 }
 
@@ -54,10 +53,8 @@ pub(crate) fn limiter(
 ) -> Result<(Limiter, Budgets), ConfigError> {
     let (limiting, account) = (&config.rate_limiting, &config.account);
     let pace = |budget: Budget| if limiting.even { budget.even() } else { budget };
-    let window = |limit| {
-        let window = pace(Budget::rolling(limit, WINDOW).freed_by_answer(limiting.burst_margin));
-        if options.shared { window.leased() } else { window }
-    };
+    let window =
+        |limit| pace(Budget::rolling(limit, WINDOW).freed_by_answer(limiting.burst_margin));
     let mut limits = Limiter::builder();
 
     let known_burst =
@@ -76,7 +73,7 @@ pub(crate) fn limiter(
     if known_day.is_none() {
         day = day.learns_limit();
     }
-    if options.leased || options.shared {
+    if options.leased {
         day = day.leased();
     }
     if limiting.reserve > 0.0 {

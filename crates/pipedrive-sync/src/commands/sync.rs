@@ -10,7 +10,6 @@ use crate::{
     cli,
     engine::{self, Job, Outcome, Settings},
     exit::{Code, Failure},
-    ledger,
     report::Report,
     signals,
     store::Store,
@@ -53,7 +52,7 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         .map_err(|error| Failure::new(Code::Other, format!("no signals: {error}")))?;
     // The last thing before work begins: what was wrong above leaves no file behind.
     let store = Store::open(&database).await?;
-    let job = |ledger| Job {
+    let job = Job {
         client: client.clone(),
         store,
         entities,
@@ -63,9 +62,8 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         stop,
         totals: None,
         command: "sync",
-        ledger,
     };
-    let outcome = ledger::during(&client, async |ledger| engine::sync(job(ledger)).await).await?;
+    let outcome = engine::sync(job).await?;
     let report = Report::new(&outcome, &client, database.path()).await?;
     if args.output.json || !args.output.quiet {
         common::print(args.output.json, &report, &report.to_string());
