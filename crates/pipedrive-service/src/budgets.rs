@@ -34,6 +34,7 @@ pub struct Budgets {
 #[derive(Debug, Default)]
 pub(crate) struct LimiterOptions {
     pub(crate) leased: bool,
+    pub(crate) shared: bool,
     pub(crate) clock: Option<Arc<dyn WallClock>>,
 }
 
@@ -53,8 +54,10 @@ pub(crate) fn limiter(
 ) -> Result<(Limiter, Budgets), ConfigError> {
     let (limiting, account) = (&config.rate_limiting, &config.account);
     let pace = |budget: Budget| if limiting.even { budget.even() } else { budget };
-    let window =
-        |limit| pace(Budget::rolling(limit, WINDOW).freed_by_answer(limiting.burst_margin));
+    let window = |limit| {
+        let window = pace(Budget::rolling(limit, WINDOW).freed_by_answer(limiting.burst_margin));
+        if options.shared { window.leased() } else { window }
+    };
     let mut limits = Limiter::builder();
 
     let known_burst =
@@ -73,7 +76,7 @@ pub(crate) fn limiter(
     if known_day.is_none() {
         day = day.learns_limit();
     }
-    if options.leased {
+    if options.leased || options.shared {
         day = day.leased();
     }
     if limiting.reserve > 0.0 {

@@ -52,6 +52,31 @@ impl ClientBuilder {
         self
     }
 
+    /// All budgets are spent only as far as a ledger allows that other processes share: until its driver grants
+    /// something, every call waits. The driver is the program's to run, over [`Client::limiter`]:
+    ///
+    /// ```no_run
+    /// use pipedrive_service::{BoxError, Client, Config, Sources};
+    /// use ratelimit_ledger::{Driver, RedisLedger};
+    ///
+    /// # async fn run() -> Result<(), BoxError> {
+    /// let config = Config::load(&Sources::from_env())?;
+    /// let ledger = config.rate_limiting.ledger.clone().expect("PIPEDRIVE_LEDGER_URL is set");
+    /// let client = Client::builder(config).shared(true).build()?;
+    /// let ledger = RedisLedger::new(ledger.url.expose(), "acme")?;
+    /// tokio::spawn(Driver::new(client.limiter(), ledger).run());
+    /// println!("{}", client.me().await?.name);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Default: no. A configuration that names a ledger is refused then, since without it two processes together would
+    /// spend too much.
+    pub fn shared(mut self, shared: bool) -> Self {
+        self.limiter.shared = shared;
+        self
+    }
+
     /// The wall clock by which the day's budget is reset. Default: the system's.
     pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
         self.limiter.clock = Some(Arc::new(clock));
@@ -139,6 +164,11 @@ impl ClientBuilder {
     /// As [`build`](Self::build).
     pub fn parts(self) -> Result<(Config, Parts), ConfigError> {
         let Self { config, limiter, probe, seed, priority: _ } = self;
+        if let (Some(ledger), false) = (&config.rate_limiting.ledger, limiter.shared) {
+            let text =
+                "this program cannot share budgets; unset it, or build the client with `shared`";
+            return Err(said(&format!("PIPEDRIVE_LEDGER_URL is {}, but {text}", ledger.url)));
+        }
         let auth = auth(&config)?;
         let (limiter, budgets) =
             budgets::limiter(&config, limiter).map_err(|error| said(&error))?;

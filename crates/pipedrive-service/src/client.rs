@@ -181,7 +181,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`Unsupported`](crate::ErrorKind::Unsupported) where the API cannot give one; see [`Error`].
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`Unsupported`](crate::ErrorKind::Unsupported) where the API cannot
+    /// give one; see [`Error`].
     pub async fn get(&self, entity: Entity, id: impl Into<RowId>) -> Result<Row, Error> {
         let request = self.requests.record(entity, Action::Get, Some(&id.into()), None)?;
         self.fetch(request, page::one).await
@@ -229,7 +230,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongHost`](crate::ErrorKind::WrongHost) for another host, since the token would go along; see [`Error`].
+    /// [`WrongHost`](crate::ErrorKind::WrongHost) for another host, since the token would go along; see [`Error`].
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         self.api.clone().send(self.requests.adopt(request)?).await
     }

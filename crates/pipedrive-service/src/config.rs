@@ -6,6 +6,7 @@
 
 mod checks;
 mod error;
+mod ledger;
 mod load;
 mod sources;
 mod table;
@@ -22,6 +23,7 @@ use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
 
 pub use self::{
     error::{ConfigError, Problem},
+    ledger::{LedgerConfig, LedgerUrl},
     load::{EnvName, Resolved, Setting, Source},
     sources::Sources,
     table::SETTINGS,
@@ -191,6 +193,7 @@ impl Config {
                     "steps" => Pace::autotask(),
                     _ => Pace::None,
                 },
+                ledger: ledger_of(&r),
                 burst_limit: r.maybe_number("robustness.rate_limiting.burst_limit"),
                 burst_margin: r.time("robustness.rate_limiting.burst_margin_ms"),
             },
@@ -297,6 +300,16 @@ impl Config {
             ));
         }
     }
+}
+
+fn ledger_of(r: &Resolved) -> Option<LedgerConfig> {
+    use secrecy::ExposeSecret as _;
+    let url = r.secret("robustness.rate_limiting.ledger_url")?;
+    Some(LedgerConfig {
+        url: LedgerUrl::parse(url.expose_secret())?,
+        name: r.text("robustness.rate_limiting.ledger_name").map(str::to_owned),
+        alone: r.fraction("robustness.rate_limiting.ledger_alone"),
+    })
 }
 
 fn entities(names: &[String]) -> Vec<Entity> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use pipedrive_service::{
-    AuthKind, Config, Entity, Plan, Sources,
+    AuthKind, Client, Config, Entity, Plan, Sources,
     config::{Kind, SETTINGS, Source, Unit},
 };
 
@@ -28,6 +28,14 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
     ("PIPEDRIVE_RATE_LIMIT_RESERVE_FROM", "6", "robustness.rate_limiting.reserve_from", "6"),
     ("PIPEDRIVE_RATE_LIMIT_WARN_AT", "0.5, 0.9", "robustness.rate_limiting.warn_at", "0.5,0.9"),
     ("PIPEDRIVE_RATE_LIMIT_DAY_PACING", "even", "robustness.rate_limiting.day_pacing", "even"),
+    (
+        "PIPEDRIVE_LEDGER_URL",
+        "redis://u:hunter2@redis.test:6379/1",
+        "robustness.rate_limiting.ledger_url",
+        "redis://redis.test:6379/1",
+    ),
+    ("PIPEDRIVE_LEDGER_NAME", "acme", "robustness.rate_limiting.ledger_name", "acme"),
+    ("PIPEDRIVE_LEDGER_ALONE", "0.5", "robustness.rate_limiting.ledger_alone", "0.5"),
     ("PIPEDRIVE_TOKEN_COSTS", "deals=1", "robustness.rate_limiting.token_costs", "deals=1"),
     ("PIPEDRIVE_BURST_LIMIT", "7", "robustness.rate_limiting.burst_limit", "7"),
     ("PIPEDRIVE_BURST_MARGIN_MS", "250", "robustness.rate_limiting.burst_margin_ms", "250ms"),
@@ -312,6 +320,7 @@ fn every_wrong_variable_is_named_with_its_value_and_what_is_expected() {
         ("PIPEDRIVE_ENABLED_ENTITIES", "deals,dael"),
         ("PIPEDRIVE_RESET_TIME_ZONE", "Mars/Olympus"),
         ("PIPEDRIVE_PROXY", "socks5://user:hunter2@proxy.test"),
+        ("PIPEDRIVE_LEDGER_URL", "http://user:hunter2@redis.test"),
     ];
     let error = Config::load(&Sources::new().env(wrong)).unwrap_err();
     let text = error.to_string();
@@ -322,7 +331,8 @@ fn every_wrong_variable_is_named_with_its_value_and_what_is_expected() {
             .find(|line| line.contains(name))
             .unwrap_or_else(|| panic!("{name} in {text}"));
         assert!(line.contains("expected"), "{line}");
-        assert_eq!(line.contains(value), name != "PIPEDRIVE_PROXY", "{line}");
+        let veiled = matches!(name, "PIPEDRIVE_PROXY" | "PIPEDRIVE_LEDGER_URL");
+        assert_eq!(line.contains(value), !veiled, "{line}");
     }
     assert!(!text.contains("hunter2"), "{text}");
 }
@@ -388,6 +398,23 @@ fn the_token_is_in_no_debug_and_no_view() {
     let sources = one("PIPEDRIVE_API_TOKEN", "hunter2").set("connection.api_token", "hunter2");
     let all = format!("{config:?} {:?} {sources:?}", config.effective());
     assert!(!all.contains("hunter2"));
+}
+
+#[test]
+fn a_ledger_is_not_passed_over_and_its_password_is_nowhere() {
+    let sources = one("PIPEDRIVE_LEDGER_URL", "redis://me:hunter2@redis.test/0")
+        .env([("PIPEDRIVE_API_TOKEN", "token"), ("PIPEDRIVE_LEDGER_NAME", "acme")]);
+    let config = Config::load(&sources).unwrap();
+    let all = format!("{config:?} {:?} {sources:?}", config.effective());
+    assert!(!all.contains("hunter2"), "{all}");
+    let ledger = config.rate_limiting.ledger.as_ref().unwrap();
+    assert_eq!((ledger.name.as_deref(), ledger.alone), (Some("acme"), 0.0));
+    // Who does not share says so, rather than spend what is another's.
+    let error = Client::new(config.clone()).unwrap_err().to_string();
+    assert!(error.contains("PIPEDRIVE_LEDGER_URL is redis://redis.test/0, but"), "{error}");
+    let client = Client::builder(config).shared(true).build().unwrap();
+    let status = client.limiter().status();
+    assert!(!client.can_make_request(Entity::Deals), "nothing is granted: {status:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod digest;
 pub mod engine;
 pub mod exit;
+pub mod ledger;
 pub mod limits;
 pub mod memory;
 pub mod progress;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::{Budgets, Client, Config, ConfigError, Priority};
+use ratelimit_ledger::LedgerStatus;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tower_ratelimit_tokens::{BudgetKind, BudgetStatus, Limiter};
 
 pub(crate) use self::text::span;
@@ -39,6 +41,9 @@ pub struct Picture {
     pub gate: Option<GatePicture>,
     /// Who is turned away, and why.
     pub shedding: Option<ShedPicture>,
+    /// How the process stands to the ledger by which it shares its budgets, if it does.
+    #[serde(default)]
+    pub ledger: Option<LedgerPicture>,
     /// Refusals since the process began.
     pub refusals: RefusalPicture,
     /// Use by endpoint since the process began, the greatest first.
@@ -102,6 +107,38 @@ pub struct ShedPicture {
     pub reason: String,
 }
 
+/// A ledger that several processes share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerPicture {
+    /// Where it is.
+    pub url: String,
+    /// Whether the last exchange succeeded.
+    pub connected: bool,
+    /// It has lost its memory and grants nothing for one window.
+    pub quiet: bool,
+    /// Exchanges that were answered.
+    pub exchanges: u64,
+    /// Exchanges that failed.
+    pub failures: u64,
+    /// Why the last one failed, if it did.
+    pub error: Option<String>,
+    /// The budgets, as all members together use them.
+    pub budgets: Vec<LedgerBudgetPicture>,
+}
+
+/// One budget of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerBudgetPicture {
+    /// Its name.
+    pub name: String,
+    /// Units that count now, of all members.
+    pub used: u64,
+    /// Units that this member allowed itself while the ledger could not be reached.
+    pub overshoot: u64,
+    /// Units that others than the members were found to have spent.
+    pub foreign: u64,
+}
+
 /// Refusals by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalPicture {
@@ -151,6 +188,7 @@ pub struct Camera {
     config: Config,
     /// Limits by the configuration alone, by budget.
     configured: Vec<u64>,
+    ledger: Option<watch::Receiver<LedgerStatus>>,
 }
 
 /// A picture as a sync keeps it.
@@ -188,7 +226,14 @@ impl Camera {
     pub fn new(limiter: Limiter, budgets: Budgets, config: &Config) -> Result<Self, ConfigError> {
         let (fresh, _) = Client::builder(config.clone()).limiter()?;
         let configured = fresh.status().budgets.iter().map(|budget| budget.limit).collect();
-        Ok(Self { limiter, budgets, config: config.clone(), configured })
+        Ok(Self { limiter, budgets, config: config.clone(), configured, ledger: None })
+    }
+
+    /// Shows a ledger too.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: Option<watch::Receiver<LedgerStatus>>) -> Self {
+        self.ledger = ledger;
+        self
     }
 
     /// The picture now; `now` is the time of day, as exact as it is known.
@@ -239,6 +284,7 @@ impl Camera {
                 below: shed.below.level(),
                 reason: shed.reason.as_ref().to_owned(),
             }),
+            ledger: self.ledger_picture(),
             refusals: RefusalPicture {
                 burst: refusals.burst,
                 day: refusals.exhausted,
@@ -290,6 +336,26 @@ impl Camera {
             drift: budget.drift,
             exhausted: budget.exhausted,
         }
+    }
+
+    fn ledger_picture(&self) -> Option<LedgerPicture> {
+        let (status, ledger) = (self.ledger.as_ref()?, self.config.rate_limiting.ledger.as_ref()?);
+        let status = status.borrow();
+        let budgets = status.budgets.iter().map(|budget| LedgerBudgetPicture {
+            name: budget.name.as_ref().to_owned(),
+            used: budget.used,
+            overshoot: budget.overshoot,
+            foreign: budget.foreign,
+        });
+        Some(LedgerPicture {
+            url: ledger.url.to_string(),
+            connected: status.connected,
+            quiet: status.quiet,
+            exchanges: status.exchanges,
+            failures: status.failures,
+            error: status.error.as_deref().map(str::to_owned),
+            budgets: budgets.collect(),
+        })
     }
 
     /// How long the day has lasted: a calendar day in its own time zone, which may have 23 or 25 hours.

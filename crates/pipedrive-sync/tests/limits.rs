@@ -202,6 +202,23 @@ async fn another_process_sees_who_waits_while_a_sync_runs_and_what_it_saw_at_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cost_that_is_wrong_is_told_with_the_right_one() {
+    let world = World::new(config(100)).await;
+    let wrong = [("PIPEDRIVE_TOKEN_COSTS", "deals=1")];
+    let args = ["--entity", "deals", "--max-batch-size", "10", "--quiet"];
+    assert_eq!(with(&world, "sync", &args, &wrong).await.code, Some(0));
+    let limits = object(&world.run("limits", &["--json"]).await, 0);
+    let proposal = &limits["run"]["picture"]["proposals"][0];
+    assert_eq!(
+        (&proposal["endpoint"], &proposal["charged"], &proposal["actual"]),
+        (&json!("/api/v2/deals"), &json!(1), &json!(10)),
+        "{limits}"
+    );
+    let text = world.run("limits", &[]).await.out;
+    assert!(text.contains("cost       /api/v2/deals costs 10 of day, not 1, by "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_names_the_price_copies_nothing_and_leaves_nothing_behind() {
     let world = World::new(config(60)).await;
     let plan = object(&world.run("sync", &["--plan", "--json"]).await, 0);

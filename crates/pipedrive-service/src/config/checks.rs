@@ -2,6 +2,7 @@
 
 use jiff::{civil::Time, tz::TimeZone};
 
+use super::ledger::LedgerUrl;
 use crate::{Entity, auth::Origin, transport::ProxyUri};
 
 pub(super) fn company(text: &str) -> bool {
@@ -26,6 +27,10 @@ pub(super) fn origin(text: &str) -> bool {
 
 pub(super) fn proxy(text: &str) -> bool {
     ProxyUri::parse(text).is_ok()
+}
+
+pub(super) fn ledger(text: &str) -> bool {
+    LedgerUrl::parse(text).is_some()
 }
 
 pub(super) fn time_zone(text: &str) -> bool {

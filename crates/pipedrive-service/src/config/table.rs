@@ -1,7 +1,7 @@
 //! Every setting of this crate. The README's table is written from it.
 
 use super::{
-    checks::{company, entity, origin, proxy, time_of_day, time_zone, token_cost},
+    checks::{company, entity, ledger, origin, proxy, time_of_day, time_zone, token_cost},
     load::{EnvName, Setting},
     value::{Kind, Unit},
 };
@@ -68,6 +68,9 @@ pub const SETTINGS: &[Setting] = &[
     setting("robustness.rate_limiting.reserve_from", &[sec("PIPEDRIVE_RATE_LIMIT_RESERVE_FROM")], Kind::Number(1, 10), "8", "The least priority that may spend what is kept."),
     setting("robustness.rate_limiting.warn_at", &[sec("PIPEDRIVE_RATE_LIMIT_WARN_AT")], Kind::Fractions, "0.8", "Shares of the day's tokens at whose use a warning is given."),
     setting("robustness.rate_limiting.day_pacing", &[sec("PIPEDRIVE_RATE_LIMIT_DAY_PACING")], Kind::Choice(&["none", "even", "predictive", "steps"]), "none", "How the day's tokens are spread over the day: not at all; evenly; evenly once the last hour's speed would not last; by a wait of half a second from 50 % on and a whole one from 75 % on."),
+    setting("robustness.rate_limiting.ledger_url", &[sec("PIPEDRIVE_LEDGER_URL")], Kind::Veiled("redis://host:port, with user, password and database if need be", ledger), "", "A Redis by which processes share the budgets of one token; for programs that can."),
+    setting("robustness.rate_limiting.ledger_name", &[sec("PIPEDRIVE_LEDGER_NAME")], ANY_TEXT, "", "What the budgets are called there; without it, something made of the host and the token."),
+    setting("robustness.rate_limiting.ledger_alone", &[sec("PIPEDRIVE_LEDGER_ALONE")], Kind::Fraction, "0", "The share of each limit that this process may spend while that Redis cannot be reached."),
     setting("robustness.rate_limiting.burst_limit", &[sec("PIPEDRIVE_BURST_LIMIT")], Kind::Number(1, 100_000), "", "Requests per 2 seconds, if not the plan's."),
     setting("robustness.rate_limiting.burst_margin_ms", &[ms("PIPEDRIVE_BURST_MARGIN_MS")], Kind::Time(0, 10_000), "1000ms", "How long a request may be under way to the server: the transit bound of the rolling window."),
     // Section 2: errors.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{civil::Time, tz::TimeZone};
 use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
 
+use super::LedgerConfig;
 use crate::{Entity, plan::Plan};
 
 /// What the account may spend.
@@ -46,6 +47,8 @@ pub struct RateLimiting {
     pub warn_at: Vec<f64>,
     /// How the day's tokens are spread over the day.
     pub day_pace: Pace,
+    /// Where budgets are shared with other processes, if they are.
+    pub ledger: Option<LedgerConfig>,
     pub burst_limit: Option<u64>,
     pub burst_margin: Duration,
 }

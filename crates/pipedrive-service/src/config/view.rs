@@ -22,11 +22,15 @@ impl Config {
     pub fn effective(&self) -> Vec<Effective> {
         let show = |setting: &Setting| {
             let (value, source) = self.resolved.get(setting.key);
-            let value = match (setting.key, &self.transport.proxy.uri) {
-                // Without the user and the secret that may stand in it.
-                ("connection.proxy", Some(proxy)) => proxy.to_string(),
-                _ => value.to_string(),
+            // Without the user and the secret that may stand in it.
+            let veiled = match setting.key {
+                "connection.proxy" => self.transport.proxy.uri.as_ref().map(ToString::to_string),
+                "robustness.rate_limiting.ledger_url" => {
+                    self.rate_limiting.ledger.as_ref().map(|ledger| ledger.url.to_string())
+                }
+                _ => None,
             };
+            let value = veiled.unwrap_or_else(|| value.to_string());
             Effective { key: setting.key, value, source: source.clone(), doc: setting.doc }
         };
         SETTINGS.iter().map(show).collect()

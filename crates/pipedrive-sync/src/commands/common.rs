@@ -68,14 +68,16 @@ pub(super) const fn wanted(args: &Sync) -> Wanted {
 
 /// A client that spends only what the database has leased to it.
 pub(super) fn leased_client(config: Config) -> Result<Client, Failure> {
-    Client::builder(config).leased(true).build().map_err(|error| wrong(&error))
+    let shared = config.rate_limiting.ledger.is_some();
+    Client::builder(config).leased(true).shared(shared).build().map_err(|error| wrong(&error))
 }
 
 /// A client for one request or two, for which somebody waits and which a sync that runs beside does not know of; with
 /// the day from whose tokens they are paid. They are to be noted by [`note_spent`](crate::store::note_spent) first.
 pub(super) fn asking_client(config: Config) -> Result<(Client, String), Failure> {
     let day = today(&config)?;
-    let client = Client::new(config).map_err(|error| wrong(&error))?;
+    let shared = config.rate_limiting.ledger.is_some();
+    let client = Client::builder(config).shared(shared).build().map_err(|error| wrong(&error))?;
     Ok((client.with_priority(Priority::HIGH).with_on_limit(OnLimit::Wait), day))
 }
 

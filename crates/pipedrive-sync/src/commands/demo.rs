@@ -95,7 +95,9 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
         .collect();
     let totals: BTreeMap<&'static str, u64> =
         account.iter().map(|(entity, digest)| (entity.name(), digest.rows)).collect();
-    let config = common::load(&sources(&args, &server.url(), &sim.api_token()))?;
+    let mut config = common::load(&sources(&args, &server.url(), &sim.api_token()))?;
+    // Nobody else knows of this account.
+    config.rate_limiting.ledger = None;
     let page = config.memory_management.max_batch_size;
     let client = common::leased_client(config)?;
     let store = Store::open(&database).await?;
@@ -119,6 +121,7 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
         stop,
         totals: Some(totals),
         command: "demo",
+        ledger: None,
     })
     .await?;
     let report = Report::new(&outcome, &client, database.path()).await?;

@@ -7,6 +7,7 @@ use crate::{
     cli,
     engine::{START_UP_TOKENS, plan},
     exit::{Code, Failure},
+    ledger,
     store::{Reader, note_spent},
     wall,
 };
@@ -77,7 +78,7 @@ async fn check(
         let config = common::load(&common::sources(&args.connection))?;
         let (client, day) = common::asking_client(config)?;
         note_spent(database, &day, START_UP_TOKENS).await?;
-        client.me().await?;
+        ledger::during(&client, async |_| Ok(client.me().await?)).await?;
     }
     Ok(line)
 }

@@ -11,6 +11,7 @@ use crate::{
     cli,
     engine::{START_UP_TOKENS, company, take_up},
     exit::{Code, Failure},
+    ledger,
     limits::{Camera, Kept, Picture, Shown},
     store::{BudgetRow, Database, Reader, RunRow, StoreError, note_spent},
     wall,
@@ -25,6 +26,8 @@ struct Limits {
     database: Option<PathBuf>,
     /// The company whose data it holds.
     company: Option<String>,
+    /// By what other processes share the budgets, if they do.
+    ledger: Option<String>,
     /// The day from whose tokens a call would be paid now.
     day: String,
     /// What the database says of that day.
@@ -86,6 +89,11 @@ impl Stored {
         self.today.as_ref().map_or(0, |day| day.leased)
     }
 
+    /// The same, but nothing for a member of a ledger, which knows it already.
+    pub(super) fn leased_to(&self, config: &Config) -> u64 {
+        if config.rate_limiting.ledger.is_some() { 0 } else { self.leased() }
+    }
+
     /// Whether the data is that of the company whom the token belongs to, or of nobody yet.
     pub(super) fn belongs_to(&self, given: &str, database: &Database) -> Result<(), StoreError> {
         match &self.company {
@@ -124,11 +132,14 @@ async fn limits(args: &cli::Limits) -> Result<Limits, Failure> {
     let (mut server, mut asked_tokens, mut failure) = (None, 0, None);
     let camera = if args.ask {
         let (client, _) = common::asking_client(config.clone())?;
-        take_up(&config, client.limiter(), client.budgets(), stored.known_limit, stored.leased());
+        let leased = stored.leased_to(&config);
+        take_up(&config, client.limiter(), client.budgets(), stored.known_limit, leased);
         if is_there {
             note_spent(&database, &day, START_UP_TOKENS).await?;
         }
-        match client.me().await {
+        let asked = ledger::during(&client, async |ledger| Ok((client.me().await, ledger))).await?;
+        let (me, ledger) = asked;
+        match me {
             Ok(me) => {
                 stored.belongs_to(&company(&me), &database)?;
                 (server, asked_tokens) = (Some(me.count), START_UP_TOKENS);
@@ -139,7 +150,7 @@ async fn limits(args: &cli::Limits) -> Result<Limits, Failure> {
                 other => return Err(other),
             },
         }
-        Camera::of(&client)?
+        Camera::of(&client)?.with_ledger(ledger)
     } else {
         looking(&config, &stored)?
     };
@@ -152,6 +163,7 @@ async fn limits(args: &cli::Limits) -> Result<Limits, Failure> {
         base_url: config.base_url.to_string(),
         database: is_there.then(|| database.path().to_owned()),
         company: stored.company,
+        ledger: config.rate_limiting.ledger.as_ref().map(|ledger| ledger.url.to_string()),
         day,
         stored: stored.today,
         server,
@@ -188,6 +200,11 @@ fn text(limits: &Limits) -> String {
         ),
         None => format!("stored     nothing of {} is known to be spent\n", limits.day),
     });
+    if let (Some(ledger), 0) = (&limits.ledger, limits.asked_tokens) {
+        text.push_str(&format!(
+            "shared     by {ledger}: what other processes have spent is shown with --ask\n"
+        ));
+    }
     if let Some(server) = &limits.server {
         let said = |left: Option<u64>, of: Option<u64>, what: &str| match (left, of) {
             (Some(left), Some(of)) => format!("{left} of {of} {what} left"),

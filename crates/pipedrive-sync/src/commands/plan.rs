@@ -17,6 +17,7 @@ use crate::{
         take_up,
     },
     exit::{Code, Failure},
+    ledger,
     limits::span,
     store::{Counts, Mode, note_spent},
     table::table,
@@ -112,11 +113,13 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
     if let Some((found, mut reader)) = found {
         (known, counts, stored) = (reader.walks().await?, reader.counts().await?, found);
     }
-    take_up(&config, client.limiter(), client.budgets(), stored.known_limit, stored.leased());
+    let leased = stored.leased_to(&config);
+    take_up(&config, client.limiter(), client.budgets(), stored.known_limit, leased);
     if exists {
         note_spent(&database, &day, START_UP_TOKENS).await?;
     }
-    let asked_tokens = match client.me().await {
+    let me = ledger::during(&client, async |_| Ok(client.me().await)).await?;
+    let asked_tokens = match me {
         Ok(me) => {
             stored.belongs_to(&company(&me), &database)?;
             START_UP_TOKENS

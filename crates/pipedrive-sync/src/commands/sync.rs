@@ -10,6 +10,7 @@ use crate::{
     cli,
     engine::{self, Job, Outcome, Settings},
     exit::{Code, Failure},
+    ledger,
     report::Report,
     signals,
     store::Store,
@@ -52,7 +53,7 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         .map_err(|error| Failure::new(Code::Other, format!("no signals: {error}")))?;
     // The last thing before work begins: what was wrong above leaves no file behind.
     let store = Store::open(&database).await?;
-    let job = Job {
+    let job = |ledger| Job {
         client: client.clone(),
         store,
         entities,
@@ -62,8 +63,9 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         stop,
         totals: None,
         command: "sync",
+        ledger,
     };
-    let outcome = engine::sync(job).await?;
+    let outcome = ledger::during(&client, async |ledger| engine::sync(job(ledger)).await).await?;
     let report = Report::new(&outcome, &client, database.path()).await?;
     if args.output.json || !args.output.quiet {
         common::print(args.output.json, &report, &report.to_string());

@@ -12,6 +12,7 @@ use crate::{
     cli, digest,
     engine::{DayLease, START_UP_TOKENS, company},
     exit::{Code, Failure},
+    ledger,
     progress::{Event, Progress},
     store::{Database, Reader, Store},
     table::table,
@@ -53,19 +54,23 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     });
 
     let mut lease = DayLease::open(&client, None, &mut store).await?;
-    let me = lease.during(&mut store, client.me()).await??;
-    store.claim(&company(&me)).await?;
-    let left = lease.limit().saturating_sub(lease.used()).saturating_sub(lease.kept());
-    if price > left {
-        return Err(Failure::new(
-            Code::Budget,
-            format!(
-                "the comparison needs {price} tokens and {left} are left today; name fewer entities, or pass --sample-only"
-            ),
-        ));
-    }
-    let compared =
-        lease.during(&mut store, compare_all(&client, &database, &entities, &args)).await??;
+    let asked = async |_| {
+        let me = lease.during(&mut store, client.me()).await??;
+        store.claim(&company(&me)).await?;
+        let left = lease.limit().saturating_sub(lease.used()).saturating_sub(lease.kept());
+        if price > left {
+            return Err(Failure::new(
+                Code::Budget,
+                format!(
+                    "the comparison needs {price} tokens and {left} are left today; name fewer entities, or pass --sample-only"
+                ),
+            ));
+        }
+        lease.during(&mut store, compare_all(&client, &database, &entities, &args)).await?
+    };
+    let compared = ledger::during(&client, asked).await;
+    lease.close(&mut store).await?;
+    let compared = compared?;
     let report: BTreeMap<_, _> =
         entities.iter().map(|entity| entity.name()).zip(compared).collect();
     let equal = report.values().all(Compared::equal);

@@ -1,4 +1,6 @@
 //! The day's lease: nothing is spent that is not on the disk as leased.
+//!
+//! Where a ledger shares the budgets, it grants, and the disk only notes what was spent.
 
 use std::future::{self, Future};
 
@@ -37,6 +39,8 @@ pub struct DayLease {
     priority: Priority,
     /// None where no budget is kept; then nothing is written either.
     lease: Option<Lease>,
+    /// A ledger grants, and knows what was spent before.
+    shared: bool,
     chunk: Option<u64>,
     /// What is on the disk: a day, and tokens of it.
     written: (String, u64),
@@ -66,12 +70,14 @@ impl DayLease {
             let leased = store.budget(&today.to_string()).await?.map_or(0, |row| row.leased);
             written = (today.to_string(), leased);
         }
-        take_up(client.config(), &limiter, client.budgets(), known_limit, written.1);
-        if let (Some(lease), Some(today), 1..) = (&lease, today, written.1) {
-            lease.grant_for(today, written.1);
+        let shared = client.config().rate_limiting.ledger.is_some();
+        let spent = if shared { 0 } else { written.1 };
+        take_up(client.config(), &limiter, client.budgets(), known_limit, spent);
+        if let (Some(lease), Some(today), 1..) = (&lease, today, spent) {
+            lease.grant_for(today, spent);
         }
         let (limiting, priority) = (client.config().rate_limiting.clone(), client.priority());
-        Ok(Self { limiter, limiting, priority, lease, chunk, written })
+        Ok(Self { limiter, limiting, priority, lease, shared, chunk, written })
     }
 
     /// The day's limit as the limiter knows it now.
@@ -108,8 +114,8 @@ impl DayLease {
     /// Waits until more is wanted than was granted, and says how much in all. May be dropped at any time.
     pub(crate) async fn wanted(&self) -> u64 {
         match &self.lease {
-            Some(lease) => lease.wanted().await,
-            None => future::pending().await,
+            Some(lease) if !self.shared => lease.wanted().await,
+            _ => future::pending().await,
         }
     }
 
@@ -143,6 +149,10 @@ impl DayLease {
     pub(crate) fn settle(&mut self) -> Option<Settled> {
         let lease = self.lease.as_ref()?;
         let today = lease.day();
+        if self.shared {
+            let used = lease.used();
+            return Some(self.note(today.to_string(), used));
+        }
         if today.to_string() != self.written.0 {
             // A day has just begun: nothing of it is leased, so nothing of it is spent.
             return None;
@@ -163,6 +173,15 @@ impl DayLease {
         Some(Settled { day: self.written.0.clone(), used, leased, limit })
     }
 
+    /// What a ledger has granted and this process has spent, for who looks at the database; and for a later run
+    /// without a ledger, until the server tells it more.
+    fn note(&mut self, day: String, used: u64) -> Settled {
+        let before = if day == self.written.0 { self.written.1 } else { 0 };
+        let leased = before.max(used);
+        self.written = (day.clone(), leased);
+        Settled { day, used, leased: Some(leased), limit: self.limit() }
+    }
+
     /// Gives back what was leased and not spent. What is still under way counts as spent.
     ///
     /// # Errors
@@ -171,6 +190,10 @@ impl DayLease {
     pub async fn close(&mut self, store: &mut Store) -> Result<(), StoreError> {
         let Some(lease) = &self.lease else { return Ok(()) };
         let (today, used) = (lease.day(), lease.used());
+        if self.shared {
+            let noted = self.note(today.to_string(), used);
+            return store.lease(&noted.day, self.written.1, Some(noted.limit)).await;
+        }
         if today.to_string() != self.written.0 || used >= self.written.1 {
             return Ok(());
         }

@@ -29,6 +29,7 @@ use std::{
 
 use jiff::SignedDuration;
 use pipedrive_service::{Client, Entity, ErrorKind, Me, OnLimit, Priority};
+use ratelimit_ledger::LedgerStatus;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -127,6 +128,8 @@ pub struct Job {
     pub totals: Option<BTreeMap<&'static str, u64>>,
     /// Name of the command, for the table of runs.
     pub command: &'static str,
+    /// How the client stands to a ledger, if it shares its budgets; for the picture of the limits.
+    pub ledger: Option<watch::Receiver<LedgerStatus>>,
 }
 
 /// What came of it.
@@ -209,7 +212,7 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
-    let camera = Camera::of(&job.client)?;
+    let camera = Camera::of(&job.client)?.with_ledger(job.ledger.clone());
     let (run, command) = (outcome.run, job.command);
     let limits = move || kept_picture(run, command, camera.take(wall::exact()));
     let result = under_lease(job, plan, &mut lease, outcome, &limits).await;

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::{Basis, Outlook, Picture};
+use super::{Basis, LedgerPicture, Outlook, Picture};
 use crate::{table::table, wall};
 
 /// How many endpoints are listed.
@@ -86,6 +86,9 @@ impl Shown<'_> {
             let reason = if shed.reason.is_empty() { "no reason given" } else { &shed.reason };
             writeln!(text, "shedding   calls below priority {}: {reason}", shed.below)?;
         }
+        if let Some(ledger) = &picture.ledger {
+            writeln!(text, "shared     {}", shared(ledger))?;
+        }
         let refusals = picture.refusals;
         if self.lively {
             writeln!(
@@ -153,6 +156,26 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+fn shared(ledger: &LedgerPicture) -> String {
+    let state = match (&ledger.error, ledger.connected, ledger.quiet) {
+        (_, true, true) => "it begins anew and grants nothing for a window".to_owned(),
+        (_, true, false) => "connected".to_owned(),
+        (Some(error), ..) => format!("not reached: {error}"),
+        (None, ..) => "not reached yet".to_owned(),
+    };
+    let used: Vec<_> =
+        ledger.budgets.iter().map(|budget| format!("{} {}", budget.name, budget.used)).collect();
+    let over: u64 = ledger.budgets.iter().map(|budget| budget.overshoot).sum();
+    let over = if over > 0 { format!("; {over} units allowed without it") } else { String::new() };
+    format!(
+        "by {}, {state}; all members use {}; {} exchanges, {} failed{over}",
+        ledger.url,
+        if used.is_empty() { "nothing".to_owned() } else { used.join(", ") },
+        ledger.exchanges,
+        ledger.failures
+    )
+}
+
 /// A time for people, in hours, minutes and seconds.
 pub(crate) fn span(time: SignedDuration) -> String {
     format!("{:#}", SignedDuration::from_secs(time.as_secs()))
@@ -162,7 +185,8 @@ pub(crate) fn span(time: SignedDuration) -> String {
 mod tests {
     use super::*;
     use crate::limits::{
-        BudgetPicture, EndpointPicture, GatePicture, ProposalPicture, RefusalPicture, ShedPicture,
+        BudgetPicture, EndpointPicture, GatePicture, LedgerBudgetPicture, ProposalPicture,
+        RefusalPicture, ShedPicture,
     };
 
     fn at(text: &str) -> Timestamp {
@@ -215,6 +239,20 @@ mod tests {
                 opens_at: at("2026-03-10T18:00:02Z"),
             }),
             shedding: Some(ShedPicture { below: 3, reason: "half of all fails".into() }),
+            ledger: Some(LedgerPicture {
+                url: "redis://10.0.0.7/".into(),
+                connected: true,
+                quiet: false,
+                exchanges: 9,
+                failures: 1,
+                error: None,
+                budgets: vec![LedgerBudgetPicture {
+                    name: "burst".into(),
+                    used: 99,
+                    overshoot: 4,
+                    foreign: 0,
+                }],
+            }),
             refusals: RefusalPicture { burst: 1, day: 2, banned: 3, paused: 4, local: 5 },
             endpoints: vec![EndpointPicture {
                 endpoint: "/api/v2/deals".into(),
@@ -243,6 +281,7 @@ forecast   the day's tokens are gone at 2026-03-10T20:00:00Z (2026-03-10 22:00:0
 waiting    7 calls: 1 of priority 8, 6 of priority 2
 gate       closed (too many requests) until 2026-03-10T18:00:02Z (2026-03-10 20:00:02 +02:00), in 2s
 shedding   calls below priority 3: half of all fails
+shared     by redis://10.0.0.7/, connected; all members use burst 99; 9 exchanges, 1 failed; 4 units allowed without it
 refused    by the server 1 burst, 2 day, 3 banned, 4 other; here 5
 used by    /api/v2/deals: 12 calls, 120 tokens
 cost       /api/v1/notes costs 10 of day, not 20, by 9 answers: see PIPEDRIVE_TOKEN_COSTS
@@ -252,7 +291,8 @@ cost       /api/v1/notes costs 10 of day, not 20, by 9 answers: see PIPEDRIVE_TO
 
     #[test]
     fn of_a_process_that_has_sent_nothing_only_the_budgets_are_told() {
-        let mut quiet = Picture { gate: None, shedding: None, waiting: 0, ..picture() };
+        let mut quiet =
+            Picture { gate: None, shedding: None, ledger: None, waiting: 0, ..picture() };
         quiet.budgets[1].resets_at = None;
         quiet.budgets[1].exhausted = true;
         quiet.proposals.clear();

@@ -285,7 +285,8 @@ async fn advance(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<u6
 async fn settle(conn: &mut SqliteConnection, settled: &Settled) -> Result<(), StoreError> {
     let number = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
     query(
-        "UPDATE budget SET settled = ?2, leased = coalesce(?3, leased), day_limit = ?4, updated_at = ?5 WHERE day = ?1",
+        "INSERT INTO budget (day, leased, settled, day_limit, updated_at) VALUES (?1, coalesce(?3, ?2), ?2, ?4, ?5)
+         ON CONFLICT (day) DO UPDATE SET settled = ?2, leased = coalesce(?3, leased), day_limit = ?4, updated_at = ?5",
     )
     .bind(&settled.day)
     .bind(number(settled.used))
