@@ -40,6 +40,11 @@ impl<L: Ledger> Driver<L> {
                 for ((id, budget), (answer, ask)) in
                     ids.iter().zip(reply.answers.iter().zip(&exchange.asks))
                 {
+                    if let LeasedUnits::Counts { spent, .. } = &budget.units
+                        && let Some(alone) = self.alone.get_mut(&id.index())
+                    {
+                        alone.over(*spent);
+                    }
                     self.take_in(at, heard, &reply, *id, &budget.units, answer);
                     self.pause(heard, *id, answer, ask.want);
                     let spends = ask.want > 0 || ask.held > 0 || budget.in_hand > 0;
