@@ -112,6 +112,11 @@ pub struct SlotLevel {
     pub counted: u64,
     /// How long before this exchange the request was sent that was told so.
     pub age: u64,
+    /// An exchange that comes at this time of the ledger or later has been under way
+    /// for so long that nobody awaits its answer, and that the age is wrong: this
+    /// count is passed over. 0: never.
+    #[serde(default)]
+    pub late_at: u64,
 }
 
 /// What the server counts in a period.

@@ -26,6 +26,8 @@ fn micros_up(time: Duration) -> u64 {
 pub(crate) struct Heard {
     pub(crate) at: Instant,
     pub(crate) now: u64,
+    /// How long that exchange took.
+    pub(crate) trip: Duration,
 }
 
 impl Heard {
@@ -71,6 +73,9 @@ pub(crate) fn ask(
             let level = budget.level.map(|level| SlotLevel {
                 counted: level.counted,
                 age: micros_up(at.saturating_duration_since(level.sent_at)),
+                late_at: heard.map_or(0, |heard| {
+                    heard.earliest(at) + micros_up(heard.trip) + micros_up(config.timeout)
+                }),
             });
             ask.held = *unsent;
             ask.quiet = micros(*window + *transit + config.slot_life);

@@ -236,7 +236,7 @@ async fn nobody_takes_more_than_a_fair_share_from_others_that_want(ledger: &impl
 
 async fn others_spending_is_counted_when_the_server_tells_of_it(ledger: &impl Clocked) {
     let mut a = member("a");
-    let level = Some(SlotLevel { counted: 60, age: 10 * MS });
+    let level = Some(SlotLevel { counted: 60, age: 10 * MS, late_at: 0 });
     let counting = vec![Counted { dated: 0, ends_in: WINDOW, units: 20 }];
     let held_units = HeldUnits::Slots { window: WINDOW, transit: TRANSIT, counting, level };
     let answer = a.say(ledger, SECOND, Ask { held_units, ..slots(0) }).await;
@@ -246,10 +246,22 @@ async fn others_spending_is_counted_when_the_server_tells_of_it(ledger: &impl Cl
         window: WINDOW,
         transit: TRANSIT,
         counting: vec![Counted { dated: 0, ends_in: WINDOW - MS, units: 20 }],
-        level: Some(SlotLevel { counted: 60, age: 11 * MS }),
+        level: Some(SlotLevel { counted: 60, age: 11 * MS, late_at: 0 }),
     };
     let answer = a.say(ledger, SECOND + MS, Ask { held_units, ..slots(0) }).await;
     assert_eq!((answer.foreign, answer.used), (0, 60));
+}
+
+async fn a_count_that_comes_too_late_is_not_compared(ledger: &impl Clocked) {
+    let mut a = member("a");
+    for (at, foreign) in [(SECOND, 60), (4 * SECOND, 0), (4 * SECOND + 1, 60)] {
+        let late_at = START + if foreign > 0 { at + 1 } else { at };
+        let level = Some(SlotLevel { counted: 60, age: 10 * MS, late_at });
+        let held_units =
+            HeldUnits::Slots { window: WINDOW, transit: TRANSIT, counting: vec![], level };
+        let answer = a.say(ledger, at, Ask { held_units, ..slots(0) }).await;
+        assert_eq!(answer.foreign, foreign, "at {at}");
+    }
 }
 
 async fn a_clock_that_is_set_back_frees_nothing(ledger: &impl Clocked) {
@@ -361,6 +373,7 @@ macro_rules! all {
             a_heavy_call_gets_its_units_together,
             nobody_takes_more_than_a_fair_share_from_others_that_want,
             others_spending_is_counted_when_the_server_tells_of_it,
+            a_count_that_comes_too_late_is_not_compared,
             a_clock_that_is_set_back_frees_nothing,
             one_name_with_two_windows_is_refused,
             a_day_is_counted_whoever_spends_it,

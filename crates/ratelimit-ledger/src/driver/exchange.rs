@@ -118,7 +118,7 @@ impl<L: Ledger> Driver<L> {
             events::connected(heard - at, quiet);
         }
         self.failed = 0;
-        self.heard = Some(Heard { at: heard, now: reply.now });
+        self.heard = Some(Heard { at: heard, now: reply.now, trip: heard - at });
         self.epoch.clone_from(&reply.epoch);
         self.status.send_modify(|status| {
             status.connected = true;

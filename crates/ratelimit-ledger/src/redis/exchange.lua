@@ -83,7 +83,7 @@ local function slots(b, stated, ask)
       put(floor(c[1] / tick), floor((now + c[2]) / tick) + 1, c[3])
     end
   end
-  if ask.level then
+  if ask.level and (ask.level.late_at == 0 or now < ask.level.late_at) then
     local past = floor(max(now - ask.level.age, 0) / tick)
     local ours = 0
     for e, n in pairs(ends) do if e > past then ours = ours + n end end

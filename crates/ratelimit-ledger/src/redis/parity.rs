@@ -70,7 +70,11 @@ fn exchange(step: &Step, now: u64, seq: u64, period: u32) -> Exchange {
         window: WINDOW,
         transit: 300_000,
         counting: counting.collect(),
-        level: step.level.map(|(counted, age)| SlotLevel { counted, age }),
+        level: step.level.map(|(counted, age)| SlotLevel {
+            counted,
+            age,
+            late_at: [0, now, now + 1][counted as usize % 3],
+        }),
     };
     let counts = HeldUnits::Counts {
         period: format!("2026-11-{period:02}"),

@@ -89,7 +89,7 @@ impl SlotsBudget {
             let start = counted.dated / tick;
             self.put(&mut me, at, start, end, counted.units);
         }
-        if let Some(level) = level {
+        if let Some(level) = level.filter(|said| said.late_at == 0 || now < said.late_at) {
             let then = now.saturating_sub(level.age) / tick;
             let counted: u64 = self.ends.range(then + 1..).map(|(_, n)| n).sum();
             let ours = counted - self.starts.values().sum::<u64>().min(counted);
