@@ -193,6 +193,10 @@ impl Bucket {
         self.capacity - u64::try_from(left).unwrap_or(u64::MAX).min(self.capacity)
     }
 
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
+    }
+
     pub(crate) const fn limit(&self) -> u64 {
         self.capacity
     }

@@ -163,6 +163,18 @@ impl Account {
         }
     }
 
+    /// `reserve` and `sent` in one. Returns what both return.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> (u32, u64) {
+        match &mut self.state {
+            State::Rolling(rolling) => (0, rolling.take(now, n)),
+            State::Fixed(fixed) => (0, fixed.tally.take(now, n, seq, tracked)),
+            State::Day(day) => (0, day.tally.take(now, n, seq, tracked)),
+            State::Bucket(bucket) => (bucket.reserve(n), bucket.sent(n, tracked)),
+            State::Concurrency(places) => (places.take(now, n), 0),
+        }
+    }
+
     /// Gives back what was reserved and never sent.
     pub(crate) fn unreserve(&mut self, now: Nanos, n: u64, taking: u32) {
         match &mut self.state {
@@ -209,8 +221,8 @@ impl Account {
     /// count, just taken over, has settled it already.
     #[inline]
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64, observed: bool) {
-        if let Some(book) = self.book_at(now) {
-            book.answered(now, slot, actual);
+        if self.book.is_some() {
+            self.book_answered(now, slot, actual);
         }
         match &mut self.state {
             State::Rolling(rolling) => rolling.answered(now, slot, actual),
@@ -229,6 +241,13 @@ impl Account {
                 }
             }
             State::Concurrency(places) => places.give_back(now, slot.n, slot.taking),
+        }
+    }
+
+    #[cold]
+    fn book_answered(&mut self, now: Nanos, slot: &Slot, actual: u64) {
+        if let Some(book) = self.book_at(now) {
+            book.answered(now, slot, actual);
         }
     }
 
@@ -292,6 +311,7 @@ impl Account {
     }
 
     /// Spent, spoken for, or held.
+    #[inline]
     pub(crate) fn used(&mut self, now: Nanos) -> u64 {
         match &mut self.state {
             State::Rolling(rolling) => rolling.seen(now),
@@ -302,6 +322,17 @@ impl Account {
             State::Bucket(bucket) => bucket.used(now),
             State::Day(day) => day.tally.committed(),
             State::Concurrency(places) => places.held(now),
+        }
+    }
+
+    /// All that was ever spent, as far as that is known; fixed windows, days and
+    /// buckets only.
+    pub(crate) fn total(&self) -> u64 {
+        match &self.state {
+            State::Fixed(fixed) => fixed.tally.total(),
+            State::Day(day) => day.tally.total(),
+            State::Bucket(bucket) => bucket.total(),
+            State::Rolling(_) | State::Concurrency(_) => 0,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     learn::Learnt,
     moment::nanos,
     pace::Pacer,
-    spec::{Reserve, Spec, Template, default_low_water},
+    spec::{Reserve, Spec, Template, Warnings, default_low_water},
     trend::Trend,
 };
 
@@ -328,7 +328,7 @@ impl Budget {
             pacer: Pacer::new(&self.pace),
             trend: period.filter(|_| self.scope.is_none()).map(|period| Trend::new(nanos(period))),
             warn_at: warn_at.into_iter().map(millionths).collect(),
-            warned: 0,
+            warnings: Warnings::default(),
             ran_dry: false,
         };
         // A fixed window is leased as a rolling one: whatever its phase, it holds

@@ -4,6 +4,7 @@ mod admit;
 mod hearing;
 mod leasing;
 mod planning;
+mod sent;
 mod shedding;
 mod spending;
 mod timing;
@@ -16,12 +17,13 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     admit::{Claim, Hears},
+    sent::{Sendings, SentId},
     shedding::Shed,
 };
 use crate::{
     Charge, GateReason, Priority, WhenFull,
     accounts::{Accounts, At},
-    budget::{Fit, Slot, State},
+    budget::{Fit, State},
     charge::MAX_BUDGETS,
     costs::Learner,
     error::Refusal,
@@ -47,48 +49,23 @@ impl Takings {
     pub(crate) const NONE: Self = Self { numbers: [0; MAX_BUDGETS], until: Nanos::MAX };
 }
 
-/// What one admitted request holds.
+/// What one request holds that was admitted and not sent yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
     pub(crate) charge: Charge,
     at: At,
     reserved_at: Nanos,
-    sent_at: Nanos,
-    /// Zero until it is sent.
-    seq: u64,
-    marks: [u64; MAX_BUDGETS],
     takings: Takings,
-    tracked: bool,
 }
 
 impl Grant {
     pub(crate) const fn reserved(now: Nanos, charge: Charge, at: At, takings: Takings) -> Self {
-        let (marks, tracked) = ([0; MAX_BUDGETS], false);
-        Self { charge, at, reserved_at: now, sent_at: 0, seq: 0, marks, takings, tracked }
-    }
-
-    pub(crate) const fn is_sent(&self) -> bool {
-        self.seq != 0
-    }
-
-    pub(crate) const fn is_tracked(&self) -> bool {
-        self.tracked
+        Self { charge, at, reserved_at: now, takings }
     }
 
     /// It must be sent before that, as its lease ends then.
     pub(crate) const fn until(&self) -> Nanos {
         self.takings.until
-    }
-
-    fn slot(&self, budget: usize) -> Slot {
-        Slot {
-            n: self.charge.amount(budget),
-            sent_at: self.sent_at,
-            seq: self.seq,
-            mark: self.marks[budget],
-            taking: self.takings.numbers[budget],
-            tracked: self.tracked,
-        }
     }
 }
 
@@ -169,7 +146,12 @@ pub(crate) struct Core {
     keeping: u8,
     watched: u8,
     warning: u8,
+    /// The watched budgets of which nothing was spent yet.
+    unspent: u8,
+    /// When the first of the watched budgets wants to be looked at.
+    wants_look: Nanos,
     pub(crate) usage: Vec<Usage>,
+    pub(crate) sendings: Sendings,
     pub(crate) specs: Box<[Spec]>,
     pub(crate) shed: Shed,
     pub(crate) accounts: Accounts,
@@ -197,6 +179,7 @@ impl Core {
         let mask = |test: &dyn Fn(&Spec) -> bool| {
             specs.iter().enumerate().fold(0, |m, (i, spec)| m | u8::from(test(spec)) << i)
         };
+        let watched = mask(&|spec| spec.trend.is_some());
         let has_days = accounts.shared().iter().any(|account| account.day().is_some());
         Self {
             epoch,
@@ -206,7 +189,9 @@ impl Core {
             leased: mask(&|spec| spec.low_water.is_some()),
             paced: mask(&|spec| spec.pacer.is_some()),
             keeping: mask(&|spec| spec.reserve.is_some()),
-            watched: mask(&|spec| spec.trend.is_some()),
+            watched,
+            unspent: watched,
+            wants_look: 0,
             warning: mask(&|spec| !spec.warn_at.is_empty()),
             specs,
             accounts,
@@ -219,6 +204,7 @@ impl Core {
             arrivals: 0,
             wants_wall: if has_days { 0 } else { Nanos::MAX },
             usage: vec![Usage::unnamed()],
+            sendings: Sendings::default(),
             learners: vec![Learner::default()],
             refusals: Refusals::default(),
             heard: false,

@@ -12,22 +12,20 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    Acquire, BoxError, Dialect, Observations, Refused, Settle, Settler, Ticket, core::Grant,
+    Acquire, BoxError, Dialect, Observations, Refused, Settle, Settler, Ticket, core::SentId,
     layer::Policy,
 };
 
 /// A request that is under way and whose end somebody wants to hear of.
 pub(crate) struct UnderWay<C, D, T, L> {
     policy: Arc<Policy<C, D, T, L>>,
-    grant: Option<Grant>,
-    tracked: bool,
+    sent: Option<SentId>,
 }
 
 impl<C, D, T, L> UnderWay<C, D, T, L> {
     #[inline]
-    pub(crate) const fn new(policy: Arc<Policy<C, D, T, L>>, grant: Grant) -> Self {
-        let tracked = grant.is_tracked();
-        Self { policy, grant: Some(grant), tracked }
+    pub(crate) const fn new(policy: Arc<Policy<C, D, T, L>>, sent: SentId) -> Self {
+        Self { policy, sent: Some(sent) }
     }
 
     /// The call has ended.
@@ -37,29 +35,31 @@ impl<C, D, T, L> UnderWay<C, D, T, L> {
         D: Dialect<Response>,
         T: Settler<Response>,
     {
-        let Some(grant) = &self.grant else { return };
+        let Some(sent) = &self.sent else { return };
         let policy = &*self.policy;
         let settle = if T::SETTLES { policy.settle.settle(outcome) } else { Settle::Keep };
         let limiter = &policy.limiter;
         match outcome {
-            _ if !self.tracked && settle == Settle::Keep => {}
-            _ if !self.tracked => limiter.settled(grant, &settle),
+            _ if !sent.is_tracked() => limiter.settled(sent, &settle),
             // An error is no proof that the server has counted the request.
-            Err(_) if settle == Settle::Keep => limiter.lost(grant),
+            Err(_) if settle == Settle::Keep => limiter.lost(sent),
             Ok(response) if D::READS => {
                 let said = policy.dialect.observe(response, &*limiter.shared().clock);
-                limiter.answered(grant, Instant::now(), &said, &settle);
+                limiter.answered(sent, Instant::now(), &said, &settle);
             }
-            _ => limiter.answered(grant, Instant::now(), Observations::NOTHING, &settle),
+            _ => limiter.answered(sent, Instant::now(), Observations::NOTHING, &settle),
         }
-        self.grant = None;
+        self.sent = None;
     }
 }
 
 impl<C, D, T, L> Drop for UnderWay<C, D, T, L> {
     fn drop(&mut self) {
-        if let (Some(grant), true) = (&self.grant, self.tracked) {
-            self.policy.limiter.lost(grant);
+        let limiter = &self.policy.limiter;
+        match &self.sent {
+            Some(sent) if sent.is_tracked() => limiter.lost(sent),
+            Some(sent) => limiter.settled(sent, &Settle::Keep),
+            None => {}
         }
     }
 }
@@ -184,13 +184,12 @@ where
                         ticket.take();
                         return Poll::Ready(Err(error.into()));
                     }
-                    let tracked = D::READS || waiting.policy.limiter.needs_answer();
-                    match ticket.take().and_then(|ticket| ticket.hand_over(tracked)) {
-                        Some(grant) => {
+                    let hears = waiting.policy.hears::<S::Response>();
+                    match ticket.take().and_then(|ticket| ticket.hand_over(hears)) {
+                        Some(sent) => {
                             let Call { mut inner, request, policy } =
                                 *call.take().expect("it was there just above");
-                            let heard_of = grant.is_tracked() || T::SETTLES;
-                            let under_way = heard_of.then(|| UnderWay::new(policy, grant));
+                            let under_way = sent.map(|sent| UnderWay::new(policy, sent));
                             State::Called { response: inner.call(request), under_way }
                         }
                         None => {

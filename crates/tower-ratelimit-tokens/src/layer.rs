@@ -2,7 +2,9 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{KeepAll, Limiter, NoDialect, SameTerms, Terms, TokenLimit};
+use crate::{
+    Dialect, KeepAll, Limiter, NoDialect, SameTerms, Settler, Terms, TokenLimit, core::Hears,
+};
 
 /// What becomes of a call that cannot be paid at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,24 @@ pub(crate) struct Policy<C, D, T, L> {
     pub(crate) terms: L,
     pub(crate) on_limit: OnLimit,
     pub(crate) enabled: bool,
+}
+
+impl<C, D, T, L> Policy<C, D, T, L> {
+    /// Who is to hear of the end of a call.
+    #[inline]
+    pub(crate) fn hears<Response>(&self) -> Hears
+    where
+        D: Dialect<Response>,
+        T: Settler<Response>,
+    {
+        if D::READS || self.limiter.needs_answer() {
+            Hears::Limiter
+        } else if T::SETTLES {
+            Hears::Settler
+        } else {
+            Hears::Nobody
+        }
+    }
 }
 
 /// Makes calls pay from a [`Limiter`]; applies [`TokenLimit`].

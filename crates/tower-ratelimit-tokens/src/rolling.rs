@@ -192,6 +192,13 @@ impl Rolling {
         self.total - self.in_ring
     }
 
+    /// `reserve` and `sent` in one, right after `room`.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Nanos, n: u64) -> u64 {
+        self.spend(now, n);
+        self.total - self.in_ring
+    }
+
     pub(crate) const fn is_even(&self) -> bool {
         self.even.is_some()
     }

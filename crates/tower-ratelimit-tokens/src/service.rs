@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     Ask, BoxError, Cost, Dialect, KeepAll, NoDialect, OnLimit, ResponseFuture, SameTerms, Settler,
-    core::Hears, future::UnderWay, layer::Policy,
+    future::UnderWay, layer::Policy,
 };
 
 /// Pays for each call before it goes to `S`; see the [crate docs](crate).
@@ -67,19 +67,11 @@ where
         }
         let charge = policy.cost.cost(&request);
         let terms = policy.terms.terms(&request);
-        let hears = if D::READS || policy.limiter.needs_answer() {
-            Hears::Limiter
-        } else if T::SETTLES {
-            Hears::Settler
-        } else {
-            Hears::Nobody
-        };
         let waits = !terms.no_wait && policy.on_limit == OnLimit::Wait;
-        let mut grant = None;
-        match policy.limiter.try_send(&charge, &terms, hears, waits, &mut grant) {
-            Ok(()) => {
+        match policy.limiter.try_send(&charge, &terms, policy.hears::<S::Response>(), waits) {
+            Ok(sent) => {
                 // Paid: the service that was polled ready is called at once.
-                let under_way = grant.map(|grant| UnderWay::new(Arc::clone(policy), grant));
+                let under_way = sent.map(|sent| UnderWay::new(Arc::clone(policy), sent));
                 return ResponseFuture::called(self.inner.call(request), under_way);
             }
             Err(Some(refused)) => return ResponseFuture::refused(refused),

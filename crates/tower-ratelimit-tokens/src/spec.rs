@@ -48,10 +48,49 @@ pub(crate) struct Spec {
     pub(crate) trend: Option<Trend>,
     /// Shares of the limit, in parts of a million, at which somebody is warned.
     pub(crate) warn_at: Box<[u32]>,
-    /// How many of them have been passed in this period.
-    pub(crate) warned: usize,
+    pub(crate) warnings: Warnings,
     /// Somebody waited for a period that had ended to begin anew.
     pub(crate) ran_dry: bool,
+}
+
+/// Who was warned of what, in this period.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Warnings {
+    /// How many of the shares have been passed.
+    passed: usize,
+    /// While that is the limit, and so much is used and less than that, nothing is
+    /// to be said.
+    limit: u64,
+    from: u64,
+    below: u64,
+}
+
+impl Warnings {
+    #[inline]
+    pub(crate) const fn is_calm(&self, used: u64, limit: u64) -> bool {
+        self.from <= used && used < self.below && self.limit == limit
+    }
+
+    /// Whether a share has been passed at which somebody is warned.
+    #[cold]
+    pub(crate) fn look(&mut self, shares: &[u32], used: u64, limit: u64) -> bool {
+        let spent = u128::from(used) * 1_000_000;
+        let mark = |share: u32| u128::from(share) * u128::from(limit.max(1));
+        // Of the shares, how many have been reached.
+        let reached = |less: u32| {
+            shares.iter().take_while(|share| spent >= mark(share.saturating_sub(less))).count()
+        };
+        let passed = reached(0);
+        // A new period, or a correction; a flutter around the mark is none.
+        let before =
+            if passed < self.passed { self.passed.min(reached(50_000)) } else { self.passed };
+        self.passed = before.max(passed);
+        let units = |share: u32| u64::try_from(mark(share).div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        self.limit = limit;
+        self.from = self.passed.checked_sub(1).map_or(0, |last| units(shares[last]));
+        self.below = shares.get(self.passed).map_or(u64::MAX, |&next| units(next));
+        passed > before
+    }
 }
 
 impl Spec {

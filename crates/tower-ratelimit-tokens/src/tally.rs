@@ -91,15 +91,20 @@ impl Tally {
     #[inline]
     pub(crate) fn sent(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> u64 {
         self.reserved = self.reserved.saturating_sub(n);
-        self.used += n;
-        self.total += n;
-        self.sent_before = std::mem::replace(&mut self.newest_sent, seq);
+        self.spend(n, seq);
         if !tracked {
             return self.total;
         }
         let others = self.under_way + self.lost(now);
         self.under_way += n;
         self.total.saturating_sub(others)
+    }
+
+    /// `reserve` and `sent` in one.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> u64 {
+        self.reserved += n;
+        self.sent(now, n, seq, tracked)
     }
 
     /// `reserve` and `sent` in one, of an untracked request.
@@ -229,6 +234,11 @@ impl Tally {
 
     pub(crate) fn fill(&mut self) {
         self.used = self.used.max(self.limit);
+    }
+
+    /// All that was ever sent.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
     }
 
     pub(crate) const fn limit(&self) -> u64 {

@@ -1,8 +1,12 @@
-use std::{error, fmt};
+use std::{error, fmt, mem};
 
 use tokio::time::Instant;
 
-use crate::{Charge, Limiter, Observation, Observations, Settle, core::Grant, moment::Nanos};
+use crate::{
+    Charge, Limiter, Observation, Observations, Settle,
+    core::{Grant, Hears, SentId},
+    moment::Nanos,
+};
 
 /// A charge that has been paid, for one request.
 ///
@@ -18,13 +22,19 @@ use crate::{Charge, Limiter, Observation, Observations, Settle, core::Grant, mom
 #[must_use = "a ticket that is dropped gives its charge back"]
 pub struct Ticket {
     limiter: Limiter,
-    grant: Option<Grant>,
+    held: Held,
+}
+
+enum Held {
+    Reserved(Grant),
+    Sent(SentId, Charge),
+    Nothing,
 }
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
-            .field("charge", &self.grant.as_ref().map(|grant| grant.charge))
+            .field("charge", &self.charge())
             .field("sent", &self.is_sent())
             .finish_non_exhaustive()
     }
@@ -32,27 +42,35 @@ impl fmt::Debug for Ticket {
 
 impl Ticket {
     pub(crate) const fn new(limiter: Limiter, grant: Grant) -> Self {
-        Self { limiter, grant: Some(grant) }
+        Self { limiter, held: Held::Reserved(grant) }
     }
 
     /// What was paid.
     #[must_use]
     pub fn charge(&self) -> Charge {
-        self.grant.map_or(Charge::new(), |grant| grant.charge)
+        match &self.held {
+            Held::Reserved(grant) => grant.charge,
+            Held::Sent(_, charge) => *charge,
+            Held::Nothing => Charge::new(),
+        }
     }
 
     /// Whether the request has gone out.
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.grant.is_some_and(|grant| grant.is_sent())
+        matches!(self.held, Held::Sent(..))
     }
 
     /// The moment before which it must be sent, if a ledger has leased what it
     /// holds; see [`Leases`](crate::Leases).
     #[must_use]
     pub fn send_before(&self) -> Option<Instant> {
-        let until = self.grant.as_ref()?.until();
-        (until != Nanos::MAX).then(|| self.limiter.instant(until))
+        match &self.held {
+            Held::Reserved(grant) if grant.until() != Nanos::MAX => {
+                Some(self.limiter.instant(grant.until()))
+            }
+            _ => None,
+        }
     }
 
     /// As [`sent`](Self::sent), unless the lease ran out before.
@@ -62,13 +80,13 @@ impl Ticket {
     /// [`LeaseExpired`]: do not send. The ticket is as it was; drop it, which
     /// gives everything back, and acquire anew.
     pub fn try_sent(&mut self, now: Instant) -> Result<(), LeaseExpired> {
-        let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) else {
-            return Ok(());
-        };
-        if self.limiter.send_in_time(grant, not_ahead(now), true) {
-            Ok(())
-        } else {
-            Err(LeaseExpired(()))
+        let Held::Reserved(grant) = &self.held else { return Ok(()) };
+        match self.limiter.send_in_time(grant, not_ahead(now), Hears::Limiter) {
+            Some(sent) => {
+                self.held = Held::of(sent, grant.charge);
+                Ok(())
+            }
+            None => Err(LeaseExpired(())),
         }
     }
 
@@ -80,8 +98,9 @@ impl Ticket {
     /// request that goes out later is counted, but its slot may have gone to
     /// another process by then, and together they may send one too many.
     pub fn sent(&mut self, now: Instant) {
-        if let Some(grant) = self.grant.as_mut().filter(|grant| !grant.is_sent()) {
-            self.limiter.send(grant, not_ahead(now), true);
+        if let Held::Reserved(grant) = &self.held {
+            let sent = self.limiter.send(grant, not_ahead(now), Hears::Limiter);
+            self.held = Held::of(sent, grant.charge);
         }
     }
 
@@ -94,8 +113,8 @@ impl Ticket {
     /// The answer is there, and says something about the budgets.
     pub fn observed(mut self, now: Instant, said: &Observations, settle: Settle) {
         self.sent(now);
-        if let Some(grant) = self.grant.take() {
-            self.limiter.answered(&grant, not_ahead(now), said, &settle);
+        if let Held::Sent(sent, _) = mem::replace(&mut self.held, Held::Nothing) {
+            self.limiter.answered(&sent, not_ahead(now), said, &settle);
         }
     }
 
@@ -104,14 +123,20 @@ impl Ticket {
         self.observed(now, &Observations::from(said), settle);
     }
 
-    /// Marks it as sent and hands the grant over to a service's future; `None` if
-    /// its lease ran out, and then everything is given back.
-    pub(crate) fn hand_over(mut self, tracked: bool) -> Option<Grant> {
-        let grant = self.grant.as_mut()?;
-        if !self.limiter.send_in_time(grant, Instant::now(), tracked) {
-            return None;
-        }
-        self.grant.take()
+    /// Sends it and hands its record over to a service's future, if somebody is to
+    /// hear of the end; `None` if its lease ran out, and then everything is given
+    /// back.
+    pub(crate) fn hand_over(mut self, hears: Hears) -> Option<Option<SentId>> {
+        let Held::Reserved(grant) = &self.held else { return None };
+        let sent = self.limiter.send_in_time(grant, Instant::now(), hears)?;
+        self.held = Held::Nothing;
+        Some(sent)
+    }
+}
+
+impl Held {
+    fn of(sent: Option<SentId>, charge: Charge) -> Self {
+        sent.map_or(Self::Nothing, |sent| Self::Sent(sent, charge))
     }
 }
 
@@ -136,10 +161,10 @@ fn not_ahead(at: Instant) -> Instant {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        match self.grant.take() {
-            Some(grant) if grant.is_sent() => self.limiter.lost(&grant),
-            Some(grant) => self.limiter.unsend(&grant),
-            None => {}
+        match &self.held {
+            Held::Reserved(grant) => self.limiter.unsend(grant),
+            Held::Sent(sent, _) => self.limiter.lost(sent),
+            Held::Nothing => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Pure: may a call go now, and if not, why not.
 
-use super::{Core, Grant, Takings, Wait};
+use super::{Core, Grant, SentId, Takings, Wait};
 use crate::{
     Charge, Priority, Terms,
     accounts::{Accounts, At, Full},
@@ -124,8 +124,8 @@ impl Core {
         class
     }
 
-    /// Admits and sends in one step, if that is possible now; returns whether it
-    /// was. No grant is made if nobody is to hear of the end.
+    /// Admits and sends in one step, if that is possible now; `None` if not. There
+    /// is no record if nobody is to hear of the end.
     #[inline]
     pub(crate) fn try_send(
         &mut self,
@@ -133,16 +133,9 @@ impl Core {
         charge: &Charge,
         claim: Claim,
         hears: Hears,
-        grant: &mut Option<Grant>,
-    ) -> bool {
-        let Some(at) = self.admit(now, charge, claim) else { return false };
-        if hears == Hears::Nobody && !self.heard && self.leased == 0 {
-            self.spend(now, charge, at);
-        } else {
-            let grant = grant.insert(Grant::reserved(now, *charge, at, Takings::NONE));
-            self.send_at_once(now, charge, grant, hears == Hears::Limiter);
-        }
-        true
+    ) -> Option<Option<SentId>> {
+        let at = self.admit(now, charge, claim)?;
+        Some(self.send_at_once(now, charge, at, hears))
     }
 
     /// Admits without sending, if that is possible now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Core, Effects, Grant, News};
+use super::{Core, Effects, Grant, News, sent::Sent};
 use crate::{
     GateReason, Observation, RefusedKind,
     error::Refusal,
@@ -30,11 +30,12 @@ impl Core {
     pub(super) fn take_in(
         &mut self,
         now: Nanos,
-        grant: Option<&Grant>,
+        sent: Option<&Sent>,
         of: Option<usize>,
         observation: &Observation,
         effects: &mut Effects,
     ) -> u8 {
+        let grant = sent.map(|sent| &sent.grant);
         if observation.budget().is_some_and(|budget| budget.index() >= self.specs.len()) {
             return 0; // one of another limiter
         }
@@ -44,7 +45,8 @@ impl Core {
                 let index = budget.index();
                 // A limit of nothing would forget what was spent and refuse for ever.
                 let limit = limit.filter(|&limit| limit > 0);
-                let slot = grant.filter(|g| g.charge.amount(index) > 0).map(|g| g.slot(index));
+                let paid = |sent: &&Sent| sent.grant.charge.amount(index) > 0;
+                let slot = sent.filter(paid).map(|sent| sent.slot(index));
                 // An answer to a request that paid nothing here says nothing
                 // that could be put in order with those that did.
                 let silent = grant.is_some() && slot.is_none();
@@ -106,7 +108,7 @@ impl Core {
                 let Some(at) = self.account_of(grant, of, budget.index()) else { return 0 };
                 let account = &mut self.accounts[at];
                 let started = account.day().map_or(0, |day| day.tally.started());
-                if grant.is_some_and(|grant| grant.sent_at < started) {
+                if sent.is_some_and(|sent| sent.sent_at < started) {
                     return 0; // it speaks of the day before
                 }
                 let until = account.exhausted(now, until);

@@ -75,9 +75,9 @@ impl Core {
     ) -> Option<(Nanos, Nanos, u64, Nanos)> {
         let account = self.accounts.get(budget)?;
         let left = account.limit().saturating_sub(account.used(now));
-        let ends = account.ends()?;
+        let (ends, total) = (account.ends()?, account.total());
         let trend = self.specs.get_mut(budget)?.trend.as_mut()?;
-        let (spent, seen) = trend.rate(now)?;
-        Some((trend.gone_at(now, left)?, ends, spent, seen))
+        let (spent, seen) = trend.rate(now, total)?;
+        Some((trend.gone_at(now, total, left)?, ends, spent, seen))
     }
 }

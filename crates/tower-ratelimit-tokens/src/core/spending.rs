@@ -1,68 +1,92 @@
 //! Pure: from the sending of a request to its answer.
 
-use super::{Core, Effects, Grant, News};
-use crate::{Charge, Observations, Settle, accounts::At, moment::Nanos};
+use super::{Core, Effects, Grant, Hears, News, SentId, sent::Sent};
+use crate::{Charge, Observations, Settle, accounts::At, charge::MAX_BUDGETS, moment::Nanos};
 
 impl Core {
+    /// Before something is spent: the trends are to see when it was.
     #[inline]
-    pub(crate) fn send(&mut self, now: Nanos, grant: &mut Grant, tracked: bool) {
+    fn look(&mut self, now: Nanos) {
+        if now >= self.wants_look {
+            self.look_at_trends(now);
+        }
+    }
+
+    /// Sends what was reserved. There is no record if nobody is to hear of the end.
+    #[inline]
+    fn send(&mut self, now: Nanos, grant: &Grant, hears: Hears) -> Option<SentId> {
+        self.look(now);
         self.seq += 1;
-        let tracked = tracked || self.heard;
+        let seq = self.seq;
+        let tracked = self.tracks(hears);
         if self.leased != 0 {
             self.send_leases(now, &grant.charge, grant.until(), tracked);
         }
-        (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
+        let mut marks = [0; MAX_BUDGETS];
         for (budget, n) in grant.charge.parts() {
             if self.still_is(grant, budget) {
                 let account = &mut self.accounts[grant.at.of(budget)];
-                grant.marks[budget] = account.sent(now, n, self.seq, tracked);
+                marks[budget] = account.sent(now, n, seq, tracked);
             }
         }
         self.count(now, &grant.charge);
+        if !tracked && hears == Hears::Nobody {
+            return None;
+        }
+        let (id, sent) = self.sendings.open(tracked);
+        *sent = Sent { grant: *grant, sent_at: now, seq, tracked, marks };
+        Some(id)
     }
 
-    /// `reserve` and `send` in one, for a grant that is still empty.
+    /// Whether the budgets are to hear of the end: once the server's counts are
+    /// known, of every end.
+    #[inline]
+    fn tracks(&self, hears: Hears) -> bool {
+        hears == Hears::Limiter || self.heard
+    }
+
+    /// Reserves and sends in one.
     #[inline]
     pub(super) fn send_at_once(
         &mut self,
         now: Nanos,
         charge: &Charge,
-        grant: &mut Grant,
-        tracked: bool,
-    ) {
+        at: At,
+        hears: Hears,
+    ) -> Option<SentId> {
+        self.look(now);
         self.seq += 1;
-        let tracked = tracked || self.heard;
+        let seq = self.seq;
+        let tracked = self.tracks(hears);
+        let mut until = Nanos::MAX;
         if self.leased != 0 {
-            grant.takings.until = self.take_leases(charge);
-            self.send_leases(now, charge, grant.until(), tracked);
+            until = self.take_leases(charge);
+            self.send_leases(now, charge, until, tracked);
         }
-        (grant.seq, grant.sent_at, grant.tracked) = (self.seq, now, tracked);
-        for (budget, n) in charge.parts() {
-            let account = &mut self.accounts[grant.at.of(budget)];
-            grant.takings.numbers[budget] = account.reserve(now, n);
-            grant.marks[budget] = account.sent(now, n, self.seq, tracked);
+        let mut id = None;
+        if tracked || hears != Hears::Nobody {
+            let (new, sent) = self.sendings.open(tracked);
+            id = Some(new);
+            (sent.grant.charge, sent.grant.at) = (*charge, at);
+            (sent.grant.reserved_at, sent.grant.takings.until) = (now, until);
+            (sent.sent_at, sent.seq, sent.tracked) = (now, seq, tracked);
+            for (budget, n) in charge.parts() {
+                let account = &mut self.accounts[at.of(budget)];
+                let (taking, mark) = account.take(now, n, seq, tracked);
+                sent.grant.takings.numbers[budget] = taking;
+                sent.marks[budget] = mark;
+            }
+        } else {
+            for (budget, n) in charge.parts() {
+                self.accounts[at.of(budget)].spend(now, n, seq);
+            }
         }
-        self.passed(now, charge);
-    }
-
-    /// As `send_at_once`, when nobody is to hear of the end.
-    #[inline]
-    pub(super) fn spend(&mut self, now: Nanos, charge: &Charge, at: At) {
-        self.seq += 1;
-        for (budget, n) in charge.parts() {
-            self.accounts[at.of(budget)].spend(now, n, self.seq);
-        }
-        self.passed(now, charge);
-    }
-
-    /// What was found to be there has been spent.
-    #[inline]
-    fn passed(&mut self, now: Nanos, charge: &Charge) {
         if charge.mask() & self.paced != 0 {
             self.pace(now, charge);
         }
         self.gate.passed(now);
         self.count(now, charge);
+        id
     }
 
     #[inline]
@@ -70,10 +94,8 @@ impl Core {
         if let Some(usage) = self.usage.get_mut(charge.endpoint().0 as usize) {
             usage.add(charge);
         }
-        for (budget, n) in charge.parts_of(self.watched) {
-            if let Some(trend) = &mut self.specs[budget].trend {
-                trend.spend(now, n);
-            }
+        if charge.mask() & self.unspent != 0 {
+            self.begin_trends(now, charge);
         }
     }
 
@@ -81,25 +103,10 @@ impl Core {
     #[inline]
     pub(crate) fn warn(&mut self, now: Nanos, charge: &Charge) -> Option<News> {
         for (budget, _) in charge.parts_of(self.warning) {
-            let spec = &mut self.specs[budget];
-            let account = &mut self.accounts[budget];
+            let (spec, account) = (&mut self.specs[budget], &mut self.accounts[budget]);
             let (used, limit) = (account.used(now), account.limit());
-            let spent = used.saturating_mul(1_000_000);
-            // Of the shares, in parts of a million, how many have been reached.
-            let reached = |less: u32| {
-                let is_reached =
-                    |at: &u32| spent >= u64::from(at.saturating_sub(less)) * limit.max(1);
-                spec.warn_at.iter().take_while(|at| is_reached(at)).count()
-            };
-            let passed = reached(0);
-            if passed == spec.warned {
-                continue;
-            }
-            // A new period, or a correction; a flutter around the mark is none.
-            let back = reached(50_000);
-            let before = spec.warned.min(back);
-            spec.warned = before.max(passed);
-            if passed > before {
+            if !spec.warnings.is_calm(used, limit) && spec.warnings.look(&spec.warn_at, used, limit)
+            {
                 return Some(News::Warning { budget: budget as u8, used, limit });
             }
         }
@@ -110,13 +117,14 @@ impl Core {
     pub(crate) fn send_reserved(
         &mut self,
         now: Nanos,
-        grant: &mut Grant,
-        tracked: bool,
+        grant: &Grant,
+        hears: Hears,
         effects: &mut Effects,
-    ) {
-        self.send(now, grant, tracked);
+    ) -> Option<SentId> {
+        let id = self.send(now, grant, hears);
         effects.news.extend(self.warn(now, &grant.charge));
         self.came_back(now, grant, effects);
+        id
     }
 
     /// Gives everything back: nothing was sent.
@@ -136,22 +144,55 @@ impl Core {
     pub(crate) fn answered(
         &mut self,
         now: Nanos,
-        grant: &Grant,
+        id: &SentId,
         said: &Observations,
         settle: &Settle,
         effects: &mut Effects,
     ) {
-        if said.is_empty() && *settle == Settle::Keep {
-            self.answered_as_paid(now, grant);
-            self.came_back(now, grant, effects);
-            return;
+        self.end(id, |core, sent| {
+            if said.is_empty() && *settle == Settle::Keep {
+                core.paid_in_full(now, sent);
+            } else {
+                core.take_account(now, sent, said, settle, effects);
+            }
+            core.came_back(now, &sent.grant, effects);
+        });
+    }
+
+    /// As `answered`, of an answer that says nothing and cost what was paid, when
+    /// nobody waits for what comes back; returns whether more leases are wanted.
+    #[inline]
+    pub(crate) fn answered_as_paid(&mut self, now: Nanos, id: &SentId) -> Option<bool> {
+        if !self.queue.is_empty() {
+            return None;
         }
+        if self.keyed != 0 || self.learning != 0 {
+            self.end(id, |core, sent| core.paid_in_full(now, sent));
+        } else {
+            let sent = self.sendings.close(id);
+            for (budget, n) in sent.grant.charge.parts() {
+                self.accounts[budget].answered(now, &sent.slot(budget), n, false);
+            }
+        }
+        Some(self.leases_wanted())
+    }
+
+    /// Something was said, or it cost something else.
+    fn take_account(
+        &mut self,
+        now: Nanos,
+        sent: &Sent,
+        said: &Observations,
+        settle: &Settle,
+        effects: &mut Effects,
+    ) {
+        let grant = &sent.grant;
         let mut observed = 0;
         if said.is_empty() && !matches!(settle, Settle::Refund) {
             self.unlearn_limits(now, grant);
         }
         for observation in said.iter() {
-            observed |= self.take_in(now, Some(grant), None, observation, effects);
+            observed |= self.take_in(now, Some(sent), None, observation, effects);
         }
         for (budget, n) in grant.charge.parts() {
             let actual = settle.actual(said, budget, n);
@@ -160,29 +201,26 @@ impl Core {
             if let (true, Some(learner)) = (shown, self.learner(grant)) {
                 learner.see(budget, n, actual);
             }
-            if let (Some(trend), true) = (&mut self.specs[budget].trend, actual != n) {
-                trend.settle(now, n, actual);
-            }
             if self.still_is(grant, budget) {
-                let (slot, observed) = (grant.slot(budget), observed & 1 << budget != 0);
+                let (slot, observed) = (sent.slot(budget), observed & 1 << budget != 0);
                 self.accounts[grant.at.of(budget)].answered(now, &slot, actual, observed);
             }
         }
         if let Some(usage) = self.usage.get_mut(grant.charge.endpoint().0 as usize) {
             usage.settle(&grant.charge, |budget, n| settle.actual(said, budget, n));
         }
-        self.came_back(now, grant, effects);
     }
 
     /// Nothing was said, and it cost what was paid.
     #[inline]
-    fn answered_as_paid(&mut self, now: Nanos, grant: &Grant) {
+    fn paid_in_full(&mut self, now: Nanos, sent: &Sent) {
+        let grant = &sent.grant;
         if grant.charge.mask() & self.learning != 0 {
             self.unlearn_limits(now, grant);
         }
         for (budget, n) in grant.charge.parts() {
             if self.still_is(grant, budget) {
-                let slot = grant.slot(budget);
+                let slot = sent.slot(budget);
                 self.accounts[grant.at.of(budget)].answered(now, &slot, n, false);
             }
         }
@@ -193,13 +231,21 @@ impl Core {
     }
 
     /// Sent, and no answer came: the charge stays.
-    pub(crate) fn lost(&mut self, now: Nanos, grant: &Grant, effects: &mut Effects) {
-        for (budget, _) in grant.charge.parts() {
-            if self.still_is(grant, budget) {
-                self.accounts[grant.at.of(budget)].lost(now, &grant.slot(budget));
+    pub(crate) fn lost(&mut self, now: Nanos, id: &SentId, effects: &mut Effects) {
+        self.end(id, |core, sent| {
+            let grant = &sent.grant;
+            for (budget, _) in grant.charge.parts() {
+                if core.still_is(grant, budget) {
+                    core.accounts[grant.at.of(budget)].lost(now, &sent.slot(budget));
+                }
             }
-        }
-        self.came_back(now, grant, effects);
+            core.came_back(now, grant, effects);
+        });
+    }
+
+    /// Nobody asks for it any more, and no budget is to hear of its end.
+    pub(crate) fn forget(&mut self, id: &SentId) {
+        self.end(id, |_, _| ());
     }
 
     /// An account was changed by hand.

@@ -30,9 +30,33 @@ impl Core {
             let left = account.limit().saturating_sub(account.used(now));
             let spec = &mut self.specs[budget];
             let (Some(pacer), Some(ends)) = (&mut spec.pacer, account.ends()) else { continue };
-            let gone = spec.trend.as_mut().and_then(|trend| trend.gone_at(now, left));
+            let total = account.total();
+            let gone = spec.trend.as_mut().and_then(|trend| trend.gone_at(now, total, left));
             let short = pacer.is_predictive() && gone.is_some_and(|gone| gone < ends);
             pacer.spent(now, n, left, ends, short);
         }
+    }
+
+    /// The trends' slices of time go on.
+    #[cold]
+    pub(super) fn look_at_trends(&mut self, now: Nanos) {
+        self.wants_look = Nanos::MAX;
+        for (budget, spec) in self.specs.iter_mut().enumerate() {
+            if let Some(trend) = &mut spec.trend {
+                trend.look(now, self.accounts[budget].total());
+                self.wants_look = self.wants_look.min(trend.wants_look());
+            }
+        }
+    }
+
+    /// Something is spent of a budget for the first time.
+    #[cold]
+    pub(super) fn begin_trends(&mut self, now: Nanos, charge: &Charge) {
+        for (budget, _) in charge.parts_of(self.unspent) {
+            if let Some(trend) = &mut self.specs[budget].trend {
+                trend.begin(now);
+            }
+        }
+        self.unspent &= !charge.mask();
     }
 }
