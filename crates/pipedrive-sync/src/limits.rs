@@ -3,6 +3,7 @@
 //! A sync keeps its picture in the database every few seconds and at its end; `pipedrive limits` shows it.
 
 mod forecast;
+mod ledger;
 mod text;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tower_ratelimit_tokens::{BudgetKind, BudgetStatus, Limiter};
 pub(crate) use self::text::span;
 pub use self::{
     forecast::{Basis, Outlook},
+    ledger::{LedgerBudgetPicture, LedgerPicture},
     text::Shown,
 };
 use crate::{
@@ -105,38 +107,6 @@ pub struct ShedPicture {
     pub below: u8,
     /// Why.
     pub reason: String,
-}
-
-/// A ledger that several processes share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerPicture {
-    /// Where it is.
-    pub url: String,
-    /// Whether the last exchange succeeded.
-    pub connected: bool,
-    /// It has lost its memory and grants nothing for one window.
-    pub quiet: bool,
-    /// Exchanges that were answered.
-    pub exchanges: u64,
-    /// Exchanges that failed.
-    pub failures: u64,
-    /// Why the last one failed, if it did.
-    pub error: Option<String>,
-    /// The budgets, as all members together use them.
-    pub budgets: Vec<LedgerBudgetPicture>,
-}
-
-/// One budget of a ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerBudgetPicture {
-    /// Its name.
-    pub name: String,
-    /// Units that count now, of all members.
-    pub used: u64,
-    /// Units that this member allowed itself while the ledger could not be reached.
-    pub overshoot: u64,
-    /// Units that others than the members were found to have spent.
-    pub foreign: u64,
 }
 
 /// Refusals by kind.
@@ -269,6 +239,10 @@ impl Camera {
                 }
             }
         });
+        let named = self.config.rate_limiting.ledger.as_ref();
+        let ledger = named
+            .zip(self.ledger.as_ref())
+            .map(|(named, status)| LedgerPicture::of(&named.url, &status.borrow()));
         let refusals = status.refusals;
         Picture {
             at: wall::nearest(now),
@@ -284,7 +258,7 @@ impl Camera {
                 below: shed.below.level(),
                 reason: shed.reason.as_ref().to_owned(),
             }),
-            ledger: self.ledger_picture(),
+            ledger,
             refusals: RefusalPicture {
                 burst: refusals.burst,
                 day: refusals.exhausted,
@@ -336,26 +310,6 @@ impl Camera {
             drift: budget.drift,
             exhausted: budget.exhausted,
         }
-    }
-
-    fn ledger_picture(&self) -> Option<LedgerPicture> {
-        let (status, ledger) = (self.ledger.as_ref()?, self.config.rate_limiting.ledger.as_ref()?);
-        let status = status.borrow();
-        let budgets = status.budgets.iter().map(|budget| LedgerBudgetPicture {
-            name: budget.name.as_ref().to_owned(),
-            used: budget.used,
-            overshoot: budget.overshoot,
-            foreign: budget.foreign,
-        });
-        Some(LedgerPicture {
-            url: ledger.url.to_string(),
-            connected: status.connected,
-            quiet: status.quiet,
-            exchanges: status.exchanges,
-            failures: status.failures,
-            error: status.error.as_deref().map(str::to_owned),
-            budgets: budgets.collect(),
-        })
     }
 
     /// How long the day has lasted: a calendar day in its own time zone, which may have 23 or 25 hours.

@@ -2,13 +2,22 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "../../ratelimit-ledger/tests/support/server.rs"]
+#[allow(dead_code, reason = "the ledger's own tests use the rest")]
+mod server;
 
 use std::time::Duration;
 
-use common::{Ended, Redis, World};
+use common::{Ended, World};
 use pipedrive_sync::store::Reader;
 use saas_sim::pipedrive::{SimConfig, Sizes};
 use serde_json::{Value, json};
+use server::RedisServer;
+
+/// With the password `hunter2`, which nobody is to see.
+fn redis(what_is_skipped: &str) -> Option<RedisServer> {
+    RedisServer::start_with(what_is_skipped, Some("hunter2"))
+}
 
 fn config(each: u64) -> SimConfig {
     SimConfig { sizes: Some(Sizes::each(each)), log: 1_000_000, ..SimConfig::default() }
@@ -31,7 +40,7 @@ fn object(ended: &Ended, code: i32) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_copies_at_once_never_pass_the_window_that_they_share() {
-    let Some(redis) = Redis::start("three copies at once").await else { return };
+    let Some(redis) = redis("three copies at once") else { return };
     let world = World::new(SimConfig { burst: Some(20), ..config(40) }).await;
     let url = redis.url();
     let copy = |database| {
@@ -65,7 +74,7 @@ async fn three_copies_at_once_never_pass_the_window_that_they_share() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_killed_takes_nothing_from_the_others_for_good() {
-    let Some(redis) = Redis::start("a copy that is killed").await else { return };
+    let Some(redis) = redis("a copy that is killed") else { return };
     let world = World::new(SimConfig { burst: Some(20), ..config(60) }).await;
     let url = redis.url();
     let args = ["sync", "--quiet", "--max-batch-size", "10"];
@@ -94,7 +103,7 @@ async fn a_copy_that_is_killed_takes_nothing_from_the_others_for_good() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_that_is_shared_is_not_overspent_and_every_command_takes_part() {
-    let Some(redis) = Redis::start("a shared day").await else { return };
+    let Some(redis) = redis("a shared day") else { return };
     let world = World::new(SimConfig { day_tokens: Some(900), ..config(20) }).await;
     let url = redis.url();
     let copy = |database| {

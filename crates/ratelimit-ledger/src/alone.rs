@@ -118,12 +118,12 @@ pub(crate) fn allow(
         let policy = policies.get(&*budget.name).copied().unwrap_or(config.when_unreachable);
         let most = policy.allowance(budget.limit);
         let allowed = alone.entry(budget.id.index()).or_default();
-        let (units, overshoot, less) = match &budget.units {
+        let (overshoot, is_short) = match &budget.units {
             LeasedUnits::Slots { window, transit, .. } => {
                 let span = *window + *transit + config.slot_life;
                 let units = allowed.slots(now, span, most, budget.wanted);
                 leases.grant_slots(budget.id, units, now, now + config.slot_life, 0);
-                (units, units, units < budget.wanted)
+                (units, units < budget.wanted)
             }
             LeasedUnits::Counts { period, spent, settled, .. } => {
                 let look = DayLook {
@@ -141,17 +141,15 @@ pub(crate) fn allow(
                     let until = now + config.count_life;
                     leases.grant_count(budget.id, *period, grant.units, until);
                 }
-                (grant.units, grant.overshoot, grant.short)
+                (grant.overshoot, grant.short)
             }
-            _ => (0, 0, true),
+            _ => (0, true),
         };
-        if less {
+        if is_short {
             short.push(budget.id);
         }
-        if units > 0 {
-            events::overshoot(&budget.name, units);
-        }
         if overshoot > 0 {
+            events::overshoot(&budget.name, overshoot);
             status.send_modify(|status| status.of(&budget.name).overshoot += overshoot);
         }
     }

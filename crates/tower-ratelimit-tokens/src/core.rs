@@ -139,16 +139,15 @@ pub(crate) struct Core {
     leases_told: u8,
     valid: u8,
     /// Budgets of which each key has its own; that are leased; that are paced;
-    /// that keep a reserve; whose trend is watched; of which somebody is warned.
+    /// that keep a reserve; of which somebody is warned.
     keyed: u8,
     leased: u8,
     paced: u8,
     keeping: u8,
-    watched: u8,
     warning: u8,
-    /// The watched budgets of which nothing was spent yet.
+    /// Budgets with a trend of which nothing was spent yet.
     unspent: u8,
-    /// When the first of the watched budgets wants to be looked at.
+    /// When the first of the trends wants to be shown what was spent.
     wants_look: Nanos,
     pub(crate) usage: Vec<Usage>,
     pub(crate) sendings: Sendings,
@@ -179,7 +178,6 @@ impl Core {
         let mask = |test: &dyn Fn(&Spec) -> bool| {
             specs.iter().enumerate().fold(0, |m, (i, spec)| m | u8::from(test(spec)) << i)
         };
-        let watched = mask(&|spec| spec.trend.is_some());
         let has_days = accounts.shared().iter().any(|account| account.day().is_some());
         Self {
             epoch,
@@ -189,8 +187,7 @@ impl Core {
             leased: mask(&|spec| spec.low_water.is_some()),
             paced: mask(&|spec| spec.pacer.is_some()),
             keeping: mask(&|spec| spec.reserve.is_some()),
-            watched,
-            unspent: watched,
+            unspent: mask(&|spec| spec.trend.is_some()),
             wants_look: 0,
             warning: mask(&|spec| !spec.warn_at.is_empty()),
             specs,

@@ -118,6 +118,9 @@
 //! [leased](Budget::leased) budget through a ledger, see [`Leases`]; then each
 //! admits what both its own budget and its leases allow.
 //!
+//! A call of whose end something is to be heard takes 256 bytes there at most until
+//! it has ended; as much room is kept as was ever needed at once.
+//!
 //! # Readiness
 //!
 //! `poll_ready` is that of the inner service; nothing is acquired in it. A call

@@ -1,6 +1,6 @@
 use std::{
     fmt, hint,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -34,10 +34,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Nothing panics under the lock, so a poisoned core is still whole.
     #[inline]
     fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.try_lock().unwrap_or_else(|_| self.core_in_use())
+        self.core_if_free().unwrap_or_else(|| self.core_in_use())
+    }
+
+    /// Nothing panics under the lock, so a poisoned core is still whole.
+    #[inline]
+    fn core_if_free(&self) -> Option<MutexGuard<'_, Core>> {
+        match self.core.try_lock() {
+            Ok(core) => Some(core),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Another thread is at it, and will be done before a kernel could have put this
@@ -48,7 +57,7 @@ impl Shared {
             for _ in 0..PAUSES << round {
                 hint::spin_loop();
             }
-            if let Ok(core) = self.core.try_lock() {
+            if let Some(core) = self.core_if_free() {
                 return core;
             }
         }
@@ -266,8 +275,8 @@ impl Limiter {
         said: &Observations,
         settle: &Settle,
     ) {
+        let (mut core, now) = self.lock(at);
         if said.is_empty() && *settle == Settle::Keep {
-            let (mut core, now) = self.lock(at);
             if let Some(leases) = core.answered_as_paid(now, sent) {
                 drop(core);
                 if leases {
@@ -276,7 +285,10 @@ impl Limiter {
                 return;
             }
         }
-        self.with(at, |core, now, effects| core.answered(now, sent, said, settle, effects));
+        let mut effects = Effects::default();
+        core.answered(now, sent, said, settle, &mut effects);
+        drop(core);
+        self.carry_out(effects);
     }
 
     /// As [`answered`](Self::answered) for a call whose answer moves nothing in

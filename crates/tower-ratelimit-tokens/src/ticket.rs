@@ -61,8 +61,8 @@ impl Ticket {
         matches!(self.held, Held::Sent(..))
     }
 
-    /// The moment before which it must be sent, if a ledger has leased what it
-    /// holds; see [`Leases`](crate::Leases).
+    /// The moment before which it must be sent, if it is not sent yet and a ledger has
+    /// leased what it holds; see [`Leases`](crate::Leases).
     #[must_use]
     pub fn send_before(&self) -> Option<Instant> {
         match &self.held {

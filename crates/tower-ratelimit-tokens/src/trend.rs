@@ -59,8 +59,8 @@ impl Trend {
         self.spent[..turns].fill(0);
     }
 
-    /// Of `total` units spent in all, those in the time looked back on, and that time; `None` before a tenth of
-    /// a slice has been seen.
+    /// Of `total` units spent in all, those in the time looked back on, and that
+    /// time; `None` before a tenth of a slice has been seen.
     pub(crate) fn rate(&mut self, now: Nanos, total: u64) -> Option<(u64, Nanos)> {
         self.look(now, total);
         let begins = (now / self.slice).saturating_sub(SLICES as u64 - 1) * self.slice;

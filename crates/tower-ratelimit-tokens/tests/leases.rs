@@ -320,3 +320,20 @@ async fn whoever_waits_for_wants_hears_of_the_limiters_end() {
     assert_ready!(closed.poll());
     assert!(leases.report(Instant::now()).is_none());
 }
+
+/// The driver of a ledger would ask for it again and again, as nothing is granted.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_wanted_of_a_budget_that_is_switched_off_until_it_is_on_again() {
+    let mut limits = Limiter::builder();
+    let day = Budget::calendar_day(1_000, TimeZone::UTC, Time::midnight()).leased();
+    let day = limits.budget("day", day);
+    let limiter = limits.build().unwrap();
+    let leases = limiter.leases();
+    assert!(assert_ready!(task::spawn(leases.wanted()).poll()));
+    limiter.set_limit(day, 0);
+    let mut wanted = task::spawn(leases.wanted());
+    assert_pending!(wanted.poll());
+    limiter.set_limit(day, 1_000);
+    assert!(wanted.is_woken());
+    assert!(assert_ready!(wanted.poll()));
+}

@@ -4,9 +4,8 @@
 use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     str::FromStr as _,
-    time::Duration,
 };
 
 use futures_util::TryStreamExt as _;
@@ -130,64 +129,4 @@ pub async fn ended(mut program: Command) -> Ended {
 
 pub fn exists(path: &Path) -> bool {
     path.try_exists().unwrap()
-}
-
-/// A redis-server of a test's own: a free port of this machine, nothing on the disk, ended with the test.
-pub struct Redis {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Redis {
-    /// `None`, said aloud, where redis-server is not installed; under `CI=true` that is a failure.
-    pub async fn start(what_is_skipped: &str) -> Option<Self> {
-        let there = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
-        if there.is_err() {
-            assert!(
-                std::env::var("CI").as_deref() != Ok("true"),
-                "redis-server is not installed: apt-get install redis-server"
-            );
-            eprintln!("SKIPPED: {what_is_skipped}: redis-server is not installed");
-            return None;
-        }
-        // Between our looking and its binding somebody else can take the port.
-        for _ in 0..3 {
-            let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let port = free.local_addr().unwrap().port();
-            drop(free);
-            let folder = TempDir::new().unwrap();
-            let child = Command::new("redis-server")
-                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-                .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
-                .args(["--requirepass", "hunter2", "--dir"])
-                .arg(folder.path())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
-            let mut redis = Self { child, port, _folder: folder };
-            for _ in 0..200 {
-                tokio::time::sleep(Duration::from_millis(25)).await;
-                if redis.child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
-                    return Some(redis);
-                }
-            }
-        }
-        panic!("redis-server does not start");
-    }
-
-    /// With its password, `hunter2`.
-    pub fn url(&self) -> String {
-        format!("redis://:hunter2@127.0.0.1:{}/", self.port)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub(crate) struct RedisServer {
     child: Option<Child>,
     port: u16,
+    password: Option<&'static str>,
     folder: TempDir,
 }
 
@@ -20,6 +21,14 @@ impl RedisServer {
     /// `None`, said aloud, where redis-server is not installed; under `CI=true` that
     /// is a failure.
     pub(crate) fn start(what_is_skipped: &str) -> Option<Self> {
+        Self::start_with(what_is_skipped, None)
+    }
+
+    /// As `start`; whoever asks it anything has to know the password.
+    pub(crate) fn start_with(
+        what_is_skipped: &str,
+        password: Option<&'static str>,
+    ) -> Option<Self> {
         let there = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if there.is_err() {
             assert!(
@@ -29,16 +38,24 @@ impl RedisServer {
             eprintln!("SKIPPED: {what_is_skipped}: redis-server is not installed");
             return None;
         }
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let mut server = Self { child: None, port, folder: tempfile::tempdir().unwrap() };
-        server.run();
-        Some(server)
+        // Between our looking and its binding somebody else can take the port.
+        for _ in 0..3 {
+            let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let folder = tempfile::tempdir().unwrap();
+            let mut server = Self { child: None, port, password, folder };
+            if server.answers() {
+                return Some(server);
+            }
+        }
+        panic!("redis-server does not start");
     }
 
+    /// With its password, if it has one.
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        let user = self.password.map_or_else(String::new, |password| format!(":{password}@"));
+        format!("redis://{user}127.0.0.1:{}/", self.port)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -47,11 +64,16 @@ impl RedisServer {
 
     /// Starts it, empty, and waits until it answers.
     pub(crate) fn run(&mut self) {
+        assert!(self.answers(), "redis-server does not answer on port {}", self.port);
+    }
+
+    fn answers(&mut self) -> bool {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
             .arg("--dir")
             .arg(self.folder.path())
+            .args(self.password.iter().flat_map(|password| ["--requirepass", *password]))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -62,11 +84,14 @@ impl RedisServer {
                 .get_connection_with_timeout(Duration::from_millis(200))
                 .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
             if pinged.is_ok() {
-                return;
+                return true;
+            }
+            if self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()) {
+                return false;
             }
             pause(Duration::from_millis(25));
         }
-        panic!("redis-server does not answer on port {}", self.port);
+        false
     }
 
     pub(crate) fn kill(&mut self) {

@@ -47,12 +47,19 @@ impl Core {
 
     /// Whether more is wanted of this budget, from a treasurer or from a ledger.
     pub(super) fn wants_lease(&mut self, index: usize) -> bool {
+        self.book_wants(index).unwrap_or_else(|| {
+            let (need, low_water) = (self.queue.need(index), self.specs[index].low_water);
+            self.accounts[index].wanted(low_water, need).is_some()
+        })
+    }
+
+    /// Whether a ledger's budget is short; `None` if it is none. Of one without a
+    /// limit, of which nobody can spend, nothing is wanted.
+    fn book_wants(&mut self, index: usize) -> Option<bool> {
         let (need, now) = (self.queue.need(index), self.latest);
         let account = &mut self.accounts[index];
-        match account.book_at(now) {
-            Some(book) => book.wanted(now, need).is_some(),
-            None => account.wanted(self.specs[index].low_water, need).is_some(),
-        }
+        let spends = account.limit() > 0;
+        account.book_at(now).map(|book| spends && book.wanted(now, need).is_some())
     }
 
     /// Gives the leased days to a ledger.
@@ -72,11 +79,9 @@ impl Core {
 impl Core {
     /// Whether a budget of which a ledger keeps the book is short.
     pub(crate) fn books_wanted(&mut self, of: &impl Fn(BudgetId) -> bool) -> bool {
-        let now = self.latest;
-        (0..self.specs.len()).filter(|&index| of(BudgetId(index as u8))).any(|index| {
-            let need = self.queue.need(index);
-            self.accounts[index].book_at(now).is_some_and(|book| book.wanted(now, need).is_some())
-        })
+        (0..self.specs.len())
+            .filter(|&index| of(BudgetId(index as u8)))
+            .any(|index| self.book_wants(index) == Some(true))
     }
 
     pub(crate) fn empty_books(&mut self, now: Nanos) {

@@ -33,6 +33,9 @@ pub(crate) struct Sent {
     pub(super) marks: [u64; MAX_BUDGETS],
 }
 
+// The crate's page says so.
+const _: () = assert!(std::mem::size_of::<Sent>() + std::mem::size_of::<u32>() <= 256);
+
 impl Sent {
     #[inline]
     pub(super) fn slot(&self, budget: usize) -> Slot {

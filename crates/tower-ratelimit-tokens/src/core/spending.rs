@@ -166,6 +166,8 @@ impl Core {
         if !self.queue.is_empty() {
             return None;
         }
+        // As `paid_in_full`, but the record can be read where it lies: shared accounts
+        // are never replaced, and there is no limit to learn.
         if self.keyed != 0 || self.learning != 0 {
             self.end(id, |core, sent| core.paid_in_full(now, sent));
         } else {
