@@ -158,6 +158,10 @@ pub struct Answer {
     /// Units that count now, of all members.
     #[serde(default)]
     pub used: u64,
+    /// Of these, units of a count that members hold and have not spent: they can come
+    /// back.
+    #[serde(default)]
+    pub held: u64,
     /// Units that others were just found to have spent.
     #[serde(default)]
     pub foreign: u64,

@@ -292,7 +292,7 @@ async fn a_day_is_counted_whoever_spends_it(ledger: &impl Clocked) {
     assert_eq!(b.say(ledger, MS, count(600, 0, 0)).await.granted, 400);
     // A has spent 100 and gives 400 back.
     let answer = a.say(ledger, 2 * MS, count(0, 100, 100)).await;
-    assert_eq!(answer.used, 600);
+    assert_eq!((answer.used, answer.held), (600, 500));
     assert_eq!(b.say(ledger, 3 * MS, count(600, 300, 100)).await.granted, 400);
     // A new day begins anew; who has not seen it yet is told so.
     let next = |mut ask: Ask| {

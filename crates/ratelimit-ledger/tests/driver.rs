@@ -14,7 +14,7 @@ use ratelimit_ledger::{
 };
 use tokio::time::{Instant, sleep};
 use tower_ratelimit_tokens::{
-    AnchoredClock, Budget, BudgetId, Charge, Limiter, Observation, Settle,
+    AnchoredClock, Budget, BudgetId, Charge, Limiter, Observation, RefusedKind, Settle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -243,6 +243,40 @@ async fn a_day_is_shared_to_its_last_token_and_no_further() {
     sleep(60 * SECOND).await;
     let spent = times.lock().unwrap().len();
     assert!((990..=1_000).contains(&spent), "{spent} of 1,000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_day_of_which_too_little_is_left_for_his_calls() {
+    let wire = Wire { latency: 2 * MS, ..Wire::default() };
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let mut limits = Limiter::builder();
+        let day = Budget::calendar_day(995, TimeZone::UTC, Time::midnight()).leased();
+        let day = limits.budget("day", day);
+        let clock = AnchoredClock::new("2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap());
+        let limiter = limits.wall_clock(clock).max_wait(600 * SECOND).build().unwrap();
+        tokio::spawn(Driver::new(&limiter, wire.clone()).run());
+        ends.push(tokio::spawn(async move {
+            let mut spent = 0;
+            loop {
+                match limiter.acquire(Charge::new().with(day, 10), None).await {
+                    Ok(mut ticket) => ticket.sent(Instant::now()),
+                    Err(refused) => return (spent, refused.kind(), Instant::now()),
+                }
+                spent += 10;
+                sleep(20 * MS).await;
+            }
+        }));
+    }
+    let began = Instant::now();
+    let mut all = 0;
+    for end in ends {
+        let (spent, why, at) = end.await.unwrap();
+        assert_eq!(why, RefusedKind::BudgetExhausted);
+        assert!(at - began < 30 * SECOND, "{:?}", at - began);
+        all += spent;
+    }
+    assert_eq!(all, 990, "of 995, in calls of 10");
 }
 
 #[tokio::test(start_paused = true)]

@@ -326,6 +326,24 @@ impl LeaseBook {
         }
     }
 
+    pub(crate) fn spent_elsewhere(&mut self, period: Date, units: u64) {
+        match &mut self.holding {
+            Holding::Counts(counts) if counts.period == Some(period) => counts.elsewhere = units,
+            _ => {}
+        }
+    }
+
+    /// Whether `units` more cannot be had of this period's `limit`, whoever holds
+    /// leases gives them back.
+    pub(crate) fn is_gone(&self, limit: u64, units: u64) -> bool {
+        match &self.holding {
+            Holding::Slots(_) => false,
+            Holding::Counts(counts) => {
+                counts.spent.saturating_add(counts.elsewhere).saturating_add(units) > limit
+            }
+        }
+    }
+
     pub(crate) fn set_limit(&mut self, limit: u64) {
         if let Holding::Slots(slots) = &mut self.holding {
             slots.sent.set_limit(limit);

@@ -116,9 +116,15 @@ impl Account {
         if now < self.shut_until {
             own = worse(own, Fit::Exhausted(self.shut_until));
         }
-        match self.book_at(now) {
-            Some(book) => worse(own, book.when(now, n, ahead)),
-            None => own,
+        let (limit, ends) = (self.limit(), self.ends());
+        let Some(book) = self.book_at(now) else { return own };
+        let leased = book.when(now, n, ahead);
+        match (leased, ends) {
+            // No lease can help any more.
+            (Fit::Leased(_), Some(ends)) if book.is_gone(limit, ahead.saturating_add(n)) => {
+                worse(own, Fit::Exhausted(ends))
+            }
+            _ => worse(own, leased),
         }
     }
 

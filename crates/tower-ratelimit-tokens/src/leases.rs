@@ -178,6 +178,17 @@ impl Leases {
         same
     }
 
+    /// Of a calendar day, if it is still `period`, `units` are spent by others: calls
+    /// for which our own spending leaves too little of the limit then, wait for the next
+    /// day, or are refused if that is too late for them.
+    pub fn spent_elsewhere(&self, budget: BudgetId, period: Date, units: u64) {
+        self.change(budget, |core, now, index| {
+            if let Some(book) = core.accounts[index].book_at(now) {
+                book.spent_elsewhere(period, units);
+            }
+        });
+    }
+
     /// When the ledger may have more; a hint that is told to those who wait.
     pub fn retry_at(&self, budget: BudgetId, at: Instant) {
         self.change(budget, |core, now, index| {

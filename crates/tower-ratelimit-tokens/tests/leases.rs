@@ -292,6 +292,28 @@ async fn a_day_is_leased_by_counts_that_end_with_the_lease_and_with_the_day() {
     assert!(limiter.try_acquire(ten, None).is_err());
 }
 
+/// They had waited for a lease that nobody could give, until they had waited too long.
+#[tokio::test(start_paused = true)]
+async fn who_needs_more_than_others_have_left_of_the_day_hears_at_once_when_the_next_begins() {
+    let (limiter, leases, day) = day("2026-11-23T12:00:00Z");
+    let today = date(2026, 11, 23);
+    let ten = Charge::new().with(day, 10);
+    leases.grant_count(day, today, 16, Instant::now() + 60 * SECOND);
+    let mut ticket = limiter.try_acquire(ten, None).unwrap();
+    ticket.sent(Instant::now());
+    let mut waiting = task::spawn(limiter.acquire(ten, None));
+    assert_pending!(waiting.poll());
+    leases.spent_elsewhere(day, date(2026, 11, 22), 1_000);
+    leases.spent_elsewhere(day, today, 980);
+    assert_pending!(waiting.poll(), "ten are left, though others hold them");
+    leases.spent_elsewhere(day, today, 981);
+    let refused = assert_ready!(waiting.poll()).unwrap_err();
+    assert_eq!(refused.kind(), RefusedKind::BudgetExhausted);
+    assert_eq!(refused.retry_after(), Some(12 * 3_600 * SECOND));
+    // What is in hand can be spent all the same.
+    assert!(limiter.try_acquire(Charge::new().with(day, 6), None).is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_ledger_takes_the_day_over_from_a_treasurer() {
     let mut limits = Limiter::builder();

@@ -150,9 +150,13 @@ impl<L: Ledger> Driver<L> {
                     self.leases.grant_slots(id, slot.units, from, until, dated);
                 }
             }
-            LeasedUnits::Counts { period, .. } => {
+            LeasedUnits::Counts { period, spent, .. } => {
                 if answer.revoked {
                     self.leases.give_up_of(id);
+                } else if !answer.quiet {
+                    // What others hold can come back; the rest is gone.
+                    let gone = answer.used.saturating_sub(answer.held);
+                    self.leases.spent_elsewhere(id, *period, gone.saturating_sub(*spent));
                 }
                 let until = at + self.config.count_life;
                 self.leases.grant_count(id, *period, answer.granted, until);

@@ -55,7 +55,7 @@ end
 local function slots(b, stated, ask)
   local tick = max(floor(ask.window / STEPS), 1)
   local at = floor(now / tick)
-  local answer = { granted = 0, used = 0, foreign = 0, quiet = false, revoked = false }
+  local answer = { granted = 0, used = 0, held = 0, foreign = 0, quiet = false, revoked = false }
   b = b or { window = ask.window, ends = {}, starts = {}, members = {}, due = 0 }
   local ends, starts = b.ends, b.starts
   for e in pairs(ends) do if e < at + 1 - STEPS - 2 then ends[e] = nil end end
@@ -181,7 +181,7 @@ local function slots(b, stated, ask)
 end
 
 local function counts(b, ask)
-  local answer = { granted = 0, used = 0, foreign = 0, quiet = false, revoked = false }
+  local answer = { granted = 0, used = 0, held = 0, foreign = 0, quiet = false, revoked = false }
   local life = floor(ask.ends_in / 1000) + 3600000
   if b and ask.period < b.period then
     answer.revoked, answer.retry_in = true, PAUSE / 4
@@ -271,6 +271,9 @@ local function counts(b, ask)
     me.held = me.held + units
   end
   answer.used = used()
+  for _, m in pairs(b.members) do
+    if m.dead == 0 then answer.held = answer.held + m.held end
+  end
   return answer, b, nil, life
 end
 

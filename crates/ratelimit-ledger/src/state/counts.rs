@@ -131,6 +131,8 @@ impl CountsBudget {
             }
         }
         answer.used = self.used();
+        let living = self.members.values().filter(|member| member.dead == 0);
+        answer.held = living.map(|member| member.held).sum();
         answer
     }
 

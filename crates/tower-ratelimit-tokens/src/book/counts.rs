@@ -20,6 +20,8 @@ pub(crate) struct Counts {
     /// What is not spent may be sent until then.
     pub(super) until: Nanos,
     pub(super) level: Option<Level>,
+    /// Spent of this period by others, as far as the ledger has said.
+    pub(super) elsewhere: u64,
 }
 
 impl Counts {
