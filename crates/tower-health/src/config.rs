@@ -100,7 +100,11 @@ impl HealthBuilder {
     /// A better state is entered only after `calls` calls in a row and at least
     /// `time` that all spoke for it. A worse one is entered at once. Default: 5 calls and 5 s.
     ///
-    /// It then enters the worst state that those calls spoke for. Zero switches either half off.
+    /// Two things must speak for it: the window at each of those calls, and the error rate and
+    /// average of those calls alone. So what went bad a moment ago is not let off because the
+    /// rest of the window was good.
+    /// It then enters the worst state that those calls spoke for. Zero switches either half off;
+    /// `time` is at most a day.
     pub const fn hysteresis(mut self, calls: u32, time: Duration) -> Self {
         self.rules.better_calls = calls;
         self.rules.better_for = time;
@@ -128,47 +132,63 @@ impl HealthBuilder {
     pub fn build(self) -> Result<Health, ConfigError> {
         let Self { name, rules, cancelled } = self;
         let mut faults = Faults::default();
-        faults.unless(!name.is_empty(), || "name is empty".into());
-        faults.unless((Duration::from_millis(10)..=DAY).contains(&rules.window), || {
-            format!("window must lie between 10 ms and a day, not {:?}", rules.window)
-        });
-        faults.unless(rules.min_calls > 0, || "minimum calls must be at least 1".into());
-        faults
-            .unless(rules.failure_threshold > 0, || "failure threshold must be at least 1".into());
-        faults.unless(!rules.idle_after.is_zero() && rules.idle_after <= DAY, || {
-            format!("idle time must lie above zero and within a day, not {:?}", rules.idle_after)
-        });
-        for (state, limits) in [
-            ("degraded", rules.degraded),
-            ("critical", rules.critical),
-            ("unavailable", rules.unavailable),
-        ] {
-            let Limits { error_rate, latency } = limits;
-            faults.unless(error_rate > 0.0 && error_rate <= 1.0, || {
-                format!("error rate of {state} must lie above 0 and be at most 1, not {error_rate}")
-            });
-            faults.unless(latency.is_none_or(|limit| !limit.is_zero() && limit <= HOUR), || {
-                format!(
-                    "latency of {state} must lie above zero and within an hour, not {latency:?}"
-                )
-            });
-        }
-        let Rules { degraded, critical, unavailable, .. } = rules;
-        let rising = !(degraded.error_rate > critical.error_rate
-            || critical.error_rate > unavailable.error_rate);
-        faults.unless(rising, || "error rates must rise from degraded to unavailable".into());
-        match (degraded.latency, critical.latency) {
-            (None, Some(limit)) => faults.unless(false, || {
-                format!(
-                    "degraded has no limit of latency, so critical must have none, not {limit:?}"
-                )
-            }),
-            (Some(degraded), Some(critical)) => faults.unless(degraded <= critical, || {
-                "latency of critical must not be below that of degraded".into()
-            }),
-            (_, None) => {}
-        }
+        let Rules { window, min_calls, failure_threshold, better_for, idle_after, .. } = rules;
+        let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
+        faults.unless(!name.is_empty(), "name", &name, "any text but an empty one");
+        let wide_enough = (Duration::from_millis(10)..=DAY).contains(&window);
+        faults.unless(wide_enough, "window", window, "10 ms to a day");
+        faults.unless(min_calls > 0, "min_calls", min_calls, "at least 1");
+        let some = failure_threshold > 0;
+        faults.unless(some, "failure_threshold", failure_threshold, "at least 1");
+        faults.unless(better_for <= DAY, "hysteresis.time", better_for, "at most a day");
+        let right = within_a_day(idle_after);
+        faults.unless(right, "idle_after", idle_after, "above zero, at most a day");
+        check_limits(&mut faults, &rules);
         faults.into_result("health")?;
         Ok(Health::from_score(name, Score::new(rules, Instant::now()), cancelled))
+    }
+}
+
+/// Each limit alone, then that a worse state does not begin before a better one.
+fn check_limits(faults: &mut Faults, rules: &Rules) {
+    let Rules { degraded, critical, unavailable, .. } = *rules;
+    for (field, rate) in [
+        ("degraded_at.error_rate", degraded.error_rate),
+        ("critical_at.error_rate", critical.error_rate),
+        ("unavailable_at.error_rate", unavailable.error_rate),
+    ] {
+        faults.unless(rate > 0.0 && rate <= 1.0, field, rate, "above 0, at most 1");
+    }
+    for (field, latency) in
+        [("degraded_at.latency", degraded.latency), ("critical_at.latency", critical.latency)]
+    {
+        if let Some(limit) = latency {
+            let right = !limit.is_zero() && limit <= HOUR;
+            faults.unless(right, field, limit, "above zero, at most an hour, or none");
+        }
+    }
+    for (field, better, worse) in [
+        ("critical_at.error_rate", degraded, critical),
+        ("unavailable_at.error_rate", critical, unavailable),
+    ] {
+        let Limits { error_rate: least, .. } = better;
+        let falls = worse.error_rate < least;
+        faults.unless(
+            !falls,
+            field,
+            worse.error_rate,
+            format!("{least} or above, that of the state before"),
+        );
+    }
+    match (degraded.latency, critical.latency) {
+        (None, Some(limit)) => {
+            let allowed = "none, as degraded has no limit of latency";
+            faults.unless(false, "critical_at.latency", limit, allowed);
+        }
+        (Some(least), Some(limit)) => {
+            let allowed = format!("{least:?} or above, that of degraded");
+            faults.unless(least <= limit, "critical_at.latency", limit, allowed);
+        }
+        (_, None) => {}
     }
 }

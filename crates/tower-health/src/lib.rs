@@ -57,9 +57,22 @@
 //! | unknown | no call yet, or none for 60 s |
 //!
 //! Rates and averages are believed from 10 calls on. A worse state is entered at once. A
-//! better one only after 5 calls and 5 s that all spoke for it, so that a service on the
+//! better one only after 5 calls and 5 s that all spoke for it, in the window and alone, so that a service on the
 //! edge of a limit does not flicker. What is idle becomes unknown, though no call comes:
 //! that is found when somebody reads the state.
+//!
+//! So a service of 600 ms, called some times per second, goes through these:
+//!
+//! | what happens | state | when |
+//! | --- | --- | --- |
+//! | all is well | healthy | with the first call |
+//! | latency doubles to 1,200 ms | degraded | as soon as the minute's average passes 1,000 ms |
+//! | 5 % of the calls fail | healthy | |
+//! | 30 % fail | degraded | at 10 % of the minute, or at 3 in a row |
+//! | all fail | critical, then unavailable | at half and at nine tenths of the minute |
+//! | nobody calls | unknown | after a minute |
+//! | it is back after that | healthy | with the first call |
+//! | it is back with no silence between | critical, degraded, healthy | as the bad calls leave the minute |
 //!
 //! # What is shared
 //!
@@ -122,7 +135,7 @@ mod window;
 
 pub use self::{
     config::HealthBuilder,
-    error::ConfigError,
+    error::{ConfigError, Fault},
     future::ResponseFuture,
     health::Health,
     judge::{ErrorsBad, Judge, Verdict},

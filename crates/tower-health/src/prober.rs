@@ -271,7 +271,7 @@ impl<S, M, J> ProberBuilder<S, M, J> {
         self
     }
 
-    /// A good check that took longer means degraded. Default: 1,000 ms.
+    /// A good check that took longer means degraded. Default: 1,000 ms; above zero and at most a day.
     pub const fn degraded_over(mut self, took: Duration) -> Self {
         self.rules.degraded_over = took;
         self
@@ -291,18 +291,16 @@ impl<S, M, J> ProberBuilder<S, M, J> {
     pub fn build(self) -> Result<Prober<S, M, J>, ConfigError> {
         let Self { name, service, make_request, judge, timeout, rules } = self;
         let mut faults = Faults::default();
-        faults.unless(!name.is_empty(), || "name is empty".into());
-        faults.unless(rules.ttl <= DAY, || {
-            format!("life time must be at most a day, not {:?}", rules.ttl)
-        });
-        faults.unless(!timeout.is_zero() && timeout <= DAY, || {
-            format!("time-out must lie above zero and within a day, not {timeout:?}")
-        });
-        faults
-            .unless(rules.failure_threshold > 0, || "failure threshold must be at least 1".into());
-        faults.unless((1..=10_000).contains(&rules.history), || {
-            format!("history must lie between 1 and 10,000 checks, not {}", rules.history)
-        });
+        let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
+        let ProbeRules { ttl, failure_threshold, degraded_over, history } = rules;
+        faults.unless(!name.is_empty(), "name", &name, "any text but an empty one");
+        faults.unless(ttl <= DAY, "ttl", ttl, "at most a day");
+        faults.unless(within_a_day(timeout), "timeout", timeout, "above zero, at most a day");
+        let some = failure_threshold > 0;
+        faults.unless(some, "failure_threshold", failure_threshold, "at least 1");
+        let right = within_a_day(degraded_over);
+        faults.unless(right, "degraded_over", degraded_over, "above zero, at most a day");
+        faults.unless((1..=10_000).contains(&history), "history", history, "1 to 10,000");
         faults.into_result("probe")?;
         let record = Record::new(rules, Instant::now());
         let shared = Shared {

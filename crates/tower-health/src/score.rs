@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Change, Reason, State, Trend,
-    window::{Sum, Window},
+    window::{Sum, Window, nanos},
 };
 
 /// Where a state begins.
@@ -31,11 +31,12 @@ pub(crate) struct Rules {
     pub(crate) idle_after: Duration,
 }
 
-/// A time in which every outcome spoke for a better state than the one held.
+/// A time in which the window spoke for a better state than the one held, at every outcome.
 #[derive(Clone, Copy, Debug)]
 struct Better {
     since: Instant,
-    calls: u32,
+    /// The outcomes of that time alone.
+    own: Sum,
     worst: State,
 }
 
@@ -78,7 +79,7 @@ impl Score {
             // What is worse is believed at once, and so is anything after nothing.
             self.enter(now, seen, sum);
         } else {
-            self.improve(now, seen, sum);
+            self.improve(now, seen, sum, Sum { calls: 1, bad: u64::from(bad), nanos: nanos(took) });
         }
     }
 
@@ -103,7 +104,6 @@ impl Score {
 
     /// What the figures say, before hysteresis. `None` if they say nothing yet.
     fn judge(&self, sum: Sum) -> Option<State> {
-        let Rules { degraded, critical, unavailable, .. } = &self.rules;
         if sum.calls < self.rules.min_calls {
             return match self.streak {
                 0 => Some(State::Healthy),
@@ -111,33 +111,50 @@ impl Score {
                 _ => None,
             };
         }
+        match self.by_limits(sum) {
+            State::Healthy if self.streak >= self.rules.failure_threshold => Some(State::Degraded),
+            state => Some(state),
+        }
+    }
+
+    /// What error rate and latency alone say of `sum`.
+    fn by_limits(&self, sum: Sum) -> State {
+        let Rules { degraded, critical, unavailable, .. } = &self.rules;
         // The limits ascend, so a healthy service is asked two questions.
-        Some(if !degraded.reached(sum) {
-            if self.streak >= self.rules.failure_threshold {
-                State::Degraded
-            } else {
-                State::Healthy
-            }
+        if !degraded.reached(sum) {
+            State::Healthy
         } else if !critical.reached(sum) {
             State::Degraded
         } else if !unavailable.reached(sum) {
             State::Critical
         } else {
             State::Unavailable
-        })
+        }
     }
 
     #[cold]
-    fn improve(&mut self, now: Instant, seen: State, sum: Sum) {
-        let better = self.better.get_or_insert(Better { since: now, calls: 0, worst: seen });
-        better.calls = better.calls.saturating_add(1);
+    fn improve(&mut self, now: Instant, seen: State, sum: Sum, one: Sum) {
+        let better =
+            self.better.get_or_insert(Better { since: now, own: Sum::default(), worst: seen });
+        better.own.add(one);
         if seen.rank() > better.worst.rank() {
             better.worst = seen;
         }
-        let Better { since, calls, worst } = *better;
+        let Better { since, own, mut worst } = *better;
         let held_for = now.saturating_duration_since(since);
-        if calls >= self.rules.better_calls && held_for >= self.rules.better_for {
+        if own.calls < u64::from(self.rules.better_calls) || held_for < self.rules.better_for {
+            return;
+        }
+        // A window that is still full of older calls hides what just began: a service that
+        // went bad a moment ago must not be let off because the minute before was good.
+        let newest = self.by_limits(own);
+        if newest.rank() > worst.rank() {
+            worst = newest;
+        }
+        if worst.rank() < self.last.to.rank() {
             self.enter(now, worst, sum);
+        } else {
+            self.better = None;
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.calls += other.calls;
         self.bad += other.bad;
         self.nanos = self.nanos.saturating_add(other.nanos);
@@ -37,6 +37,11 @@ impl Sum {
     pub(crate) fn average(&self) -> Duration {
         Duration::from_nanos(self.nanos.checked_div(self.calls).unwrap_or(0))
     }
+}
+
+/// A day at most, so that a few absurd ones do not fill the sum for good.
+pub(crate) fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.min(DAY).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The quantiles of a window that is not empty.
@@ -85,9 +90,7 @@ impl Window {
     /// threads race for the lock, is counted in the current slot.
     pub(crate) fn add(&mut self, now: Instant, took: Duration, bad: bool) {
         self.turn(now);
-        // A day at most, so that a few absurd ones do not fill the sum for good.
-        let nanos = u64::try_from(took.min(DAY).as_nanos()).unwrap_or(u64::MAX);
-        let one = Sum { calls: 1, bad: u64::from(bad), nanos };
+        let one = Sum { calls: 1, bad: u64::from(bad), nanos: nanos(took) };
         let slot = &mut self.slots[self.current];
         slot.sum.add(one);
         slot.latencies.record(took);

@@ -6,8 +6,8 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_health::{
-    BoxError, ErrorsBad, Health, HealthLayer, HealthService, Reason, ResponseFuture, State, Trend,
-    Verdict,
+    BoxError, ErrorsBad, Fault, Health, HealthLayer, HealthService, Reason, ResponseFuture, State,
+    Trend, Verdict,
 };
 use tower_test::{assert_request_eq, mock};
 
@@ -172,6 +172,28 @@ async fn it_improves_to_the_worst_that_was_seen_on_the_way() {
     good(&health, 1);
     assert_eq!(health.state(), State::Degraded);
     assert!(matches!(health.report().reason, Reason::ErrorRate { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_just_went_bad_is_not_let_off_because_the_minute_before_was_good() {
+    let health = health();
+    good(&health, 600);
+    bad(&health, 3);
+    assert_eq!(health.state(), State::Degraded);
+    // Every fourth fails from now on; of the whole window that is nothing yet.
+    for _ in 0..30 {
+        good(&health, 3);
+        bad(&health, 1);
+        advance(SECOND).await;
+        assert_eq!(health.state(), State::Degraded);
+    }
+    let report = health.report();
+    assert!(report.error_rate < 0.1, "{report:?}");
+    for _ in 0..12 {
+        good(&health, 4);
+        advance(SECOND).await;
+    }
+    assert_eq!(health.state(), State::Healthy);
 }
 
 #[tokio::test(start_paused = true)]
@@ -445,21 +467,96 @@ fn everything_wrong_with_a_configuration_is_listed_at_once() {
         .window(Duration::ZERO)
         .min_calls(0)
         .failure_threshold(0)
+        .hysteresis(5, Duration::MAX)
         .idle_after(Duration::MAX)
         .degraded_at(0.0, Duration::ZERO)
         .critical_at(2.0, None)
         .unavailable_at(f64::NAN)
         .build()
         .unwrap_err();
-    assert_eq!(error.faults().len(), 9, "{error}");
-    assert!(error.to_string().starts_with("health cannot be built: name is empty; "), "{error}");
-    assert!(Health::builder("x").degraded_at(0.6, None).build().is_err(), "above critical");
-    assert!(Health::builder("x").critical_at(0.5, MILLI).build().is_err(), "below degraded");
-    let error = Health::builder("x").degraded_at(0.1, None).build().unwrap_err();
-    let critical = "degraded has no limit of latency, so critical must have none, not 10s";
-    assert_eq!(error.faults(), [critical]);
-    let none = Health::builder("x").degraded_at(0.1, None).critical_at(0.5, None);
-    assert!(none.build().is_ok());
+    let fields: Vec<_> = error.faults().iter().map(Fault::field).collect();
+    let expected = [
+        "name",
+        "window",
+        "min_calls",
+        "failure_threshold",
+        "hysteresis.time",
+        "idle_after",
+        "degraded_at.error_rate",
+        "critical_at.error_rate",
+        "unavailable_at.error_rate",
+        "degraded_at.latency",
+    ];
+    assert_eq!(fields, expected, "{error}");
+    let begins = "health cannot be built: name is \"\", allowed is any text but an empty one; window is 0ns, ";
+    assert!(error.to_string().starts_with(begins), "{error}");
+}
+
+#[test]
+fn each_wrong_value_names_itself_and_what_it_may_be() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let over = day + Duration::from_nanos(1);
+    let hour = Duration::from_secs(3_600);
+    let new = || Health::builder("x");
+    for (builder, field, value, allowed) in [
+        (Health::builder(""), "name", "\"\"", "any text but an empty one"),
+        (new().window(Duration::from_millis(9)), "window", "9ms", "10 ms to a day"),
+        (new().window(over), "window", "86400.000000001s", "10 ms to a day"),
+        (new().min_calls(0), "min_calls", "0", "at least 1"),
+        (new().failure_threshold(0), "failure_threshold", "0", "at least 1"),
+        (new().hysteresis(0, over), "hysteresis.time", "86400.000000001s", "at most a day"),
+        (new().idle_after(Duration::ZERO), "idle_after", "0ns", "above zero, at most a day"),
+        (new().idle_after(over), "idle_after", "86400.000000001s", "above zero, at most a day"),
+        (
+            new().degraded_at(-0.1, hour / 3_600),
+            "degraded_at.error_rate",
+            "-0.1",
+            "above 0, at most 1",
+        ),
+        (
+            new().critical_at(0.05, hour),
+            "critical_at.error_rate",
+            "0.05",
+            "0.1 or above, that of the state before",
+        ),
+        (
+            new().unavailable_at(0.4),
+            "unavailable_at.error_rate",
+            "0.4",
+            "0.5 or above, that of the state before",
+        ),
+        (new().unavailable_at(1.1), "unavailable_at.error_rate", "1.1", "above 0, at most 1"),
+        (
+            new().critical_at(0.5, hour + MILLI),
+            "critical_at.latency",
+            "3600.001s",
+            "above zero, at most an hour, or none",
+        ),
+        (
+            new().critical_at(0.5, MILLI),
+            "critical_at.latency",
+            "1ms",
+            "1s or above, that of degraded",
+        ),
+        (
+            new().degraded_at(0.1, None),
+            "critical_at.latency",
+            "10s",
+            "none, as degraded has no limit of latency",
+        ),
+    ] {
+        let error = builder.build().unwrap_err();
+        let [fault] = error.faults() else { panic!("{field}: {error}") };
+        assert_eq!((fault.field(), fault.value(), fault.allowed()), (field, value, allowed));
+    }
+    for builder in [
+        new().window(Duration::from_millis(10)).min_calls(1).failure_threshold(1),
+        new().window(day).idle_after(day).hysteresis(u32::MAX, day),
+        new().degraded_at(1.0, hour).critical_at(1.0, hour).unavailable_at(1.0),
+        new().degraded_at(0.1, None).critical_at(0.5, None),
+    ] {
+        assert!(builder.build().is_ok());
+    }
 }
 
 #[test]

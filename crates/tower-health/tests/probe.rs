@@ -250,9 +250,16 @@ fn everything_wrong_with_a_configuration_is_listed_at_once() {
         .ttl(Duration::MAX)
         .timeout(Duration::ZERO)
         .failure_threshold(0)
+        .degraded_over(Duration::ZERO)
         .history(0)
         .judge(ErrorsBad)
         .build()
         .unwrap_err();
-    assert_eq!(error.faults().len(), 5, "{error}");
+    let said = "probe cannot be built: name is \"\", allowed is any text but an empty one; \
+        ttl is 18446744073709551615.999999999s, allowed is at most a day; \
+        timeout is 0ns, allowed is above zero, at most a day; \
+        failure_threshold is 0, allowed is at least 1; \
+        degraded_over is 0ns, allowed is above zero, at most a day; \
+        history is 0, allowed is 1 to 10,000";
+    assert_eq!(error.to_string(), said);
 }
