@@ -3,102 +3,66 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use crate::Class;
+use tokio::time::Instant;
 
-/// What retries cost and successes bring; pure.
+use crate::{Class, Problem, Quota, Share, share::Tally};
+
+/// By which rules retries are paid for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// From a purse that successes fill; the AWS client libraries' way.
+    Quota(Quota),
+    /// As a share of the requests, plus a reserve; Finagle's way.
+    Share(Share),
+}
+
+/// Where retries are paid from, by a [`Quota`] or a [`Share`]. Clones share it:
+/// give one to several policies and they draw from the same.
 ///
-/// When much fails at once, retries only add to the load. So every retry is paid
-/// for from a purse that successes fill: while most calls go well there is
-/// always enough in it, and when nearly all fail it is soon empty.
+/// A retry is paid for when it is decided on, before the wait: those who wait
+/// have paid already, and those who cannot pay do not wait.
 ///
-/// The defaults are those of the AWS client libraries: a purse of 500, a retry
-/// for 5, one after a time-out for 10, a success brings 1, and a success after a
-/// retry brings back what that retry cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[must_use]
-pub struct Quota {
-    pub(crate) capacity: u32,
-    pub(crate) cost: u32,
-    pub(crate) timeout_cost: u32,
-    pub(crate) reward: u32,
-}
-
-impl Quota {
-    /// The defaults above.
-    pub const AWS: Self = Self { capacity: 500, cost: 5, timeout_cost: 10, reward: 1 };
-
-    /// The most that the purse holds, and what it starts with. Default: 500.
-    pub const fn capacity(mut self, capacity: u32) -> Self {
-        self.capacity = capacity;
-        self
-    }
-
-    /// What a retry costs. Default: 5.
-    pub const fn cost(mut self, cost: u32) -> Self {
-        self.cost = cost;
-        self
-    }
-
-    /// What a retry after a time-out costs. Default: 10.
-    pub const fn timeout_cost(mut self, cost: u32) -> Self {
-        self.timeout_cost = cost;
-        self
-    }
-
-    /// What a success at the first attempt brings. Default: 1.
-    pub const fn reward(mut self, reward: u32) -> Self {
-        self.reward = reward;
-        self
-    }
-
-    /// What a retry of this class costs.
-    #[must_use]
-    pub const fn cost_of(&self, class: Class) -> u32 {
-        match class {
-            Class::Timeout => self.timeout_cost,
-            _ => self.cost,
-        }
-    }
-
-    /// What is left of `purse` after paying, `None` if it does not suffice.
-    #[must_use]
-    pub const fn pay(&self, purse: u32, cost: u32) -> Option<u32> {
-        purse.checked_sub(cost)
-    }
-
-    /// The purse with `tokens` put in, never above the capacity.
-    #[must_use]
-    pub const fn put(&self, purse: u32, tokens: u32) -> u32 {
-        let sum = purse.saturating_add(tokens);
-        if sum < self.capacity { sum } else { self.capacity }
-    }
-}
-
-impl Default for Quota {
-    fn default() -> Self {
-        Self::AWS
-    }
-}
-
-/// A purse for retries, see [`Quota`]. Clones share it: give one to several
-/// policies and they draw from the same.
+/// ```
+/// use http::{Request, Response};
+/// use tower_retry_classify::{Quota, RetryBudget, RetryPolicy};
+///
+/// let budget = RetryBudget::new(Quota::AWS.capacity(100));
+/// let reads = RetryPolicy::<Request<()>, Response<()>>::http().budget(budget.clone()).build()?;
+/// let writes = RetryPolicy::<Request<String>, Response<()>>::http().budget(budget.clone()).build()?;
+/// assert_eq!((reads.budget().available(), writes.budget().available()), (100, 100));
+/// # Ok::<(), tower_retry_classify::ConfigError>(())
+/// ```
 #[derive(Clone)]
 pub struct RetryBudget {
-    purse: Arc<AtomicU32>,
-    quota: Quota,
+    store: Store,
+}
+
+#[derive(Clone)]
+enum Store {
+    Quota(Arc<AtomicU32>, Quota),
+    Share(Arc<(Instant, Mutex<Tally>)>, Share),
 }
 
 impl RetryBudget {
     /// A full purse.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
-        Self { purse: Arc::new(AtomicU32::new(quota.capacity)), quota }
+        Self { store: Store::Quota(Arc::new(AtomicU32::new(quota.capacity)), quota) }
+    }
+
+    /// A share of the requests to come, with a full reserve. Its window runs on
+    /// tokio's clock.
+    #[must_use]
+    pub fn share(share: Share) -> Self {
+        let tally = Arc::new((Instant::now(), Mutex::new(Tally::default())));
+        Self { store: Store::Share(tally, share) }
     }
 
     /// Retries cost nothing.
@@ -107,36 +71,79 @@ impl RetryBudget {
         Self::new(Quota::AWS.cost(0).timeout_cost(0))
     }
 
-    /// What is in it now.
+    /// What is in it now: tokens of a quota, or whole retries of a share.
     #[must_use]
     pub fn available(&self) -> u32 {
-        self.purse.load(Relaxed)
+        match &self.store {
+            Store::Quota(purse, _) => purse.load(Relaxed),
+            Store::Share(tally, share) => at(tally, |tally, now| tally.available(share, now)),
+        }
     }
 
-    /// The rules of this purse.
-    pub const fn quota(&self) -> Quota {
-        self.quota
+    /// The rules it goes by.
+    #[must_use]
+    pub const fn rule(&self) -> Rule {
+        match &self.store {
+            Store::Quota(_, quota) => Rule::Quota(*quota),
+            Store::Share(_, share) => Rule::Share(*share),
+        }
     }
 
     /// Pays for a retry; how much, or `None` if there is not enough.
     pub(crate) fn withdraw(&self, class: Class) -> Option<u32> {
-        let cost = self.quota.cost_of(class);
-        let pay = |purse| self.quota.pay(purse, cost);
-        self.purse.fetch_update(Relaxed, Relaxed, pay).ok().map(|_| cost)
+        match &self.store {
+            Store::Quota(purse, quota) => {
+                let cost = quota.cost_of(class);
+                let pay = |purse| quota.pay(purse, cost);
+                purse.fetch_update(Relaxed, Relaxed, pay).ok().map(|_| cost)
+            }
+            Store::Share(tally, share) => {
+                at(tally, |tally, now| tally.withdraw(share, now)).then_some(1)
+            }
+        }
     }
 
-    /// Puts tokens in. A full purse is only read, so that the hot path of many
-    /// threads does not fight for it.
-    pub(crate) fn deposit(&self, tokens: u32) {
-        let put = |purse| Some(self.quota.put(purse, tokens)).filter(|&after| after != purse);
-        // An error says that there was nothing to change.
-        let _ = self.purse.fetch_update(Relaxed, Relaxed, put);
+    /// A request is about to be sent for the first time.
+    pub(crate) fn request(&self) {
+        if let Store::Share(tally, share) = &self.store {
+            at(tally, |tally, now| tally.request(share, now));
+        }
     }
 
-    /// What a first success brings.
-    pub(crate) fn reward(&self) {
-        self.deposit(self.quota.reward);
+    /// A call went well, after a retry that cost `paid`, or (zero) at once.
+    pub(crate) fn succeeded(&self, retries: u32, paid: u32) {
+        if let Store::Quota(purse, quota) = &self.store {
+            deposit(purse, quota, if retries == 0 { quota.reward } else { paid });
+        }
     }
+
+    /// A retry that was paid for was not sent.
+    pub(crate) fn refund(&self, paid: u32) {
+        match &self.store {
+            Store::Quota(purse, quota) => deposit(purse, quota, paid),
+            Store::Share(tally, share) => at(tally, |tally, now| tally.refund(share, now)),
+        }
+    }
+
+    pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
+        match &self.store {
+            Store::Quota(_, quota) => quota.check(problems),
+            Store::Share(_, share) => share.check(problems),
+        }
+    }
+}
+
+/// Puts tokens in. A full purse is only read, so that the hot path of many
+/// threads does not fight for it.
+fn deposit(purse: &AtomicU32, quota: &Quota, tokens: u32) {
+    let put = |purse| Some(quota.put(purse, tokens)).filter(|&after| after != purse);
+    // An error says that there was nothing to change.
+    let _ = purse.fetch_update(Relaxed, Relaxed, put);
+}
+
+fn at<T>(tally: &(Instant, Mutex<Tally>), look: impl FnOnce(&mut Tally, Duration) -> T) -> T {
+    let now = tally.0.elapsed();
+    look(&mut tally.1.lock().unwrap_or_else(PoisonError::into_inner), now)
 }
 
 /// A purse of its own by the rules of [`Quota::AWS`].
@@ -150,7 +157,7 @@ impl fmt::Debug for RetryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryBudget")
             .field("available", &self.available())
-            .field("quota", &self.quota)
+            .field("rule", &self.rule())
             .finish()
     }
 }

@@ -33,8 +33,8 @@ where
 
 /// Classifiers in a row, the general ones first.
 ///
-/// Each is asked in turn. One that has an opinion overrules those before it;
-/// [`Verdict::Never`] ends the row.
+/// Each is asked in turn, and one that has an opinion overrules those before it, be
+/// it *retry* or *never*: the last word is that of the most special.
 ///
 /// ```
 /// use tower_retry_classify::{BoxError, Chain, Class, Classify, Verdict};
@@ -85,8 +85,7 @@ impl<Req, Res> Classify<Req, Res> for Chain<Req, Res> {
         for link in &self.links {
             match link.classify(request, outcome) {
                 Verdict::NoOpinion => {}
-                never @ Verdict::Never { .. } => return never,
-                retry @ Verdict::Retry { .. } => verdict = retry,
+                opinion => verdict = opinion,
             }
         }
         verdict

@@ -9,92 +9,12 @@ use http::HeaderName;
 use tokio::time::Instant;
 
 use crate::{
-    AttachRefusal, Backoff, BoxError, Chain, Class, Classify, ConfigError, HttpStatus, Jitter,
-    NotRetried, Problem, Repeatable, RetryBudget, RetryPolicy, Strategy, Transport,
+    AttachRefusal, Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError, HttpStatus,
+    NotRetried, Problem, Profile, Repeatable, RetryBudget, RetryPolicy, Strategy, Transport,
+    config_error::check_backoff,
     policy::{Limits, Shared},
     stats::Counters,
 };
-
-/// A number of retries and their delays under one name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Profile {
-    /// Retries after the first attempt.
-    pub max_retries: u32,
-    /// The delays before them.
-    pub backoff: Backoff,
-}
-
-impl Profile {
-    /// 3 retries, 1 s doubled up to 30 s, 10 % jitter.
-    pub const GENERIC: Self = Self::doubling(3, 30);
-    /// The Laravel client's: 3 retries, 1 s doubled up to 16 s.
-    pub const LARAVEL: Self = Self::doubling(3, 16);
-    /// Autotask's: 5 retries, 1 s doubled up to 60 s.
-    pub const AUTOTASK: Self = Self::doubling(5, 60);
-    /// Pigeon's for HTTP: 3 retries, 1 s doubled up to 10 s.
-    pub const PIGEON_HTTP: Self = Self::doubling(3, 10);
-    /// AWS's: 5 retries, 1 s doubled up to 60 s.
-    pub const AWS: Self = Self::doubling(5, 60);
-
-    const fn doubling(max_retries: u32, cap: u64) -> Self {
-        let backoff = Backoff::exponential(Duration::from_secs(1), 2.0);
-        Self { max_retries, backoff: backoff.cap(Duration::from_secs(cap)) }
-    }
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self::GENERIC
-    }
-}
-
-/// What is different for one class. What is not set is as in the policy.
-#[derive(Clone, Copy, Debug, Default)]
-#[must_use]
-pub struct ClassPolicy {
-    backoff: Option<Backoff>,
-    max_retries: Option<u32>,
-    untouched: Option<bool>,
-}
-
-impl ClassPolicy {
-    /// No difference.
-    pub const fn new() -> Self {
-        Self { backoff: None, max_retries: None, untouched: None }
-    }
-
-    /// Never retried.
-    pub const fn never() -> Self {
-        Self::new().max_retries(0)
-    }
-
-    /// Delays of its own. [`Backoff::none`] means never.
-    pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = Some(backoff);
-        self
-    }
-
-    /// A failure of this class is retried while the request has had fewer
-    /// retries than this, of whatever class.
-    pub const fn max_retries(mut self, max_retries: u32) -> Self {
-        self.max_retries = Some(max_retries);
-        self
-    }
-
-    /// The server is known not to have acted, so that even a request that is not
-    /// idempotent may be repeated. Default: [`Class::is_untouched`].
-    pub const fn untouched(mut self) -> Self {
-        self.untouched = Some(true);
-        self
-    }
-
-    /// The server may have acted. See [`untouched`](Self::untouched).
-    pub const fn touched(mut self) -> Self {
-        self.untouched = Some(false);
-        self
-    }
-}
 
 /// Configures a [`RetryPolicy`].
 #[must_use]
@@ -255,28 +175,7 @@ impl<Req, Res> RetryBuilder<Req, Res> {
     ///
     /// [`ConfigError`] with everything that is wrong.
     pub fn build(mut self) -> Result<RetryPolicy<Req, Res>, ConfigError> {
-        let mut problems = Vec::new();
-        if self.links == 0 {
-            problems.push(Problem::NoClassifier);
-        }
-        check(&self.shared.limits.backoff, None, &mut problems);
-        let mut seen = HashSet::new();
-        for (class, policy) in &self.classes {
-            if !seen.insert(*class) {
-                problems.push(Problem::Twice { class: *class });
-            }
-            if let Some(backoff) = &policy.backoff {
-                check(backoff, Some(*class), &mut problems);
-            }
-        }
-        let quota = self.shared.budget.quota();
-        let cost = quota.cost.max(quota.timeout_cost);
-        if cost > quota.capacity {
-            problems.push(Problem::Cost { cost, capacity: quota.capacity });
-        }
-        if !problems.is_empty() {
-            return Err(ConfigError { problems });
-        }
+        ConfigError::of(self.problems())?;
         let base = self.shared.limits.settled();
         self.shared.limits = base;
         self.shared.classes = self
@@ -290,6 +189,25 @@ impl<Req, Res> RetryBuilder<Req, Res> {
             })
             .collect();
         Ok(RetryPolicy::new(self.shared))
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.links == 0 {
+            problems.push(Problem::new("classify", "no classifier", "at least one"));
+        }
+        check_backoff(&self.shared.limits.backoff, None, &mut problems);
+        let mut seen = HashSet::new();
+        for (class, policy) in &self.classes {
+            if !seen.insert(*class) {
+                problems.push(Problem::new("class", "given twice", "once").of(Some(*class)));
+            }
+            if let Some(backoff) = &policy.backoff {
+                check_backoff(backoff, Some(*class), &mut problems);
+            }
+        }
+        self.shared.budget.check(&mut problems);
+        problems
     }
 }
 
@@ -308,29 +226,6 @@ impl Limits {
             self.max_retries = 0;
         }
         self
-    }
-}
-
-fn check(backoff: &Backoff, class: Option<Class>, problems: &mut Vec<Problem>) {
-    let cap = backoff.cap;
-    let first = match backoff.strategy {
-        Strategy::Exponential { base, factor } => {
-            if !(factor >= 1.0 && factor.is_finite()) {
-                problems.push(Problem::Factor { class, factor });
-            }
-            base
-        }
-        Strategy::Linear { base } => base,
-        Strategy::Constant { delay } => delay,
-        Strategy::None => Duration::ZERO,
-    };
-    if cap < first {
-        problems.push(Problem::Cap { class, cap, first });
-    }
-    if let Jitter::Fraction(fraction) = backoff.jitter {
-        if !(0.0..=1.0).contains(&fraction) {
-            problems.push(Problem::Jitter { class, fraction });
-        }
     }
 }
 

@@ -27,9 +27,8 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 ///
 /// `Retry-After` is read, in both its forms, for those that are retried.
 ///
-/// To change a line of the table: a classifier behind this one overrules what is
-/// retried; one before it that says `Never` gives another class to what is final; and
-/// [`also`](Self::also) has a status retried that is not.
+/// To change a line of the table, put a classifier behind this one, which overrules
+/// it; [`also`](Self::also) is short for one that has a status retried.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct HttpStatus {

@@ -53,8 +53,8 @@
 //! # What is decided, and how
 //!
 //! - **What went wrong.** Each [`Classify`] in the row says nothing, *retry* or
-//!   *never*, and names a [`Class`]. Later ones overrule earlier ones; *never* ends
-//!   the row. [`HttpStatus`] and [`Transport`] are the general ones.
+//!   *never*, and names a [`Class`]. Later ones overrule earlier ones.
+//!   [`HttpStatus`] and [`Transport`] are the general ones.
 //! - **May it be sent twice.** GET, HEAD, OPTIONS, PUT and DELETE; others with a
 //!   [key header](RetryBuilder::key_header) or a [mark](RetryBuilder::idempotent).
 //!   A 429 or a connection that never opened may always be repeated, as the server
@@ -126,12 +126,16 @@ mod backoff;
 mod budget;
 mod classify;
 mod config;
+mod config_error;
 mod error;
 mod future;
 mod http;
 mod methods;
 mod policy;
+mod profile;
+mod quota;
 pub mod retry_after;
+mod share;
 mod stats;
 mod transport;
 mod verdict;
@@ -139,14 +143,18 @@ mod verdict;
 pub use self::{
     attach::AttachRefusal,
     backoff::{Backoff, Jitter, Strategy},
-    budget::{Quota, RetryBudget},
+    budget::{RetryBudget, Rule},
     classify::{Chain, Classify},
-    config::{ClassPolicy, Profile, RetryBuilder},
-    error::{ConfigError, GaveUp, NotRetried, Problem, Reason},
+    config::RetryBuilder,
+    config_error::{ConfigError, Problem},
+    error::{GaveUp, NotRetried, Reason},
     future::RetryDelay,
     http::HttpStatus,
     methods::{Repeatable, is_idempotent},
     policy::RetryPolicy,
+    profile::{ClassPolicy, Profile},
+    quota::Quota,
+    share::Share,
     stats::{RetrySnapshot, RetryStats},
     transport::Transport,
     verdict::{Class, Verdict},

@@ -126,10 +126,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
 
     fn succeeded(&mut self) {
         self.shared.counters.succeeded(self.session.retries);
-        match self.session.retries {
-            0 => self.shared.budget.reward(),
-            _ => self.shared.budget.deposit(self.session.paid),
-        }
+        self.shared.budget.succeeded(self.session.retries, self.session.paid);
     }
 
     /// Whether to retry, and after which wait. Pays if so.
@@ -154,12 +151,10 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         let own = limits.backoff.delay(session.retries, session.waited, random.f64());
         // A class without a strategy has no retries left, so there is a delay.
         let own = own.unwrap_or_default();
-        let wait = match after {
-            Some(after) if !after.is_zero() => limits.backoff.spread(after, random.f64()),
-            // "At once" is no reason to hammer.
-            Some(_) | None => own,
-        };
-        let told = after.or(Some(wait));
+        // "At once" is no reason to hammer.
+        let after = after.filter(|after| !after.is_zero());
+        let wait = after.map_or(own, |after| limits.backoff.spread(after, random.f64()));
+        let told = after.or(Some(own));
         let now = Instant::now();
         let deadline = shared.deadline.as_ref().and_then(|deadline| deadline(request));
         let until = match (now.checked_add(wait), deadline) {
@@ -209,7 +204,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
             return;
         }
         // It was paid for, and not sent.
-        self.shared.budget.deposit(self.session.paid);
+        self.shared.budget.refund(self.session.paid);
         let retries = self.session.retries - 1;
         let Some((previous, class)) = self.previous().take().map(|previous| *previous) else {
             self.shared.counters.gave_up(Reason::Refused);
@@ -295,6 +290,9 @@ impl<Req, Res> Policy<Req, Res, BoxError> for RetryPolicy<Req, Res> {
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
         if !self.shared.ever() {
             return None; // nothing to copy it for
+        }
+        if self.session.retries == 0 {
+            self.shared.budget.request();
         }
         let copy = (self.shared.copy)(request);
         if copy.is_none() {

@@ -1,4 +1,17 @@
 //! The `Retry-After` field (RFC 9110, section 10.2.3), without a clock.
+//!
+//! What the policy makes of it:
+//!
+//! | the server says | the wait before the retry |
+//! | --- | --- |
+//! | whole seconds, or a date to come | that, and up to a tenth (at most 1 s) more by chance; never less, whatever the cap |
+//! | zero, or a date that is past | our own delay: "at once" is no reason to hammer |
+//! | a negative number, a fraction, any other text | our own delay, as if nothing had been said |
+//! | more than a year | a year |
+//! | longer than the caller's deadline | none: the outcome is final at once ([`Reason::Deadline`](crate::Reason::Deadline)) |
+//! | longer than [`max_wait`](crate::RetryBuilder::max_wait), and there is no deadline | none ([`Reason::WaitTooLong`](crate::Reason::WaitTooLong)) |
+//!
+//! When there is none, [`NotRetried::retry_after`](crate::NotRetried::retry_after) tells the caller how long it would have been.
 
 use std::time::{Duration, SystemTime};
 

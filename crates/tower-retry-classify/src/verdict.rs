@@ -13,7 +13,7 @@ pub enum Verdict {
         /// How long the server asked us to wait. Never shortened.
         after: Option<Duration>,
     },
-    /// Trying again cannot help, or must not happen. Ends a chain.
+    /// Trying again cannot help, or must not happen.
     Never {
         /// What went wrong.
         class: Class,

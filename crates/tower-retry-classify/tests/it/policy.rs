@@ -1,17 +1,15 @@
 //! What the policy does, seen from outside.
 
-mod support;
-
 use std::{io::ErrorKind, time::Duration};
 
+use crate::support::*;
 use http::{Method, header::HeaderName};
-use support::*;
 use tokio::time::Instant;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::retry::RetryLayer;
 use tower_retry_classify::{
-    Backoff, BoxError, Class, ClassPolicy, GaveUp, Jitter, NotRetried, Profile, Quota, Reason,
-    RetryBudget, RetryBuilder, RetryPolicy, Strategy, Transport, Verdict,
+    Backoff, BoxError, Class, ClassPolicy, GaveUp, Jitter, NotRetried, Quota, Reason, RetryBudget,
+    RetryBuilder, RetryPolicy, Strategy, Transport, Verdict,
 };
 use tower_test::{assert_request_eq, mock};
 
@@ -189,18 +187,18 @@ async fn a_later_classifier_overrules_an_earlier_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_ends_the_row() {
-    let policy = plain()
-        .classify(|_: &Request, _: Result<&Response, &BoxError>| Verdict::never(Class::NotFound))
-        .classify(|_: &Request, _: Result<&Response, &BoxError>| panic!("asked after a never"))
-        .build()
-        .unwrap();
-    let script = Script::new([status(500)]);
-    assert_eq!(script.run(&policy, get()).await.unwrap().status(), 500);
-    assert_eq!(policy.stats().snapshot().failed_with(Class::NotFound), 1);
+async fn a_later_classifier_may_overrule_a_never() {
+    let odd = |_: &Request, outcome: Result<&Response, &BoxError>| match outcome {
+        Ok(answer) if answer.status() == 400 => Verdict::retry(Class::RateLimit),
+        _ => Verdict::NoOpinion,
+    };
+    let policy = plain().classify(odd).build().unwrap();
+    let script = Script::new([status(400), status(404)]);
+    assert_eq!(script.run(&policy, get()).await.unwrap().status(), 404);
+    let stats = policy.stats().snapshot();
+    assert_eq!(stats.failed_with(Class::RateLimit), 1);
+    assert_eq!(stats.failed_with(Class::NotFound), 1);
 }
-
-// ===== what may be sent twice =====
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_must_not_be_done_twice_is_not() {
@@ -541,36 +539,6 @@ async fn the_counters_add_up() {
 }
 
 // ===== configuration =====
-
-#[test]
-fn everything_that_is_wrong_is_told_at_once() {
-    let bad = Backoff::exponential(seconds(60), 0.5).jitter(Jitter::Fraction(2.0));
-    let error = RetryPolicy::<Request, Response>::builder()
-        .backoff(bad)
-        .class(Class::Server, ClassPolicy::new())
-        .class(Class::Server, ClassPolicy::never())
-        .budget(RetryBudget::new(Quota::AWS.capacity(3)))
-        .build()
-        .unwrap_err();
-    assert_eq!(error.problems().len(), 6, "{error}");
-    assert!(error.to_string().contains("factor 0.5"), "{error}");
-}
-
-#[test]
-fn the_seeds_profiles_are_as_they_name_them() {
-    for (profile, retries, cap) in [
-        (Profile::GENERIC, 3, 30),
-        (Profile::LARAVEL, 3, 16),
-        (Profile::AUTOTASK, 5, 60),
-        (Profile::PIGEON_HTTP, 3, 10),
-        (Profile::AWS, 5, 60),
-    ] {
-        assert_eq!(profile.max_retries, retries);
-        let plain = profile.backoff.jitter(Jitter::None);
-        assert_eq!(plain.delay(0, Duration::ZERO, 0.0), Some(seconds(1)));
-        assert_eq!(plain.delay(99, Duration::ZERO, 0.0), Some(seconds(cap)));
-    }
-}
 
 #[test]
 fn policies_can_cross_threads_whatever_the_response_is() {
