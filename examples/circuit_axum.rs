@@ -7,12 +7,15 @@ use axum::{body::Body, response::Response};
 use examples::{BoxError, flaky};
 use http::Request;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_circuit::{Circuit, CircuitLayer, State, Verdict};
+use tower_circuit::{Circuit, CircuitLayer, State, Verdict, Window};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // Half of at least four calls within a minute.
-    let circuit = Circuit::builder("router").ratio(0.5, Duration::from_secs(60), 4).build()?;
+    let circuit = Circuit::builder("router")
+        .failure_ratio(0.5)
+        .window(Window::Time(Duration::from_secs(60)), 4)
+        .build()?;
     let judge = |outcome: Result<&Response, &Infallible>| match outcome {
         Ok(response) if response.status().is_server_error() => Verdict::Failure,
         _ => Verdict::Success,

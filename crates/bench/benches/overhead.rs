@@ -145,7 +145,7 @@ mod ours {
     }
 
     fn both() -> Circuit {
-        Circuit::builder("bench").consecutive(5).ratio(0.5, Duration::from_secs(60), 20).build().expect("valid")
+        Circuit::builder("bench").consecutive(5).failure_ratio(0.5).build().expect("valid")
     }
 
     fn judge(outcome: Result<&(), &BoxError>) -> Verdict {
@@ -303,7 +303,7 @@ mod http_request {
     fn retry_gate_limiter_guard_health(bencher: Bencher) {
         let circuit = Circuit::builder("bench")
             .consecutive(5)
-            .ratio(0.5, Duration::from_secs(60), 20)
+            .failure_ratio(0.5)
             .build()
             .expect("valid");
         let mut limits = Limiter::builder();

@@ -1,6 +1,6 @@
 //! Builds a client out of a configuration.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
@@ -208,16 +208,15 @@ fn auth(config: &Config) -> Result<AuthLayer, ConfigError> {
 
 fn circuit(config: &Config) -> Result<Circuit, ConfigError> {
     let settings = &config.error_handling;
-    let circuit = Circuit::builder("pipedrive")
+    Circuit::builder("pipedrive")
         .consecutive(settings.circuit_breaker_threshold)
         .open_for(settings.circuit_breaker_timeout)
         .half_open(settings.half_open_max_requests, 1)
+        // A trial is one attempt, and that has a time-out of its own.
+        .trial_time((settings.request_timeout * 2).max(Duration::from_secs(60)))
+        .enabled(settings.circuit_breaker_enabled)
         .build()
-        .map_err(|error| said(&error))?;
-    if !settings.circuit_breaker_enabled {
-        circuit.disable();
-    }
-    Ok(circuit)
+        .map_err(|error| said(&error))
 }
 
 fn health(config: &Config) -> Result<Health, ConfigError> {

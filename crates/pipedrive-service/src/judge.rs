@@ -5,10 +5,11 @@
 //! | a refusal of our own, an answer too long for us | nothing |
 //! | 429, the edge's ban | nothing: the API is well, we are too many |
 //! | 5xx but 501, 408, a garbled success | it fails |
+//! | 503 with a `Retry-After` of more than a minute | it is down for that time: the circuit opens at once |
 //! | time-out, no or a broken connection | it fails |
 //! | any other answer, 4xx too | it works |
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -19,7 +20,7 @@ use tower_ratelimit_tokens::Refused;
 use crate::{
     BoxError,
     auth::WrongOrigin,
-    classify::{Garbled, find, is_ban},
+    classify::{Garbled, find, is_ban, pause},
     collect::BodyTooLarge,
 };
 
@@ -38,12 +39,27 @@ fn works(outcome: Result<&Response<Bytes>, &BoxError>) -> Option<bool> {
     }
 }
 
+/// A pause longer than this is maintenance; a shorter one is left to the retry of the one call.
+const MAINTENANCE: Duration = Duration::from_secs(60);
+
+/// When a maintenance page says that it will be over.
+fn named_time(response: &Response<Bytes>) -> Option<Duration> {
+    let unavailable = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    pause(response.headers()).filter(|pause| unavailable && *pause > MAINTENANCE)
+}
+
 /// The circuit's judge.
 #[must_use]
 pub fn circuit(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_circuit::Verdict {
     match works(outcome) {
         Some(true) => tower_circuit::Verdict::Success,
-        Some(false) => tower_circuit::Verdict::Failure,
+        Some(false) => match outcome.ok().and_then(named_time) {
+            Some(time) => tower_circuit::Verdict::Down(time),
+            None => tower_circuit::Verdict::Failure,
+        },
+        None if outcome.is_ok_and(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS) => {
+            tower_circuit::Verdict::Throttled
+        }
         None => tower_circuit::Verdict::Ignore,
     }
 }
@@ -103,6 +119,19 @@ mod tests {
         assert_eq!(works(Ok(&answer(200, "text/html", "<html>"))), Some(false));
         assert_eq!(works(Ok(&answer(429, "application/json", "{}"))), None);
         assert_eq!(works(Ok(&answer(403, "text/html", "<html>"))), None);
+    }
+
+    #[test]
+    fn a_maintenance_page_names_the_time_after_which_it_is_back() {
+        let page = |status: u16, pause: &str| {
+            let response = Response::builder().status(status).header("retry-after", pause);
+            circuit(Ok(&response.body(Bytes::new()).unwrap()))
+        };
+        let minutes = Duration::from_secs(300);
+        assert_eq!(page(503, "300"), tower_circuit::Verdict::Down(minutes));
+        assert_eq!(page(503, "60"), tower_circuit::Verdict::Failure);
+        assert_eq!(page(500, "300"), tower_circuit::Verdict::Failure);
+        assert_eq!(page(429, "300"), tower_circuit::Verdict::Throttled);
     }
 
     #[test]

@@ -1,27 +1,23 @@
-//! The decision, free of clocks, locks and futures.
+//! The decision, free of clocks, randomness, locks and futures.
 
-use std::{borrow::Cow, time::Duration};
+mod trials;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{Mode, Reason, State, Transition, Verdict, WindowCounts, window::Window};
+use self::trials::Trials;
+use crate::{
+    Figures, Mode, Reason, State, Throttled, Transition, Verdict, WindowCounts,
+    rules::Rules,
+    window::{Mark, Tally},
+};
 
-/// When to open by ratio.
+/// What a decision may know of the world: the time, and a number from 0 up to but not including 1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ratio {
-    pub(crate) ratio: f64,
-    pub(crate) window: Duration,
-    pub(crate) min_calls: u64,
-}
-
-/// What the builder has checked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) consecutive: Option<u32>,
-    pub(crate) ratio: Option<Ratio>,
-    pub(crate) open_for: Duration,
-    pub(crate) trials: u32,
-    pub(crate) successes: u32,
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) random: fn() -> f64,
 }
 
 /// Leave to make one call. It belongs to one generation, the time between two
@@ -29,7 +25,10 @@ pub(crate) struct Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pass {
     pub(crate) generation: u64,
-    pub(crate) trial: bool,
+    /// The trial's own number, if it is one.
+    pub(crate) trial: Option<u64>,
+    /// When the call began, if anybody asks how long it took.
+    pub(crate) began: Option<Instant>,
 }
 
 /// A refusal: why it is open, and when to come back.
@@ -40,16 +39,14 @@ pub(crate) struct Refusal {
     pub(crate) retry_at: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Phase {
     Closed,
     /// Refuses until the instant; for ever without one.
     Open {
         until: Option<Instant>,
     },
-    /// At most `rules.trials` are `running`.
     HalfOpen {
-        running: u32,
         successes: u32,
     },
 }
@@ -57,88 +54,114 @@ enum Phase {
 /// The state machine. Its generation is the number of its transitions.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    rules: Rules,
+    rules: Arc<Rules>,
     phase: Phase,
     mode: Mode,
+    /// Who decides when nobody holds the circuit: automatic or observing.
+    base: Mode,
     streak: u32,
-    window: Option<Window>,
+    tally: Option<Tally>,
+    trials: Trials,
+    /// Openings since it last stayed closed for long, and the time of the newest.
+    openings: u32,
+    open_time: Duration,
     /// Why it opened last, for refusals in the half-open state.
     opened_by: Reason,
     last: Transition,
     generation: u64,
     refused: u64,
+    let_pass: u64,
 }
 
 impl Breaker {
-    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+    pub(crate) fn new(rules: Arc<Rules>, base: Mode, now: Instant) -> Self {
         let last = Transition {
             number: 0,
             from: State::Closed,
             to: State::Closed,
-            mode: Mode::Automatic,
+            mode: base,
             reason: Reason::Started,
+            figures: Figures::default(),
             at: now,
             until: None,
         };
         Self {
             phase: Phase::Closed,
-            mode: Mode::Automatic,
+            mode: base,
+            base,
             streak: 0,
-            window: rules.ratio.map(|ratio| Window::new(ratio.window)),
+            tally: rules.keeps_window().then(|| Tally::new(rules.window)),
+            trials: Trials::default(),
+            openings: 0,
+            open_time: Duration::ZERO,
             opened_by: Reason::Started,
             last,
             generation: 0,
             refused: 0,
+            let_pass: 0,
             rules,
         }
     }
 
     /// Lets a call through, as a trial if half-open, or refuses it.
-    pub(crate) fn admit(&mut self, now: Instant) -> Result<Pass, Refusal> {
-        self.look(now)?;
-        let mut trial = false;
-        if let Phase::HalfOpen { running, .. } = &mut self.phase {
-            *running += 1;
-            trial = true;
-        }
-        Ok(Pass { generation: self.generation, trial })
+    pub(crate) fn admit(&mut self, at: Moment) -> Result<Pass, Refusal> {
+        self.tick(at);
+        let trial = match self.refusal() {
+            None if self.state() == State::HalfOpen => Some(self.trials.begin(at.now)),
+            None => None,
+            Some(refusal) => self.refuse(refusal).map(|()| None)?,
+        };
+        Ok(Pass { generation: self.generation, trial, began: Some(at.now) })
     }
 
     /// Says whether a call would be let through now, and takes nothing.
-    pub(crate) fn look(&mut self, now: Instant) -> Result<(), Refusal> {
-        self.tick(now);
+    pub(crate) fn look(&mut self, at: Moment) -> Result<(), Refusal> {
+        self.tick(at);
+        match self.refusal() {
+            // Whoever looks will ask, and a dry run counts it then.
+            Some(refusal) if self.mode != Mode::Observing => self.refuse(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
         let (state, retry_at) = match self.phase {
-            Phase::Closed => return Ok(()),
-            Phase::HalfOpen { running, .. } if running < self.rules.trials => return Ok(()),
+            Phase::Closed => return None,
+            Phase::HalfOpen { .. } if self.trials.running() < self.rules.trials => return None,
             Phase::HalfOpen { .. } => (State::HalfOpen, None),
             Phase::Open { until } => (State::Open, until),
         };
+        Some(Refusal { state, reason: self.opened_by.clone(), retry_at })
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Refusal> {
+        if self.mode == Mode::Observing {
+            self.let_pass += 1;
+            return Ok(());
+        }
         self.refused += 1;
-        Err(Refusal { state, reason: self.opened_by.clone(), retry_at })
+        Err(refusal)
     }
 
     /// Records the outcome of a call.
-    pub(crate) fn record(&mut self, pass: Pass, verdict: Verdict, now: Instant) {
+    pub(crate) fn record(&mut self, pass: Pass, verdict: Verdict, at: Moment) {
+        if let Verdict::Down(time) = verdict {
+            if !time.is_zero() && self.obeys(pass) {
+                return self.down(pass, time, at);
+            }
+        }
         if pass.generation != self.generation || self.mode == Mode::Disabled {
             return;
         }
-        match &mut self.phase {
-            Phase::Closed => self.count(verdict, now),
-            Phase::Open { .. } => {}
-            Phase::HalfOpen { running, successes } => {
-                *running -= 1;
-                match verdict {
-                    Verdict::Ignore => {}
-                    Verdict::Failure => self.open(now, Reason::TrialFailed),
-                    Verdict::Success => {
-                        *successes += 1;
-                        let successes = *successes;
-                        if successes >= self.rules.successes {
-                            self.close(now, Mode::Automatic, Reason::TrialsSucceeded { successes });
-                        }
-                    }
-                }
+        let took =
+            pass.began.map_or(Duration::ZERO, |began| at.now.saturating_duration_since(began));
+        match (self.phase, pass.trial) {
+            (Phase::Closed, _) => self.count(verdict, took, at),
+            (Phase::HalfOpen { .. }, Some(trial)) if self.trials.end(trial) => {
+                self.tried(verdict, took, at);
             }
+            // Let through only because nobody enforces, or given up as hung.
+            (Phase::HalfOpen { .. } | Phase::Open { .. }, _) => {}
         }
     }
 
@@ -149,65 +172,147 @@ impl Breaker {
         }
     }
 
-    fn count(&mut self, verdict: Verdict, now: Instant) {
-        let failed = match verdict {
-            Verdict::Ignore => return,
-            Verdict::Success => false,
-            Verdict::Failure => true,
-        };
-        if let Some(window) = &mut self.window {
-            window.add(now, failed);
+    /// Whether a named time counts: always from this generation, and from an earlier one
+    /// while open, since it may say that the service is down for longer.
+    fn obeys(&self, pass: Pass) -> bool {
+        let current = pass.generation == self.generation || self.state() == State::Open;
+        current && matches!(self.mode, Mode::Automatic | Mode::Observing)
+    }
+
+    fn down(&mut self, pass: Pass, time: Duration, at: Moment) {
+        let current = pass.generation == self.generation;
+        if current && self.state() == State::Closed {
+            self.add(at.now, Mark { failed: true, slow: false });
+            self.streak = self.streak.saturating_add(1);
         }
-        self.streak = if failed { self.streak.saturating_add(1) } else { 0 };
-        if self.mode == Mode::Automatic {
-            if let Some(reason) = self.trips(now) {
-                self.open(now, reason);
+        let wait = time.min(self.rules.longest_named);
+        let until = at.now.checked_add(wait + self.rules.open_for.spread((at.random)()));
+        if let Some(until) = until.filter(|until| !self.held_until(*until)) {
+            let phase = Phase::Open { until: Some(until) };
+            self.turn(at.now, phase, self.base, Reason::Named { wait });
+        }
+    }
+
+    fn count(&mut self, verdict: Verdict, took: Duration, at: Moment) {
+        let mut mark = Mark::default();
+        match verdict {
+            Verdict::Ignore => return,
+            Verdict::Throttled if self.rules.throttled == Throttled::Ignore => return,
+            Verdict::Throttled => mark.failed = true,
+            Verdict::Success => self.streak = 0,
+            Verdict::Failure | Verdict::Down(_) => {
+                mark.failed = true;
+                self.streak = self.streak.saturating_add(1);
+            }
+        }
+        mark.slow = self.rules.slow.is_some_and(|slow| took >= slow.from);
+        self.add(at.now, mark);
+        if matches!(self.mode, Mode::Automatic | Mode::Observing) {
+            if let Some(reason) = self.trips(at.now) {
+                self.open(at, reason);
             }
         }
     }
 
+    fn add(&mut self, now: Instant, mark: Mark) {
+        if let Some(tally) = &mut self.tally {
+            tally.add(now, mark);
+        }
+    }
+
     fn trips(&mut self, now: Instant) -> Option<Reason> {
-        if self.rules.consecutive.is_some_and(|most| self.streak >= most) {
+        let rules = &self.rules;
+        if rules.consecutive.is_some_and(|most| self.streak >= most) {
             return Some(Reason::Consecutive { failures: self.streak });
         }
-        let (rule, window) = (self.rules.ratio?, self.window.as_mut()?);
-        let counts = window.counts(now);
-        if counts.failures == 0 || counts.calls < rule.min_calls {
+        let WindowCounts { calls, failures, slow } = self.tally.as_mut()?.counts(now);
+        if calls < rules.min_calls {
             return None;
         }
         // Seven of a hundred are 0.07, whatever the last bit of the product says.
-        let limit = rule.ratio * counts.calls as f64 - 1e-9;
-        (counts.failures as f64 >= limit).then_some(Reason::Ratio {
-            failures: counts.failures,
-            calls: counts.calls,
-            window: rule.window,
-        })
+        let reached =
+            |part: u64, ratio: f64| part > 0 && part as f64 >= ratio * calls as f64 - 1e-9;
+        let window = rules.window;
+        if rules.failure_ratio.is_some_and(|ratio| reached(failures, ratio)) {
+            return Some(Reason::FailureRatio { failures, calls, window });
+        }
+        let limit = rules.slow.filter(|limit| reached(slow, limit.ratio))?;
+        Some(Reason::SlowRatio { slow, calls, window, from: limit.from })
     }
 
-    /// Applies what time alone has changed.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Open { until: Some(until) } if until <= now) {
-            let phase = Phase::HalfOpen { running: 0, successes: 0 };
-            self.turn(now, phase, Mode::Automatic, Reason::OpenTimeOver);
+    fn tried(&mut self, verdict: Verdict, took: Duration, at: Moment) {
+        let Phase::HalfOpen { successes } = &mut self.phase else { return };
+        match verdict {
+            Verdict::Ignore | Verdict::Throttled => {}
+            Verdict::Failure | Verdict::Down(_) => self.open(at, Reason::TrialFailed),
+            Verdict::Success if self.rules.slow.is_some_and(|slow| took >= slow.from) => {
+                self.open(at, Reason::TrialSlow { took });
+            }
+            Verdict::Success => {
+                *successes += 1;
+                let successes = *successes;
+                if successes >= self.rules.successes {
+                    self.close(at.now, self.base, Reason::TrialsSucceeded { successes });
+                }
+            }
         }
     }
 
-    fn open(&mut self, now: Instant, reason: Reason) {
-        let until = now.checked_add(self.rules.open_for);
-        self.turn(now, Phase::Open { until }, Mode::Automatic, reason);
+    /// Applies what time alone has changed.
+    pub(crate) fn tick(&mut self, at: Moment) {
+        match self.phase {
+            Phase::Open { until: Some(until) } if until <= at.now => {
+                self.turn(
+                    at.now,
+                    Phase::HalfOpen { successes: 0 },
+                    self.base,
+                    Reason::OpenTimeOver,
+                );
+            }
+            Phase::HalfOpen { .. } => self.give_up(at),
+            Phase::Open { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Trials that hang count as if they had been dropped.
+    fn give_up(&mut self, at: Moment) {
+        let after = self.rules.trial_time;
+        while self.trials.give_up(at.now, after) {
+            match self.rules.cancelled {
+                Verdict::Failure | Verdict::Down(_) => {
+                    return self.open(at, Reason::TrialHung { after });
+                }
+                verdict => self.tried(verdict, Duration::ZERO, at),
+            }
+        }
+    }
+
+    fn open(&mut self, at: Moment, reason: Reason) {
+        let flaps = match self.phase {
+            Phase::Closed => at.now.saturating_duration_since(self.last.at) < self.open_time,
+            Phase::HalfOpen { .. } | Phase::Open { .. } => true,
+        };
+        self.openings = if flaps { self.openings.saturating_add(1) } else { 1 };
+        self.open_time = self.rules.open_for.nth(self.openings, (at.random)());
+        let until = at.now.checked_add(self.open_time);
+        self.turn(at.now, Phase::Open { until }, self.base, reason);
+    }
+
+    /// Whether the circuit refuses until then as it is.
+    fn held_until(&self, until: Instant) -> bool {
+        match self.phase {
+            Phase::Open { until: None } => true,
+            Phase::Open { until: Some(held) } => held >= until,
+            Phase::Closed => matches!(self.mode, Mode::ForcedClosed | Mode::Disabled),
+            Phase::HalfOpen { .. } => false,
+        }
     }
 
     /// Opens until `until` if that is later than now and than what holds already.
     pub(crate) fn open_until(&mut self, now: Instant, until: Instant, words: Cow<'static, str>) {
-        let held = match self.phase {
-            Phase::Open { until: None } => true,
-            Phase::Open { until: Some(held) } => held >= until,
-            Phase::Closed => self.mode != Mode::Automatic,
-            Phase::HalfOpen { .. } => false,
-        };
-        if until > now && !held {
-            let phase = Phase::Open { until: Some(until) };
-            self.turn(now, phase, self.mode, Reason::Told(words));
+        if until > now && !self.held_until(until) {
+            let mode = if self.state() == State::Open { self.mode } else { self.base };
+            self.turn(now, Phase::Open { until: Some(until) }, mode, Reason::Told(words));
         }
     }
 
@@ -216,13 +321,39 @@ impl Breaker {
         self.turn(now, Phase::Open { until }, Mode::ForcedOpen, Reason::Forced);
     }
 
-    /// Closes with a clean slate.
-    pub(crate) fn close(&mut self, now: Instant, mode: Mode, reason: Reason) {
-        self.streak = 0;
-        if let Some(window) = &mut self.window {
-            window.clear();
+    pub(crate) fn force_closed(&mut self, now: Instant) {
+        self.start_over(now, Mode::ForcedClosed, Reason::Forced);
+    }
+
+    pub(crate) fn disable(&mut self, now: Instant) {
+        self.start_over(now, Mode::Disabled, Reason::Disabled);
+    }
+
+    pub(crate) fn reset(&mut self, now: Instant) {
+        self.start_over(now, self.base, Reason::Reset);
+    }
+
+    /// From now on only looks on, or enforces.
+    pub(crate) fn rebase(&mut self, now: Instant, base: Mode) {
+        if self.base != base {
+            self.base = base;
+            self.start_over(now, base, Reason::Reset);
         }
+    }
+
+    fn start_over(&mut self, now: Instant, mode: Mode, reason: Reason) {
+        self.openings = 0;
+        self.open_time = Duration::ZERO;
+        self.close(now, mode, reason);
+    }
+
+    /// Closes with a clean slate.
+    fn close(&mut self, now: Instant, mode: Mode, reason: Reason) {
         self.turn(now, Phase::Closed, mode, reason);
+        self.streak = 0;
+        if let Some(tally) = &mut self.tally {
+            tally.clear();
+        }
     }
 
     fn turn(&mut self, now: Instant, phase: Phase, mode: Mode, reason: Reason) {
@@ -231,6 +362,8 @@ impl Breaker {
             Phase::Open { until } => until,
             Phase::Closed | Phase::HalfOpen { .. } => None,
         };
+        let figures = self.figures(now);
+        self.trials.clear();
         self.phase = phase;
         self.mode = mode;
         self.generation += 1;
@@ -239,7 +372,17 @@ impl Breaker {
             self.opened_by = reason.clone();
         }
         let number = self.generation;
-        self.last = Transition { number, from, to, mode, reason, at: now, until };
+        self.last = Transition { number, from, to, mode, reason, figures, at: now, until };
+    }
+
+    pub(crate) fn figures(&mut self, now: Instant) -> Figures {
+        Figures {
+            consecutive_failures: self.streak,
+            window: self.tally.as_mut().map(|tally| tally.counts(now)),
+            openings: self.openings,
+            refused: self.refused,
+            let_pass: self.let_pass,
+        }
     }
 
     pub(crate) const fn state(&self) -> State {
@@ -258,29 +401,16 @@ impl Breaker {
         self.generation
     }
 
-    pub(crate) const fn refused(&self) -> u64 {
-        self.refused
-    }
-
     pub(crate) const fn streak(&self) -> u32 {
         self.streak
     }
 
     /// Trials running, and trials that succeeded.
-    pub(crate) const fn trials(&self) -> (u32, u32) {
+    pub(crate) fn trials(&self) -> (u32, u32) {
         match self.phase {
-            Phase::HalfOpen { running, successes } => (running, successes),
+            Phase::HalfOpen { successes } => (self.trials.running(), successes),
             Phase::Closed | Phase::Open { .. } => (0, 0),
         }
-    }
-
-    pub(crate) fn window(&mut self, now: Instant) -> Option<WindowCounts> {
-        let counts = self.window.as_mut()?.counts(now);
-        Some(WindowCounts { calls: counts.calls, failures: counts.failures })
-    }
-
-    pub(crate) const fn keeps_window(&self) -> bool {
-        self.window.is_some()
     }
 
     /// The newest transition; number 0 if there was none.

@@ -1,8 +1,9 @@
 use std::{
     borrow::Cow,
     fmt,
+    panic::{self, AssertUnwindSafe},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,8 +12,9 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    CircuitBuilder, Mode, Open, Permit, Reason, State, Status, Transition, Verdict,
-    breaker::{Breaker, Pass, Refusal},
+    CircuitBuilder, Mode, Open, Permit, State, Status, Transition, Verdict,
+    breaker::{Breaker, Moment, Pass, Refusal},
+    rules::Rules,
 };
 
 /// A circuit: the state that gates and guards share, and the handle to see and steer it.
@@ -27,17 +29,38 @@ pub struct Circuit {
     shared: Arc<Shared>,
 }
 
+/// What the builder has checked. Circuits that were built alike share it.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) base: Mode,
+    pub(crate) enabled: bool,
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// Is told of each transition.
+#[derive(Clone)]
+pub(crate) struct Listener(pub(crate) Arc<dyn Fn(&Transition) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 struct Shared {
-    name: Arc<str>,
-    cancelled: Verdict,
-    keeps_window: bool,
     /// The generation, shifted by two; in the lowest bit whether all calls go
     /// through, in the next whether no call has failed since the last success.
     /// Written under the lock, read without it: whoever reads an old value came,
     /// for all that anybody can tell, just before the change.
     word: AtomicU64,
+    keeps_window: bool,
+    measures: bool,
     breaker: Mutex<Breaker>,
-    newest: watch::Sender<Transition>,
+    settings: Arc<Settings>,
+    name: Arc<str>,
+    /// Made when somebody watches.
+    newest: OnceLock<watch::Sender<Transition>>,
 }
 
 const PASSES: u64 = 1;
@@ -56,14 +79,20 @@ impl Circuit {
         CircuitBuilder::new(name.into())
     }
 
-    pub(crate) fn from_breaker(name: Arc<str>, breaker: Breaker, cancelled: Verdict) -> Self {
+    pub(crate) fn new(name: Arc<str>, settings: Arc<Settings>) -> Self {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(Arc::clone(&settings.rules), settings.base, now);
+        if !settings.enabled {
+            breaker.disable(now);
+        }
         let shared = Shared {
-            name,
-            cancelled,
-            keeps_window: breaker.keeps_window(),
             word: AtomicU64::new(word(&breaker)),
-            newest: watch::Sender::new(breaker.last().clone()),
+            keeps_window: settings.rules.keeps_window(),
+            measures: settings.rules.slow.is_some(),
             breaker: Mutex::new(breaker),
+            settings,
+            name,
+            newest: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -77,8 +106,8 @@ impl Circuit {
     /// Where the circuit stands now.
     #[must_use]
     pub fn state(&self) -> State {
-        self.update(|breaker, now| {
-            breaker.tick(now);
+        self.update(|breaker, at| {
+            breaker.tick(at);
             breaker.state()
         })
     }
@@ -86,18 +115,21 @@ impl Circuit {
     /// A consistent picture of the circuit now.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.update(|breaker, now| {
-            breaker.tick(now);
+        self.update(|breaker, at| {
+            breaker.tick(at);
             let (trials_running, trial_successes) = breaker.trials();
+            let figures = breaker.figures(at.now);
             Status {
                 name: Arc::clone(&self.shared.name),
                 state: breaker.state(),
                 mode: breaker.mode(),
-                consecutive_failures: breaker.streak(),
-                window: breaker.window(now),
+                consecutive_failures: figures.consecutive_failures,
+                window: figures.window,
+                openings: figures.openings,
                 trials_running,
                 trial_successes,
-                refused: breaker.refused(),
+                refused: figures.refused,
+                let_pass: figures.let_pass,
                 transitions: breaker.generation(),
                 last: breaker.last().clone(),
             }
@@ -108,7 +140,10 @@ impl Circuit {
     /// it may miss one that is quickly followed by another, as the numbers show.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Transition> {
-        self.shared.newest.subscribe()
+        // Under the lock, so that no change falls between the look and the making.
+        let breaker = self.lock();
+        let make = || watch::Sender::new(breaker.last().clone());
+        self.shared.newest.get_or_init(make).subscribe()
     }
 
     /// Asks for leave to make one call, outside of any service.
@@ -132,9 +167,10 @@ impl Circuit {
     pub fn admit(&self) -> Result<Permit, Open> {
         let word = self.shared.word.load(Ordering::Acquire);
         let pass = if word & PASSES == PASSES {
-            Pass { generation: word >> FLAGS, trial: false }
+            let began = self.shared.measures.then(Instant::now);
+            Pass { generation: word >> FLAGS, trial: None, began }
         } else {
-            self.update(|breaker, now| breaker.admit(now).map_err(|refusal| (refusal, now)))
+            self.update(|breaker, at| breaker.admit(at).map_err(|refusal| (refusal, at.now)))
                 .map_err(|(refusal, now)| self.refused(refusal, now))?
         };
         Ok(Permit::new(self.clone(), pass))
@@ -149,7 +185,7 @@ impl Circuit {
         if self.shared.word.load(Ordering::Acquire) & PASSES == PASSES {
             return Ok(());
         }
-        self.update(|breaker, now| breaker.look(now).map_err(|refusal| (refusal, now)))
+        self.update(|breaker, at| breaker.look(at).map_err(|refusal| (refusal, at.now)))
             .map_err(|(refusal, now)| self.refused(refusal, now))
     }
 
@@ -161,39 +197,46 @@ impl Circuit {
     /// is [forced closed](Self::force_closed) or [disabled](Self::disable).
     pub fn open_until(&self, until: Instant, reason: impl Into<Cow<'static, str>>) {
         let reason = reason.into();
-        self.update(|breaker, now| breaker.open_until(now, until, reason));
+        self.update(|breaker, at| breaker.open_until(at.now, until, reason));
     }
 
     /// Opens the circuit by hand, for so long, after which trials begin; or, with
     /// `None`, until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
     pub fn force_open(&self, time: Option<Duration>) {
-        self.update(|breaker, now| breaker.force_open(now, time));
+        self.update(|breaker, at| breaker.force_open(at.now, time));
     }
 
     /// Closes the circuit by hand and keeps it closed, whatever happens, until
     /// [`reset`](Self::reset) or [`force_open`](Self::force_open). Outcomes are counted all the same.
     pub fn force_closed(&self) {
-        self.update(|breaker, now| breaker.close(now, Mode::ForcedClosed, Reason::Forced));
+        self.update(|breaker, at| breaker.force_closed(at.now));
     }
 
     /// Switches the circuit off until [`reset`](Self::reset): all calls go through and nothing is counted.
     pub fn disable(&self) {
-        self.update(|breaker, now| breaker.close(now, Mode::Disabled, Reason::Disabled));
+        self.update(|breaker, at| breaker.disable(at.now));
     }
 
     /// Closes the circuit with a clean slate, and leaves the rest to the outcomes of the calls.
     pub fn reset(&self) {
-        self.update(|breaker, now| breaker.close(now, Mode::Automatic, Reason::Reset));
+        self.update(|breaker, at| breaker.reset(at.now));
+    }
+
+    /// Looks on only from now on, or enforces again; see [`CircuitBuilder::observe_only`]. Either way
+    /// the circuit starts over as after a [reset](Self::reset), unless it did so already.
+    pub fn observe_only(&self, observe_only: bool) {
+        let base = if observe_only { Mode::Observing } else { Mode::Automatic };
+        self.update(|breaker, at| breaker.rebase(at.now, base));
     }
 
     pub(crate) fn cancelled(&self) -> Verdict {
-        self.shared.cancelled
+        self.shared.settings.rules.cancelled
     }
 
     pub(crate) fn record(&self, pass: Pass, verdict: Verdict) {
         match verdict {
-            Verdict::Ignore if !pass.trial => {}
-            Verdict::Success if !pass.trial && !self.shared.keeps_window => {
+            Verdict::Ignore if pass.trial.is_none() => {}
+            Verdict::Success if pass.trial.is_none() && !self.shared.keeps_window => {
                 // The usual success ends no streak, and asks for no lock.
                 if self.shared.word.load(Ordering::Acquire) & CLEAN == 0 {
                     let mut breaker = self.lock();
@@ -201,9 +244,7 @@ impl Circuit {
                     self.shared.word.store(word(&breaker), Ordering::Release);
                 }
             }
-            Verdict::Success | Verdict::Failure | Verdict::Ignore => {
-                self.update(|breaker, now| breaker.record(pass, verdict, now));
-            }
+            verdict => self.update(|breaker, at| breaker.record(pass, verdict, at)),
         }
     }
 
@@ -222,11 +263,11 @@ impl Circuit {
     }
 
     /// The only way to change the breaker: what `change` did is told outside the lock.
-    fn update<T>(&self, change: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
-        let now = Instant::now();
+    fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
+        let at = Moment { now: Instant::now(), random: fastrand::f64 };
         let mut breaker = self.lock();
         let before = word(&breaker);
-        let result = change(&mut breaker, now);
+        let result = change(&mut breaker, at);
         let after = word(&breaker);
         if after == before {
             return result;
@@ -244,25 +285,38 @@ impl Circuit {
     #[cold]
     fn publish(&self, transition: Transition) {
         let circuit = &*self.shared.name;
-        let Transition { number, from, to, reason, until, .. } = &transition;
+        let Transition { number, from, to, mode, reason, until, .. } = &transition;
+        let mode = mode.as_str();
         let (from, open_for) =
             (from.as_str(), until.map(|until| until.duration_since(transition.at)));
         match to {
             State::Open => tracing::warn!(
                 name: "circuit.transition",
                 target: "tower_circuit",
-                circuit, number, from, to = to.as_str(), reason = %reason, open_for = ?open_for,
+                circuit, number, from, to = to.as_str(), mode, reason = %reason, open_for = ?open_for,
                 "circuit opened"
             ),
             State::HalfOpen | State::Closed => tracing::info!(
                 name: "circuit.transition",
                 target: "tower_circuit",
-                circuit, number, from, to = to.as_str(), reason = %reason,
+                circuit, number, from, to = to.as_str(), mode, reason = %reason,
                 "circuit changed its state"
             ),
         }
+        for Listener(listener) in &self.shared.settings.listeners {
+            let heard = panic::catch_unwind(AssertUnwindSafe(|| listener(&transition)));
+            if heard.is_err() {
+                tracing::error!(
+                    name: "circuit.listener_panicked",
+                    target: "tower_circuit",
+                    circuit, number,
+                    "a listener panicked"
+                );
+            }
+        }
+        let Some(newest) = self.shared.newest.get() else { return };
         // Two threads may come here in the wrong order.
-        self.shared.newest.send_if_modified(|seen| {
+        newest.send_if_modified(|seen| {
             let newer = transition.number > seen.number;
             if newer {
                 *seen = transition;
@@ -300,8 +354,9 @@ mod tests {
         let circuit = Circuit::builder("test").build().unwrap();
         let older = circuit.status().last;
         let newer = Transition { number: 2, to: State::Open, ..older.clone() };
+        let watch = circuit.watch();
         circuit.publish(newer.clone());
         circuit.publish(Transition { number: 1, ..older });
-        assert_eq!(*circuit.watch().borrow(), newer);
+        assert_eq!(*watch.borrow(), newer);
     }
 }

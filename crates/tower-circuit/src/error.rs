@@ -70,16 +70,62 @@ impl fmt::Display for Open {
 impl std::error::Error for Open {}
 
 /// A [`CircuitBuilder`](crate::CircuitBuilder) was given values that cannot work. It lists all of them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("circuit cannot be built: {}", faults.join("; "))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    pub(crate) faults: Vec<String>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl ConfigError {
-    /// One sentence for each value that cannot work.
+    /// Each value that cannot work.
     #[must_use]
-    pub fn faults(&self) -> &[String] {
+    pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("circuit cannot be built")?;
+        for (n, fault) in self.faults.iter().enumerate() {
+            write!(f, "{} {fault}", if n == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// One value that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub(crate) field: &'static str,
+    pub(crate) value: String,
+    pub(crate) allowed: &'static str,
+}
+
+impl Fault {
+    /// The setting: the name of the builder's method, and the argument after a dot if it has several.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// The value that it was given.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The values that would work.
+    #[must_use]
+    pub const fn allowed(&self) -> &'static str {
+        self.allowed
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, value, allowed } = self;
+        write!(f, "{field} is {value}, allowed: {allowed}")
     }
 }

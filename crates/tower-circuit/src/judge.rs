@@ -1,9 +1,10 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What one outcome says about the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Verdict {
     /// It works.
     Success,
@@ -12,6 +13,36 @@ pub enum Verdict {
     /// Nothing: a refusal of our own, a mistake of the caller. It moves no count; a
     /// trial gives its place back.
     Ignore,
+    /// It works and refuses us because we send too much: a 429. Counts as
+    /// [`throttled`](crate::CircuitBuilder::throttled) says, for nothing by default.
+    Throttled,
+    /// It does not work, and named the time after which it will, as the `Retry-After` of a maintenance page
+    /// does: the circuit opens at once, for that time. A longer one than
+    /// [`longest_named`](crate::CircuitBuilder::longest_named) is cut; zero is a plain failure. While the circuit is
+    /// open already, a named time may lengthen the open time and never shortens it.
+    Down(Duration),
+}
+
+impl Verdict {
+    /// What an HTTP status says about the service: 429 is [`Throttled`](Self::Throttled), 408 and 5xx but 501
+    /// are failures, and any other answer shows that it works, 4xx too.
+    ///
+    /// ```
+    /// use tower_circuit::Verdict;
+    ///
+    /// let verdicts = [200, 404, 408, 429, 501, 503].map(Verdict::of_status);
+    /// use Verdict::*;
+    /// assert_eq!(verdicts, [Success, Success, Failure, Throttled, Success, Failure]);
+    /// ```
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            429 => Self::Throttled,
+            501 => Self::Success,
+            408 | 500..=599 => Self::Failure,
+            _ => Self::Success,
+        }
+    }
 }
 
 /// Judges the outcome of a call. Closures `Fn(Result<&Response, &Error>) -> Verdict` are judges.
@@ -22,10 +53,8 @@ pub enum Verdict {
 /// use tower_circuit::{BoxError, Judge, Open, Verdict};
 ///
 /// let judge = |outcome: Result<&http::Response<()>, &BoxError>| match outcome {
-///     Ok(response) if response.status().is_server_error() => Verdict::Failure,
-///     // The caller's mistakes and the limiter's 429 do not mean that the service is down.
-///     Ok(response) if response.status().is_client_error() => Verdict::Ignore,
-///     Ok(_) => Verdict::Success,
+///     Ok(response) => Verdict::of_status(response.status().as_u16()),
+///     // A refusal of our own says nothing about the service.
 ///     Err(error) if error.is::<Open>() => Verdict::Ignore,
 ///     Err(_) => Verdict::Failure,
 /// };

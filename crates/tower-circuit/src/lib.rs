@@ -1,9 +1,9 @@
 //! Tower middleware that stops calling what is down: a circuit breaker as gate, guard or both.
 //!
 //! A [`Circuit`] is *closed* while the service works: calls go through and their outcomes
-//! are counted. Too many failures in a row, or too large a part of the calls in a window,
-//! and it is *open*: calls are refused at once with [`Open`], which says why and when to
-//! come back. After the open time it is *half-open*: a bounded number of calls go through
+//! are counted. Too many failures in a row, or too large a part of the calls in a window
+//! failed or slow, or an answer that says when the service will be back, and it is *open*:
+//! calls are refused at once with [`Open`], which says why and when to come back. After the open time it is *half-open*: a bounded number of calls go through
 //! as trials. Enough successes close it; one failure opens it again.
 //!
 //! ```text
@@ -65,7 +65,8 @@
 //!
 //! # What counts
 //!
-//! A [`Judge`] gives each outcome one of three verdicts: success, failure, or ignore. An
+//! A [`Judge`] gives each outcome a [`Verdict`]: success, failure, ignore, throttled (a 429, which
+//! counts for nothing unless [`throttled`](CircuitBuilder::throttled) says else), or down for a named time. An
 //! answer that comes after the circuit has changed its state says nothing about the state
 //! it is in now: only calls that began as trials count as trials, and a success that began
 //! before the circuit opened does not close it.
@@ -88,20 +89,23 @@
 //! A call that is dropped before its answer counts as
 //! [`cancelled`](CircuitBuilder::cancelled) says, a failure by default, because a time-out
 //! further out shows itself in no other way. A dropped trial gives its place back. So does
-//! one whose inner service or judge panics.
+//! one whose inner service or judge panics, and one that has not ended within
+//! [`trial_time`](CircuitBuilder::trial_time).
 //!
 //! # Events
 //!
 //! | name | level | target | fields |
 //! | --- | --- | --- | --- |
-//! | `circuit.transition` | WARN if it opens, else INFO | `tower_circuit` | `circuit`, `number`, `from`, `to`, `reason`, `open_for` if it opens |
+//! | `circuit.transition` | WARN if it opens, else INFO | `tower_circuit` | `circuit`, `number`, `from`, `to`, `mode`, `reason`, `open_for` if it opens |
 //! | `circuit.refused` | DEBUG | `tower_circuit` | `circuit`, `state`, `reason` |
+//! | `circuit.listener_panicked` | ERROR | `tower_circuit` | `circuit`, `number` |
 //!
 //! # Cost
 //!
 //! While closed, a call costs one atomic load, one clone of an `Arc`, and at its end one
-//! uncontended lock; with a ratio, one reading of the clock as well. It allocates nothing.
-//! No window grows with the traffic: ten buckets and their sum, whatever the load.
+//! uncontended lock; with a ratio, one reading of the clock as well, with a slow ratio two. It
+//! allocates nothing. No window grows with the traffic: ten buckets and their sum, or two bits for
+//! each call that a window of calls holds.
 //!
 //! # What it does not do
 //!
@@ -123,6 +127,8 @@ mod gate;
 mod guard;
 mod judge;
 mod layer;
+mod open_time;
+mod rules;
 mod status;
 mod trial;
 mod window;
@@ -130,13 +136,15 @@ mod window;
 pub use self::{
     circuit::Circuit,
     config::CircuitBuilder,
-    error::{ConfigError, Open},
+    error::{ConfigError, Fault, Open},
     future::{GateFuture, GuardFuture},
     gate::Gate,
     guard::Guard,
     judge::{ErrorsFail, Judge, Verdict},
     layer::{CircuitLayer, GateLayer, GuardLayer},
-    status::{Mode, Reason, State, Status, Transition, WindowCounts},
+    open_time::OpenTime,
+    rules::{Throttled, Window},
+    status::{Figures, Mode, Reason, State, Status, Transition, WindowCounts},
     trial::Permit,
 };
 

@@ -23,7 +23,7 @@ impl Permit {
     /// Whether the call is a trial of a half-open circuit.
     #[must_use]
     pub const fn is_trial(&self) -> bool {
-        self.pass.trial
+        self.pass.trial.is_some()
     }
 
     /// Records how the call ended.
@@ -45,7 +45,7 @@ impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("circuit", &self.circuit.name())
-            .field("trial", &self.pass.trial)
+            .field("trial", &self.is_trial())
             .finish_non_exhaustive()
     }
 }

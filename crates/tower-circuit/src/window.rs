@@ -1,159 +1,55 @@
-//! Outcomes counted per slice of time, free of clocks and locks.
+//! Outcomes counted over the last calls or the last time, free of clocks and locks.
 
-use std::time::Duration;
+mod calls;
+mod time;
 
 use tokio::time::Instant;
 
-/// How many buckets share the window. The oldest tenth leaves at once.
-const BUCKETS: usize = 10;
+use self::{calls::LastCalls, time::TenBuckets};
+use crate::{Window, WindowCounts};
 
-/// Calls and failures of one bucket, or of the whole window.
+/// What is remembered of one outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) calls: u64,
-    pub(crate) failures: u64,
+pub(crate) struct Mark {
+    pub(crate) failed: bool,
+    pub(crate) slow: bool,
 }
 
-/// Ten buckets in a ring and their sum. Every operation is O(1), and the common
-/// one is a comparison and two additions.
+/// One window, on which all ratios look. Every operation is O(1), whatever its size.
 #[derive(Debug)]
-pub(crate) struct Window {
-    width: Duration,
-    ring: [Counts; BUCKETS],
-    current: usize,
-    /// When the current bucket ends; `None` until the first outcome.
-    ends: Option<Instant>,
-    sum: Counts,
+pub(crate) enum Tally {
+    Time(TenBuckets),
+    Calls(LastCalls),
 }
 
-impl Window {
-    /// `length` is the whole window. It is at least ten nanoseconds, so that no bucket is empty of time.
-    pub(crate) fn new(length: Duration) -> Self {
-        let width = (length / BUCKETS as u32).max(Duration::from_nanos(1));
-        Self { width, ring: Default::default(), current: 0, ends: None, sum: Counts::default() }
+impl Tally {
+    pub(crate) fn new(window: Window) -> Self {
+        match window {
+            Window::Time(length) => Self::Time(TenBuckets::new(length)),
+            Window::Calls(size) => Self::Calls(LastCalls::new(size)),
+        }
     }
 
-    /// Adds one outcome. A `now` that lies before the current bucket, as when
-    /// two threads race for the lock, is counted in the current bucket.
-    pub(crate) fn add(&mut self, now: Instant, failed: bool) {
-        self.turn(now);
-        let bucket = &mut self.ring[self.current];
-        bucket.calls += 1;
-        bucket.failures += u64::from(failed);
-        self.sum.calls += 1;
-        self.sum.failures += u64::from(failed);
+    pub(crate) fn add(&mut self, now: Instant, mark: Mark) {
+        match self {
+            Self::Time(window) => window.add(now, mark),
+            Self::Calls(window) => window.add(mark),
+        }
     }
 
     /// What the window holds at `now`.
-    pub(crate) fn counts(&mut self, now: Instant) -> Counts {
-        self.turn(now);
-        self.sum
+    pub(crate) fn counts(&mut self, now: Instant) -> WindowCounts {
+        match self {
+            Self::Time(window) => window.counts(now),
+            Self::Calls(window) => window.counts(),
+        }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.ring = Default::default();
-        self.sum = Counts::default();
-        self.ends = None;
-    }
-
-    fn turn(&mut self, now: Instant) {
-        match self.ends {
-            Some(ends) if now < ends => {}
-            Some(ends) => self.advance(now, ends),
-            None => self.ends = now.checked_add(self.width),
-        }
-    }
-
-    #[cold]
-    fn advance(&mut self, now: Instant, ends: Instant) {
-        let late = now.duration_since(ends);
-        let whole = late.as_nanos() / self.width.as_nanos();
-        let past = late.as_nanos() % self.width.as_nanos();
-        // The current bucket ended `whole` widths and a bit ago.
-        if whole + 1 >= BUCKETS as u128 {
-            self.ring = Default::default();
-            self.sum = Counts::default();
-        } else {
-            for _ in 0..=whole {
-                self.current = (self.current + 1) % BUCKETS;
-                let old = std::mem::take(&mut self.ring[self.current]);
-                self.sum.calls -= old.calls;
-                self.sum.failures -= old.failures;
-            }
-        }
-        // `past` is less than a width, and a width is at most a tenth of a day.
-        let left = self.width - Duration::from_nanos(u64::try_from(past).unwrap_or(0));
-        self.ends = now.checked_add(left);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn what_is_older_than_the_window_is_gone() {
-        let start = Instant::now();
-        let mut window = Window::new(10 * SECOND);
-        window.add(start, true);
-        window.add(start + 9 * SECOND, false);
-        assert_eq!(window.counts(start + 9 * SECOND), Counts { calls: 2, failures: 1 });
-        assert_eq!(window.counts(start + 10 * SECOND), Counts { calls: 1, failures: 0 });
-        assert_eq!(window.counts(start + 19 * SECOND), Counts::default());
-    }
-
-    #[test]
-    fn a_hundred_thousand_successes_weigh_nothing_a_window_later() {
-        let start = Instant::now();
-        let mut window = Window::new(10 * SECOND);
-        for _ in 0..100_000 {
-            window.add(start, false);
-        }
-        window.add(start + 11 * SECOND, true);
-        assert_eq!(window.counts(start + 11 * SECOND), Counts { calls: 1, failures: 1 });
-    }
-
-    #[test]
-    fn a_clock_reading_from_before_the_bucket_counts_in_it() {
-        let start = Instant::now();
-        let mut window = Window::new(10 * SECOND);
-        window.add(start + 5 * SECOND, false);
-        window.add(start + 4 * SECOND, true);
-        assert_eq!(window.counts(start + 5 * SECOND), Counts { calls: 2, failures: 1 });
-    }
-
-    proptest! {
-        #[test]
-        fn the_ring_counts_what_a_list_counts(
-            length in 10_u64..100_000,
-            steps in vec((0_u64..60_000, any::<bool>()), 1..200),
-        ) {
-            let start = Instant::now();
-            let mut window = Window::new(Duration::from_micros(length));
-            let width = (length * 1_000) / 10;
-            let mut at = 0;
-            let mut list: Vec<(u64, bool)> = Vec::new();
-            for (step, failed) in steps {
-                at += step * 1_000;
-                let now = start + Duration::from_nanos(at);
-                // The first outcome starts the first bucket.
-                let origin = list.first().map_or(at, |first| first.0);
-                window.add(now, failed);
-                list.push((at, failed));
-                let current = (at - origin) / width;
-                let live = list.iter().filter(|(t, _)| (t - origin) / width + 10 > current);
-                let mut naive = Counts::default();
-                for (_, failed) in live {
-                    naive.calls += 1;
-                    naive.failures += u64::from(*failed);
-                }
-                prop_assert_eq!(window.counts(now), naive);
-            }
+        match self {
+            Self::Time(window) => window.clear(),
+            Self::Calls(window) => window.clear(),
         }
     }
 }

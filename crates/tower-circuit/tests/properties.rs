@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 use tokio::time::{Instant, advance};
-use tower_circuit::{Circuit, Permit, State, Verdict};
+use tower_circuit::{Circuit, Permit, State, Verdict, Window};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -41,7 +41,8 @@ async fn hold(
 ) -> Result<(), TestCaseError> {
     let circuit = Circuit::builder("property")
         .consecutive(2)
-        .ratio(0.6, Duration::from_secs(5), 5)
+        .failure_ratio(0.6)
+        .window(Window::Time(Duration::from_secs(5)), 5)
         .open_for(Duration::from_secs(1))
         .half_open(trials, successes)
         .cancelled(cancelled)
@@ -88,7 +89,7 @@ async fn hold(
                         Verdict::Success if before.trial_successes + 1 == successes => {
                             State::Closed
                         }
-                        Verdict::Success | Verdict::Ignore => State::HalfOpen,
+                        _ => State::HalfOpen,
                     };
                     prop_assert_eq!(after.state, expected);
                 }
