@@ -16,7 +16,7 @@ use crate::{Class, Problem, Quota, Share, share::Tally};
 /// By which rules retries are paid for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Rule {
+pub enum BudgetRule {
     /// From a purse that successes fill; the AWS client libraries' way.
     Quota(Quota),
     /// As a share of the requests, plus a reserve; Finagle's way.
@@ -82,10 +82,10 @@ impl RetryBudget {
 
     /// The rules it goes by.
     #[must_use]
-    pub const fn rule(&self) -> Rule {
+    pub const fn rule(&self) -> BudgetRule {
         match &self.store {
-            Store::Quota(_, quota) => Rule::Quota(*quota),
-            Store::Share(_, share) => Rule::Share(*share),
+            Store::Quota(_, quota) => BudgetRule::Quota(*quota),
+            Store::Share(_, share) => BudgetRule::Share(*share),
         }
     }
 

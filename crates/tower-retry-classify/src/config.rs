@@ -9,8 +9,9 @@ use http::HeaderName;
 use tokio::time::Instant;
 
 use crate::{
-    AttachRefusal, Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError, HttpStatus,
-    NotRetried, Problem, Profile, Repeatable, RetryBudget, RetryPolicy, Strategy, Transport,
+    AttachRefusal, AwsCodes, Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError,
+    HttpStatus, Jitter, NotRetried, Problem, Profile, Repeatable, RetryBudget, RetryPolicy,
+    Strategy, Transport,
     config_error::check_backoff,
     policy::{Limits, Shared},
     stats::Counters,
@@ -38,6 +39,30 @@ impl<B: Clone + 'static, ResB> RetryPolicy<http::Request<B>, http::Response<ResB
     /// [`Profile::GENERIC`]. More classifiers may follow.
     pub fn http() -> RetryBuilder<http::Request<B>, http::Response<ResB>> {
         Self::builder().classify(HttpStatus::new()).classify(Transport::new())
+    }
+
+    /// Configures a policy for services of AWS: as [`http`](Self::http), and their
+    /// error codes ([`AwsCodes`]), with [`Profile::AWS`] and full jitter. More
+    /// classifiers may follow.
+    ///
+    /// What was throttled is retried whatever the method; what failed otherwise
+    /// only by method, key or mark, as ever. The AWS client libraries do not ask;
+    /// to be as bold, say `.idempotent(|_| true)`.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower_retry_classify::{ConfigError, PeekLayer, RetryPolicy};
+    ///
+    /// let policy = RetryPolicy::<Request<String>, Response<String>>::aws().build()?;
+    /// // Inside of the retry: PeekLayer, or map_response(Peeked::note), for codes in bodies.
+    /// let _ = PeekLayer::new();
+    /// assert_eq!(policy.budget().available(), 500);
+    /// # Ok::<(), ConfigError>(())
+    /// ```
+    pub fn aws() -> RetryBuilder<http::Request<B>, http::Response<ResB>> {
+        let aws = Profile::AWS;
+        let aws = Profile { backoff: aws.backoff.jitter(Jitter::Full), ..aws };
+        Self::http().classify(AwsCodes::new()).profile(aws)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, all of it at once.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use crate::{Backoff, Class, Jitter, Strategy};
 
@@ -52,7 +52,7 @@ impl Error for ConfigError {}
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    field: &'static str,
+    field: Cow<'static, str>,
     class: Option<Class>,
     value: String,
     allowed: String,
@@ -60,22 +60,22 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(
-        field: &'static str,
+        field: impl Into<Cow<'static, str>>,
         value: impl fmt::Display,
         allowed: impl Into<String>,
     ) -> Self {
-        Self { field, class: None, value: value.to_string(), allowed: allowed.into() }
+        Self { field: field.into(), class: None, value: value.to_string(), allowed: allowed.into() }
     }
 
-    pub(crate) const fn of(mut self, class: Option<Class>) -> Self {
+    pub(crate) fn of(mut self, class: Option<Class>) -> Self {
         self.class = class;
         self
     }
 
     /// Which value: the name of its setter, or of a field of what was given to it.
     #[must_use]
-    pub const fn field(&self) -> &'static str {
-        self.field
+    pub fn field(&self) -> &str {
+        &self.field
     }
 
     /// Of which class's policy; `None` if it is the policy's own, or no class has to do with it.

@@ -8,7 +8,7 @@ use crate::{BoxError, Class, Classify, Verdict, retry_after};
 
 /// A server that names a day further away than this is not believed, only
 /// waited for: the figure keeps arithmetic from overflowing.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Classifies an [`http::Response`] by its status.
 ///

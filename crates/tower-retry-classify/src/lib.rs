@@ -54,7 +54,9 @@
 //!
 //! - **What went wrong.** Each [`Classify`] in the row says nothing, *retry* or
 //!   *never*, and names a [`Class`]. Later ones overrule earlier ones.
-//!   [`HttpStatus`] and [`Transport`] are the general ones.
+//!   [`HttpStatus`] and [`Transport`] are the general ones; [`AwsCodes`] and
+//!   [`GrpcStatus`] know more of what a service says, [`Rules`] come from a file.
+//!   Error bodies can be looked into by way of a [`PeekLayer`].
 //! - **May it be sent twice.** GET, HEAD, OPTIONS, PUT and DELETE; others with a
 //!   [key header](RetryBuilder::key_header) or a [mark](RetryBuilder::idempotent).
 //!   A 429 or a connection that never opened may always be repeated, as the server
@@ -118,10 +120,13 @@
 //! # Features
 //!
 //! - `serde`: statistics, classes and reasons can be serialised; profiles,
-//!   strategies and jitter read too. Off by default.
+//!   strategies, jitter and rules read too. Off by default.
+//! - `hyper`: [`Transport`] knows the errors of hyper and of hyper-util's client. Off
+//!   by default.
 #![forbid(unsafe_code)]
 
 mod attach;
+mod aws;
 mod backoff;
 mod budget;
 mod classify;
@@ -129,12 +134,15 @@ mod config;
 mod config_error;
 mod error;
 mod future;
+mod grpc;
 mod http;
 mod methods;
+mod peek;
 mod policy;
 mod profile;
 mod quota;
 pub mod retry_after;
+mod rules;
 mod share;
 mod stats;
 mod transport;
@@ -142,22 +150,26 @@ mod verdict;
 
 pub use self::{
     attach::AttachRefusal,
+    aws::AwsCodes,
     backoff::{Backoff, Jitter, Strategy},
-    budget::{RetryBudget, Rule},
+    budget::{BudgetRule, RetryBudget},
     classify::{Chain, Classify},
     config::RetryBuilder,
     config_error::{ConfigError, Problem},
     error::{GaveUp, NotRetried, Reason},
     future::RetryDelay,
+    grpc::GrpcStatus,
     http::HttpStatus,
     methods::{Repeatable, is_idempotent},
+    peek::{Peek, PeekBody, PeekFuture, PeekLayer, Peeked},
     policy::RetryPolicy,
     profile::{ClassPolicy, Profile},
     quota::Quota,
+    rules::{Rule, RuleSet, Rules},
     share::Share,
     stats::{RetrySnapshot, RetryStats},
     transport::Transport,
-    verdict::{Class, Verdict},
+    verdict::{Category, Class, Verdict},
 };
 
 /// A type-erased error, the same type as `tower::BoxError`.

@@ -76,7 +76,7 @@ impl ClassPolicy {
     }
 
     /// The server is known not to have acted, so that even a request that is not
-    /// idempotent may be repeated. Default: [`Class::is_untouched`].
+    /// idempotent may be repeated. Default: [`Class::is_untouched`](crate::Class::is_untouched).
     pub const fn untouched(mut self) -> Self {
         self.untouched = Some(true);
         self

@@ -14,9 +14,17 @@ use crate::{BoxError, Class, Classify, Verdict, error::cause};
 /// | `io::Error`: timed out | time-out | yes |
 /// | `tower::timeout::error::Elapsed`, `tokio::time::error::Elapsed` | time-out | yes |
 ///
-/// All of these are retried, the last three only if the request may be repeated.
-/// Errors of an HTTP client are known through a closure, so that this crate
-/// depends on none:
+/// With feature `hyper` also:
+///
+/// | found | class | may have reached the server |
+/// | --- | --- | --- |
+/// | hyper-util's client error that `is_connect`, whatever its cause | connect | no |
+/// | `hyper::Error`: time-out | time-out | yes |
+/// | `hyper::Error`: the answer is not HTTP | body | yes |
+/// | `hyper::Error`: any other but a user's mistake, if its causes say nothing | connection | yes |
+///
+/// All of these are retried; what may have reached the server only if the request
+/// may be repeated. Errors of another HTTP client are known through a closure:
 ///
 /// ```
 /// # // Stands for hyper-util's error, which has the same method.
@@ -61,6 +69,8 @@ impl Transport {
     #[must_use]
     pub fn judge(&self, error: &(dyn Error + 'static)) -> Verdict {
         let mut next = Some(error);
+        #[cfg_attr(not(feature = "hyper"), allow(unused_mut, reason = "nothing sets it"))]
+        let mut otherwise = Verdict::NoOpinion;
         while let Some(error) = next {
             for known in &self.also {
                 let verdict = known(error);
@@ -68,35 +78,65 @@ impl Transport {
                     return verdict;
                 }
             }
-            if let Some(class) = table(error) {
-                return Verdict::retry(class);
+            match table(error) {
+                Found::Class(class) => return Verdict::retry(class),
+                #[cfg(feature = "hyper")]
+                Found::UnlessCause(class) => otherwise = Verdict::retry(class),
+                Found::Nothing => {}
             }
             next = cause(error);
         }
-        Verdict::NoOpinion
+        otherwise
     }
 }
 
-fn table(error: &(dyn Error + 'static)) -> Option<Class> {
+/// What one error of the chain says.
+enum Found {
+    Class(Class),
+    #[cfg(feature = "hyper")]
+    UnlessCause(Class),
+    Nothing,
+}
+
+fn table(error: &(dyn Error + 'static)) -> Found {
     use io::ErrorKind as Kind;
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return match error.kind() {
             Kind::ConnectionRefused
             | Kind::HostUnreachable
             | Kind::NetworkUnreachable
-            | Kind::AddrNotAvailable => Some(Class::Connect),
+            | Kind::AddrNotAvailable => Found::Class(Class::Connect),
             Kind::ConnectionReset
             | Kind::ConnectionAborted
             | Kind::BrokenPipe
             | Kind::NotConnected
-            | Kind::UnexpectedEof => Some(Class::Connection),
-            Kind::TimedOut => Some(Class::Timeout),
-            _ => None,
+            | Kind::UnexpectedEof => Found::Class(Class::Connection),
+            Kind::TimedOut => Found::Class(Class::Timeout),
+            _ => Found::Nothing,
         };
     }
-    let elapsed =
-        error.is::<tower::timeout::error::Elapsed>() || error.is::<tokio::time::error::Elapsed>();
-    elapsed.then_some(Class::Timeout)
+    if error.is::<tower::timeout::error::Elapsed>() || error.is::<tokio::time::error::Elapsed>() {
+        return Found::Class(Class::Timeout);
+    }
+    of_hyper(error)
+}
+
+#[cfg(feature = "hyper")]
+fn of_hyper(error: &(dyn Error + 'static)) -> Found {
+    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        return if error.is_connect() { Found::Class(Class::Connect) } else { Found::Nothing };
+    }
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_timeout() => Found::Class(Class::Timeout),
+        Some(error) if error.is_parse() => Found::Class(Class::Body),
+        Some(error) if !error.is_user() => Found::UnlessCause(Class::Connection),
+        _ => Found::Nothing,
+    }
+}
+
+#[cfg(not(feature = "hyper"))]
+fn of_hyper(_: &(dyn Error + 'static)) -> Found {
+    Found::Nothing
 }
 
 impl<Req, Res> Classify<Req, Res> for Transport {

@@ -33,6 +33,25 @@ impl Verdict {
         Self::Never { class }
     }
 
+    /// Whether trying again can help, unless there is no opinion.
+    ///
+    /// ```
+    /// use tower_retry_classify::{Category, Class, Verdict};
+    ///
+    /// assert_eq!(Verdict::retry(Class::Server).category(), Some(Category::Recoverable));
+    /// assert_eq!(Verdict::never(Class::Degraded).category(), Some(Category::Degraded));
+    /// assert_eq!(Verdict::never(Class::Auth).category(), Some(Category::NonRecoverable));
+    /// ```
+    #[must_use]
+    pub const fn category(&self) -> Option<Category> {
+        match self {
+            Self::NoOpinion => None,
+            Self::Retry { .. } => Some(Category::Recoverable),
+            Self::Never { class: Class::Degraded } => Some(Category::Degraded),
+            Self::Never { .. } => Some(Category::NonRecoverable),
+        }
+    }
+
     /// The class, unless there is no opinion.
     #[must_use]
     pub const fn class(&self) -> Option<Class> {
@@ -41,6 +60,19 @@ impl Verdict {
             Self::Retry { class, .. } | Self::Never { class } => Some(class),
         }
     }
+}
+
+/// What kind of end a failure comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Category {
+    /// Rate limits, time-outs, failures that pass: trying again can help.
+    Recoverable,
+    /// Credentials, a wrong request: trying again cannot help.
+    NonRecoverable,
+    /// A success in part ([`Class::Degraded`]): taken as it is, and counted.
+    Degraded,
 }
 
 /// What kind of thing went wrong. Each class can have a
@@ -72,6 +104,8 @@ pub enum Class {
     NotFound,
     /// The body of the answer was not what it should have been.
     Body,
+    /// A success in part only.
+    Degraded,
     /// None of these; an error that no classifier knew.
     Other,
     /// A class of the user's own, told apart by its name.
@@ -80,7 +114,7 @@ pub enum Class {
 
 impl Class {
     /// Every class but the custom ones, in the order of their places.
-    pub(crate) const BUILT_IN: [Self; 13] = [
+    pub(crate) const BUILT_IN: [Self; 14] = [
         Self::RateLimit,
         Self::Server,
         Self::Timeout,
@@ -93,6 +127,7 @@ impl Class {
         Self::BadRequest,
         Self::NotFound,
         Self::Body,
+        Self::Degraded,
         Self::Other,
     ];
 
@@ -125,6 +160,7 @@ impl Class {
             Self::BadRequest => "bad_request",
             Self::NotFound => "not_found",
             Self::Body => "body",
+            Self::Degraded => "degraded",
             Self::Other => "other",
             Self::Custom(name) => name,
         }

@@ -8,10 +8,11 @@ use tower_retry_classify::{
     RetryBuilder, RetryPolicy, Share,
 };
 
-type Told = Vec<(&'static str, Option<Class>, String, String)>;
+type Told = Vec<(String, Option<Class>, String, String)>;
 
 fn told(error: &ConfigError) -> Told {
-    let one = |it: &Problem| (it.field(), it.class(), it.value().into(), it.allowed().into());
+    let one =
+        |it: &Problem| (it.field().into(), it.class(), it.value().into(), it.allowed().into());
     error.problems().iter().map(one).collect()
 }
 
@@ -26,7 +27,9 @@ fn wrong(builder: RetryBuilder<Request, Response>) -> Told {
 #[test]
 fn every_wrong_value_is_named_with_what_was_given_and_what_is_allowed() {
     let ms = Duration::from_millis;
-    let one = |field, value: &str, allowed: &str| vec![(field, None, value.into(), allowed.into())];
+    let one = |field: &str, value: &str, allowed: &str| {
+        vec![(field.into(), None, value.into(), allowed.into())]
+    };
     let backoff = |backoff| wrong(http().backoff(backoff));
     let exponential = |factor| Backoff::exponential(seconds(1), factor);
 

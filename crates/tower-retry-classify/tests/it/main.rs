@@ -2,6 +2,10 @@
 
 mod budget;
 mod config;
+#[cfg(feature = "hyper")]
+mod hyper_errors;
+mod peek;
 mod policy;
 mod retry_after;
+mod rules;
 mod support;
