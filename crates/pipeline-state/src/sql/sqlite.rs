@@ -1,0 +1,155 @@
+use std::{
+    fmt,
+    path::Path,
+    str::FromStr as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{Backend, Result, schema, tx::Tx};
+use crate::{SCHEMA_VERSION, StateError};
+
+/// How long one process waits for another's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Pipelines in an SQLite file, for the processes of one machine.
+///
+/// It runs in WAL mode with `synchronous = FULL`: what a call has written is on the disk when the call
+/// returns. The file may hold other tables; those of this store begin with `pipeline_`.
+///
+/// # What is shared
+///
+/// Clones share one connection, so what they write is one after the other; processes wait for each
+/// other up to five seconds and then get [`StateError::Busy`].
+#[derive(Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+    /// What is in memory is there as long as somebody has it open, and a pool closes the connection of
+    /// whoever is dropped while he takes it.
+    _keeper: Option<Arc<Mutex<SqliteConnection>>>,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it and its tables if they are not there.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Unreachable`] if it cannot be opened, [`StateError::Damaged`] if it is no SQLite
+    /// file, [`StateError::Newer`] if a newer version of this crate made its tables; such files are left
+    /// as they are. [`StateError::ReadOnly`], [`StateError::Full`], [`StateError::Busy`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .busy_timeout(BUSY)
+            // Before a worker is told that an item is done, it is.
+            .synchronous(SqliteSynchronous::Full);
+        let pool = connect(options).await?;
+        // Looked at before anything is changed, the journal's mode included.
+        check(version(&pool).await?)?;
+        sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await?;
+        Self::with_pool(pool).await
+    }
+
+    /// In memory, for tests and for pipelines that need not survive their process.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite does not start.
+    pub async fn in_memory() -> Result<Self> {
+        // A name of its own, which the keeper and the pool share.
+        let options = SqliteConnectOptions::from_str("sqlite::memory:")?;
+        let keeper = Some(Arc::new(Mutex::new(options.connect().await?)));
+        Ok(Self { _keeper: keeper, ..Self::with_pool(connect(options).await?).await? })
+    }
+
+    /// On a pool of connections that somebody else made, so that the tables can lie beside others. It
+    /// should have one connection, its journal be WAL.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn with_pool(pool: SqlitePool) -> Result<Self> {
+        if check(version(&pool).await?)? < SCHEMA_VERSION {
+            migrate(&pool).await?;
+        }
+        Ok(Self { pool, _keeper: None })
+    }
+
+    /// Closes the file. What was written is safe without this, too.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A file does not go away as a server does.
+        .test_before_acquire(false);
+    Ok(pool.connect_with(options).await?)
+}
+
+const VERSION: &str = "SELECT version FROM pipeline_schema";
+
+async fn version(pool: &SqlitePool) -> Result<i64> {
+    let there: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'pipeline_schema'")
+            .fetch_one(pool)
+            .await?;
+    if there == 0 {
+        return Ok(0);
+    }
+    Ok(sqlx::query_scalar(VERSION).fetch_optional(pool).await?.unwrap_or(0))
+}
+
+fn check(version: i64) -> Result<i64> {
+    if version > SCHEMA_VERSION {
+        return Err(StateError::Newer { found: version, known: SCHEMA_VERSION });
+    }
+    Ok(version)
+}
+
+/// All steps in one transaction: the tables are there whole or not at all.
+async fn migrate(pool: &SqlitePool) -> Result<()> {
+    let mut conn = pool.acquire().await?;
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query(schema::VERSION_TABLE).execute(&mut *tx).await?;
+    // Somebody else may have been faster.
+    let found: Option<i64> = sqlx::query_scalar(VERSION).fetch_optional(&mut *tx).await?;
+    for from in check(found.unwrap_or(0))?..SCHEMA_VERSION {
+        let id = "INTEGER PRIMARY KEY AUTOINCREMENT";
+        let Some(step) = schema::migration(from, id, "(phase)") else { break };
+        sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut *tx).await?;
+    }
+    sqlx::query("DELETE FROM pipeline_schema").execute(&mut *tx).await?;
+    let sql = "INSERT INTO pipeline_schema (version) VALUES (?)";
+    sqlx::query(sql).bind(SCHEMA_VERSION).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}
+
+impl Backend for SqliteStore {
+    async fn begin(&self) -> Result<Tx> {
+        // Read and then written: a deferred transaction could not wait its turn.
+        Ok(Tx::Sqlite(self.pool.begin_with("BEGIN IMMEDIATE").await?))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "processes have no other clock in common")]
+    async fn clock(&self) -> Result<Timestamp> {
+        Ok(Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::MAX))
+    }
+}

@@ -1,0 +1,5 @@
+#![allow(unreachable_pub)]
+
+pub mod items;
+pub mod leases;
+pub mod resume;
