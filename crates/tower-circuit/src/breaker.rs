@@ -1,14 +1,16 @@
 //! The decision, free of clocks, randomness, locks and futures.
 
+mod counting;
+mod manual;
 mod trials;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use self::trials::Trials;
 use crate::{
-    Figures, Mode, Reason, State, Throttled, Transition, Verdict, WindowCounts,
+    Figures, Mode, Reason, State, Transition, Verdict,
     rules::Rules,
     window::{Mark, Tally},
 };
@@ -51,6 +53,13 @@ enum Phase {
     },
 }
 
+#[derive(Debug)]
+struct Past {
+    /// Why it opened last, for refusals in the half-open state.
+    opened_by: Reason,
+    last: Transition,
+}
+
 /// The state machine. Its generation is the number of its transitions.
 #[derive(Debug)]
 pub(crate) struct Breaker {
@@ -65,9 +74,9 @@ pub(crate) struct Breaker {
     /// Openings since it last stayed closed for long, and the time of the newest.
     openings: u32,
     open_time: Duration,
-    /// Why it opened last, for refusals in the half-open state.
-    opened_by: Reason,
-    last: Transition,
+    built: Instant,
+    /// None before the first transition, so that the many that never open stay small.
+    past: Option<Box<Past>>,
     generation: u64,
     refused: u64,
     let_pass: u64,
@@ -75,16 +84,6 @@ pub(crate) struct Breaker {
 
 impl Breaker {
     pub(crate) fn new(rules: Arc<Rules>, base: Mode, now: Instant) -> Self {
-        let last = Transition {
-            number: 0,
-            from: State::Closed,
-            to: State::Closed,
-            mode: base,
-            reason: Reason::Started,
-            figures: Figures::default(),
-            at: now,
-            until: None,
-        };
         Self {
             phase: Phase::Closed,
             mode: base,
@@ -94,8 +93,8 @@ impl Breaker {
             trials: Trials::default(),
             openings: 0,
             open_time: Duration::ZERO,
-            opened_by: Reason::Started,
-            last,
+            built: now,
+            past: None,
             generation: 0,
             refused: 0,
             let_pass: 0,
@@ -131,7 +130,8 @@ impl Breaker {
             Phase::HalfOpen { .. } => (State::HalfOpen, None),
             Phase::Open { until } => (State::Open, until),
         };
-        Some(Refusal { state, reason: self.opened_by.clone(), retry_at })
+        let reason = self.past.as_ref().map_or(Reason::Started, |past| past.opened_by.clone());
+        Some(Refusal { state, reason, retry_at })
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Result<(), Refusal> {
@@ -193,53 +193,6 @@ impl Breaker {
         }
     }
 
-    fn count(&mut self, verdict: Verdict, took: Duration, at: Moment) {
-        let mut mark = Mark::default();
-        match verdict {
-            Verdict::Ignore => return,
-            Verdict::Throttled if self.rules.throttled == Throttled::Ignore => return,
-            Verdict::Throttled => mark.failed = true,
-            Verdict::Success => self.streak = 0,
-            Verdict::Failure | Verdict::Down(_) => {
-                mark.failed = true;
-                self.streak = self.streak.saturating_add(1);
-            }
-        }
-        mark.slow = self.rules.slow.is_some_and(|slow| took >= slow.from);
-        self.add(at.now, mark);
-        if matches!(self.mode, Mode::Automatic | Mode::Observing) {
-            if let Some(reason) = self.trips(at.now) {
-                self.open(at, reason);
-            }
-        }
-    }
-
-    fn add(&mut self, now: Instant, mark: Mark) {
-        if let Some(tally) = &mut self.tally {
-            tally.add(now, mark);
-        }
-    }
-
-    fn trips(&mut self, now: Instant) -> Option<Reason> {
-        let rules = &self.rules;
-        if rules.consecutive.is_some_and(|most| self.streak >= most) {
-            return Some(Reason::Consecutive { failures: self.streak });
-        }
-        let WindowCounts { calls, failures, slow } = self.tally.as_mut()?.counts(now);
-        if calls < rules.min_calls {
-            return None;
-        }
-        // Seven of a hundred are 0.07, whatever the last bit of the product says.
-        let reached =
-            |part: u64, ratio: f64| part > 0 && part as f64 >= ratio * calls as f64 - 1e-9;
-        let window = rules.window;
-        if rules.failure_ratio.is_some_and(|ratio| reached(failures, ratio)) {
-            return Some(Reason::FailureRatio { failures, calls, window });
-        }
-        let limit = rules.slow.filter(|limit| reached(slow, limit.ratio))?;
-        Some(Reason::SlowRatio { slow, calls, window, from: limit.from })
-    }
-
     fn tried(&mut self, verdict: Verdict, took: Duration, at: Moment) {
         let Phase::HalfOpen { successes } = &mut self.phase else { return };
         match verdict {
@@ -289,7 +242,7 @@ impl Breaker {
 
     fn open(&mut self, at: Moment, reason: Reason) {
         let flaps = match self.phase {
-            Phase::Closed => at.now.saturating_duration_since(self.last.at) < self.open_time,
+            Phase::Closed => at.now.saturating_duration_since(self.since()) < self.open_time,
             Phase::HalfOpen { .. } | Phase::Open { .. } => true,
         };
         self.openings = if flaps { self.openings.saturating_add(1) } else { 1 };
@@ -306,45 +259,6 @@ impl Breaker {
             Phase::Closed => matches!(self.mode, Mode::ForcedClosed | Mode::Disabled),
             Phase::HalfOpen { .. } => false,
         }
-    }
-
-    /// Opens until `until` if that is later than now and than what holds already.
-    pub(crate) fn open_until(&mut self, now: Instant, until: Instant, words: Cow<'static, str>) {
-        if until > now && !self.held_until(until) {
-            let mode = if self.state() == State::Open { self.mode } else { self.base };
-            self.turn(now, Phase::Open { until: Some(until) }, mode, Reason::Told(words));
-        }
-    }
-
-    pub(crate) fn force_open(&mut self, now: Instant, time: Option<Duration>) {
-        let until = time.and_then(|time| now.checked_add(time));
-        self.turn(now, Phase::Open { until }, Mode::ForcedOpen, Reason::Forced);
-    }
-
-    pub(crate) fn force_closed(&mut self, now: Instant) {
-        self.start_over(now, Mode::ForcedClosed, Reason::Forced);
-    }
-
-    pub(crate) fn disable(&mut self, now: Instant) {
-        self.start_over(now, Mode::Disabled, Reason::Disabled);
-    }
-
-    pub(crate) fn reset(&mut self, now: Instant) {
-        self.start_over(now, self.base, Reason::Reset);
-    }
-
-    /// From now on only looks on, or enforces.
-    pub(crate) fn rebase(&mut self, now: Instant, base: Mode) {
-        if self.base != base {
-            self.base = base;
-            self.start_over(now, base, Reason::Reset);
-        }
-    }
-
-    fn start_over(&mut self, now: Instant, mode: Mode, reason: Reason) {
-        self.openings = 0;
-        self.open_time = Duration::ZERO;
-        self.close(now, mode, reason);
     }
 
     /// Closes with a clean slate.
@@ -368,11 +282,18 @@ impl Breaker {
         self.mode = mode;
         self.generation += 1;
         let to = self.state();
-        if to == State::Open {
-            self.opened_by = reason.clone();
-        }
+        let opened_by = match self.past.take() {
+            Some(past) if to != State::Open => past.opened_by,
+            _ => reason.clone(),
+        };
         let number = self.generation;
-        self.last = Transition { number, from, to, mode, reason, figures, at: now, until };
+        let last = Transition { number, from, to, mode, reason, figures, at: now, until };
+        self.past = Some(Box::new(Past { opened_by, last }));
+    }
+
+    /// The instant of the newest transition.
+    fn since(&self) -> Instant {
+        self.past.as_ref().map_or(self.built, |past| past.last.at)
     }
 
     pub(crate) fn figures(&mut self, now: Instant) -> Figures {
@@ -414,7 +335,27 @@ impl Breaker {
     }
 
     /// The newest transition; number 0 if there was none.
-    pub(crate) const fn last(&self) -> &Transition {
-        &self.last
+    pub(crate) fn last(&self) -> Transition {
+        let started = || Transition {
+            number: 0,
+            from: State::Closed,
+            to: State::Closed,
+            mode: self.base,
+            reason: Reason::Started,
+            figures: Figures::default(),
+            at: self.built,
+            until: None,
+        };
+        self.past.as_ref().map_or_else(started, |past| past.last.clone())
+    }
+
+    /// Whether forgetting the circuit would lose more than counts: it refuses, or an operator holds it.
+    pub(crate) fn holds(&self, now: Instant, enabled: bool) -> bool {
+        let refuses = match self.phase {
+            Phase::Closed | Phase::HalfOpen { .. } => false,
+            Phase::Open { until } => until.is_none_or(|until| until > now),
+        };
+        let by_default = self.mode == self.base || self.mode == Mode::Disabled && !enabled;
+        refuses || !by_default
     }
 }

@@ -38,9 +38,11 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<Listener>,
 }
 
+type Hear = dyn Fn(&Circuit, &Transition) + Send + Sync;
+
 /// Is told of each transition.
 #[derive(Clone)]
-pub(crate) struct Listener(pub(crate) Arc<dyn Fn(&Transition) + Send + Sync>);
+pub(crate) struct Listener(pub(crate) Arc<Hear>);
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +133,7 @@ impl Circuit {
                 refused: figures.refused,
                 let_pass: figures.let_pass,
                 transitions: breaker.generation(),
-                last: breaker.last().clone(),
+                last: breaker.last(),
             }
         })
     }
@@ -142,7 +144,7 @@ impl Circuit {
     pub fn watch(&self) -> watch::Receiver<Transition> {
         // Under the lock, so that no change falls between the look and the making.
         let breaker = self.lock();
-        let make = || watch::Sender::new(breaker.last().clone());
+        let make = || watch::Sender::new(breaker.last());
         self.shared.newest.get_or_init(make).subscribe()
     }
 
@@ -248,6 +250,16 @@ impl Circuit {
         }
     }
 
+    /// Whether a registry must not forget it when it is idle.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        self.lock().holds(now, self.shared.settings.enabled)
+    }
+
+    /// Whether somebody has it in hand beside the one who asks.
+    pub(crate) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
     #[cold]
     fn refused(&self, refusal: Refusal, now: Instant) -> Open {
         let Refusal { state, reason, retry_at } = refusal;
@@ -276,7 +288,7 @@ impl Circuit {
         if after >> FLAGS == before >> FLAGS {
             return result;
         }
-        let newest = breaker.last().clone();
+        let newest = breaker.last();
         drop(breaker);
         self.publish(newest);
         result
@@ -304,7 +316,7 @@ impl Circuit {
             ),
         }
         for Listener(listener) in &self.shared.settings.listeners {
-            let heard = panic::catch_unwind(AssertUnwindSafe(|| listener(&transition)));
+            let heard = panic::catch_unwind(AssertUnwindSafe(|| listener(self, &transition)));
             if heard.is_err() {
                 tracing::error!(
                     name: "circuit.listener_panicked",

@@ -1,7 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Circuit, ConfigError, Fault, Mode, OpenTime, Throttled, Transition, Verdict, Window,
+    Circuit, CircuitsBuilder, ConfigError, Fault, Mode, OpenTime, Throttled, Transition, Verdict,
+    Window,
     circuit::{Listener, Settings},
     rules::{Rules, Slow},
 };
@@ -144,13 +145,25 @@ impl CircuitBuilder {
     }
 
     /// Calls `listener` after each change of state, in the thread that made the change and outside every lock; it
-    /// may use the circuit. May be set several times. Default: none.
+    /// may use the circuit that it is given. May be set several times. Default: none.
     ///
     /// Two threads may tell two changes at once or in the wrong order, as their numbers show. A
     /// panic of a listener is caught and logged. Keep it short: the call that made the change waits for it.
-    pub fn on_transition(mut self, listener: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
+    pub fn on_transition(
+        mut self,
+        listener: impl Fn(&Circuit, &Transition) + Send + Sync + 'static,
+    ) -> Self {
         self.listeners.push(Listener(Arc::new(listener)));
         self
+    }
+
+    /// One circuit for each key instead of one for all, each built like this.
+    pub const fn keyed(self) -> CircuitsBuilder {
+        CircuitsBuilder::new(self)
+    }
+
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// Builds the circuit. Clones of it, and all layers made with it, share one state.
@@ -159,12 +172,12 @@ impl CircuitBuilder {
     ///
     /// [`ConfigError`] lists every value that cannot work.
     pub fn build(self) -> Result<Circuit, ConfigError> {
-        let name = Arc::clone(&self.name);
+        let name = self.name();
         let settings = self.settings()?;
         Ok(Circuit::new(name, Arc::new(settings)))
     }
 
-    fn settings(self) -> Result<Settings, ConfigError> {
+    pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
         let faults = self.faults();
         if !faults.is_empty() {
             return Err(ConfigError { faults });
@@ -182,7 +195,7 @@ impl CircuitBuilder {
         })
     }
 
-    fn faults(&self) -> Vec<Fault> {
+    pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut check = |right: bool, field, value: &dyn std::fmt::Debug, allowed| {
             if !right {

@@ -2,24 +2,25 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use crate::{BoxError, Circuit, GateFuture};
+use crate::{BoxError, Circuit, GateFuture, SelectCircuit};
 
 /// Refuses calls while a circuit is open; see [`GateLayer`](crate::GateLayer).
 #[derive(Clone, Debug)]
-pub struct Gate<S> {
+pub struct Gate<S, C = Circuit> {
     inner: S,
-    circuit: Circuit,
+    circuit: C,
 }
 
-impl<S> Gate<S> {
+impl<S, C> Gate<S, C> {
     /// Puts a gate on `circuit` before `inner`.
-    pub const fn new(inner: S, circuit: Circuit) -> Self {
+    pub const fn new(inner: S, circuit: C) -> Self {
         Self { inner, circuit }
     }
 }
 
-impl<S, Request> Service<Request> for Gate<S>
+impl<S, C, Request> Service<Request> for Gate<S, C>
 where
+    C: SelectCircuit<Request>,
     S: Service<Request>,
     S::Error: Into<BoxError>,
 {
@@ -32,7 +33,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.circuit.look() {
+        match self.circuit.with(&request, Circuit::look) {
             Ok(()) => GateFuture::called(self.inner.call(request)),
             Err(open) => GateFuture::refused(open),
         }

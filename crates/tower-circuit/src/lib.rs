@@ -63,6 +63,12 @@
 //! # }
 //! ```
 //!
+//! # One for each
+//!
+//! [`Circuits`] is a registry of circuits that were built alike, one for each host, zone, worker or class of request;
+//! [`Circuits::by`] makes layers choose by the request. For one circuit per class of *error*, put one layer per class
+//! around the service, each with a judge that calls only its own class a failure. [`Circuit::call`] needs no tower.
+//!
 //! # What counts
 //!
 //! A [`Judge`] gives each outcome a [`Verdict`]: success, failure, ignore, throttled (a 429, which
@@ -105,13 +111,14 @@
 //! While closed, a call costs one atomic load, one clone of an `Arc`, and at its end one
 //! uncontended lock; with a ratio, one reading of the clock as well, with a slow ratio two. It
 //! allocates nothing. No window grows with the traffic: ten buckets and their sum, or two bits for
-//! each call that a window of calls holds.
+//! each call that a window of calls holds. A circuit of a registry holds about 350 bytes with
+//! consecutive failures only, 530 with a window of time, 350 and two bits a call with one of calls, its key beside.
+//! A registry costs one uncontended lock and one reading of the clock more.
 //!
 //! # What it does not do
 //!
 //! It does not time calls out; put a time-out inside it. It does not retry, and a retry
-//! around it should not repeat an [`Open`]: nothing was sent. It keeps one state per
-//! circuit, not one per host: build a circuit for each. It keeps no state across restarts.
+//! around it should not repeat an [`Open`]: nothing was sent. It keeps no state across restarts.
 //!
 //! # Features
 //!
@@ -119,7 +126,9 @@
 #![forbid(unsafe_code)]
 
 mod breaker;
+mod call;
 mod circuit;
+mod circuits;
 mod config;
 mod error;
 mod future;
@@ -128,13 +137,17 @@ mod guard;
 mod judge;
 mod layer;
 mod open_time;
+pub mod presets;
 mod rules;
+mod select;
 mod status;
 mod trial;
 mod window;
 
 pub use self::{
+    call::CallError,
     circuit::Circuit,
+    circuits::{Circuits, CircuitsBuilder},
     config::CircuitBuilder,
     error::{ConfigError, Fault, Open},
     future::{GateFuture, GuardFuture},
@@ -144,6 +157,7 @@ pub use self::{
     layer::{CircuitLayer, GateLayer, GuardLayer},
     open_time::OpenTime,
     rules::{Throttled, Window},
+    select::{Keyed, SelectCircuit},
     status::{Figures, Mode, Reason, State, Status, Transition, WindowCounts},
     trial::Permit,
 };

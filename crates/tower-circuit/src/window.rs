@@ -18,14 +18,14 @@ pub(crate) struct Mark {
 /// One window, on which all ratios look. Every operation is O(1), whatever its size.
 #[derive(Debug)]
 pub(crate) enum Tally {
-    Time(TenBuckets),
+    Time(Box<TenBuckets>),
     Calls(LastCalls),
 }
 
 impl Tally {
     pub(crate) fn new(window: Window) -> Self {
         match window {
-            Window::Time(length) => Self::Time(TenBuckets::new(length)),
+            Window::Time(length) => Self::Time(Box::new(TenBuckets::new(length))),
             Window::Calls(size) => Self::Calls(LastCalls::new(size)),
         }
     }

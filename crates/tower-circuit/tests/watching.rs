@@ -69,7 +69,10 @@ async fn listeners_hear_every_change_with_reason_and_figures() {
     let heard = Heard::default();
     let listener = {
         let heard = Arc::clone(&heard);
-        move |change: &Transition| heard.lock().unwrap().push(change.clone())
+        move |circuit: &Circuit, change: &Transition| {
+            assert_eq!(circuit.name(), "told");
+            heard.lock().unwrap().push(change.clone());
+        }
     };
     let circuit = Circuit::builder("told")
         .failure_ratio(0.5)
@@ -96,24 +99,20 @@ async fn listeners_hear_every_change_with_reason_and_figures() {
 
 #[test]
 fn a_listener_may_use_the_circuit_and_its_panic_stops_nothing() {
-    let slot: Arc<Mutex<Option<Circuit>>> = Arc::default();
     let heard = Arc::new(Mutex::new(0));
-    let (own, counter) = (Arc::clone(&slot), Arc::clone(&heard));
+    let counter = Arc::clone(&heard);
     let circuit = Circuit::builder("told")
         .consecutive(1)
-        .on_transition(|_| panic!("on purpose"))
-        .on_transition(move |change| {
+        .on_transition(|_, _| panic!("on purpose"))
+        .on_transition(move |circuit, change| {
             *counter.lock().unwrap() += 1;
-            let circuit = own.lock().unwrap().clone();
-            if let (Some(circuit), State::Open) = (circuit, change.to) {
+            if change.to == State::Open {
                 assert_eq!(circuit.status().last.number, change.number);
                 circuit.reset();
             }
         })
         .build()
         .unwrap();
-    *slot.lock().unwrap() = Some(circuit.clone());
     record(&circuit, Verdict::Failure, 1);
     assert_eq!((circuit.state(), *heard.lock().unwrap()), (State::Closed, 2));
-    *slot.lock().unwrap() = None;
 }

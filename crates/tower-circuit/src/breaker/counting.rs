@@ -1,0 +1,57 @@
+//! What outcomes do to a closed circuit.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Breaker, Moment};
+use crate::{Mode, Reason, Throttled, Verdict, WindowCounts, window::Mark};
+
+impl Breaker {
+    pub(super) fn count(&mut self, verdict: Verdict, took: Duration, at: Moment) {
+        let mut mark = Mark::default();
+        match verdict {
+            Verdict::Ignore => return,
+            Verdict::Throttled if self.rules.throttled == Throttled::Ignore => return,
+            Verdict::Throttled => mark.failed = true,
+            Verdict::Success => self.streak = 0,
+            Verdict::Failure | Verdict::Down(_) => {
+                mark.failed = true;
+                self.streak = self.streak.saturating_add(1);
+            }
+        }
+        mark.slow = self.rules.slow.is_some_and(|slow| took >= slow.from);
+        self.add(at.now, mark);
+        if matches!(self.mode, Mode::Automatic | Mode::Observing) {
+            if let Some(reason) = self.trips(at.now) {
+                self.open(at, reason);
+            }
+        }
+    }
+
+    pub(super) fn add(&mut self, now: Instant, mark: Mark) {
+        if let Some(tally) = &mut self.tally {
+            tally.add(now, mark);
+        }
+    }
+
+    fn trips(&mut self, now: Instant) -> Option<Reason> {
+        let rules = &self.rules;
+        if rules.consecutive.is_some_and(|most| self.streak >= most) {
+            return Some(Reason::Consecutive { failures: self.streak });
+        }
+        let WindowCounts { calls, failures, slow } = self.tally.as_mut()?.counts(now);
+        if calls < rules.min_calls {
+            return None;
+        }
+        // Seven of a hundred are 0.07, whatever the last bit of the product says.
+        let reached =
+            |part: u64, ratio: f64| part > 0 && part as f64 >= ratio * calls as f64 - 1e-9;
+        let window = rules.window;
+        if rules.failure_ratio.is_some_and(|ratio| reached(failures, ratio)) {
+            return Some(Reason::FailureRatio { failures, calls, window });
+        }
+        let limit = rules.slow.filter(|limit| reached(slow, limit.ratio))?;
+        Some(Reason::SlowRatio { slow, calls, window, from: limit.from })
+    }
+}
