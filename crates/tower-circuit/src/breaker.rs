@@ -130,8 +130,11 @@ impl Breaker {
             Phase::HalfOpen { .. } => (State::HalfOpen, None),
             Phase::Open { until } => (State::Open, until),
         };
-        let reason = self.past.as_ref().map_or(Reason::Started, |past| past.opened_by.clone());
-        Some(Refusal { state, reason, retry_at })
+        Some(Refusal { state, reason: self.opened_by(), retry_at })
+    }
+
+    fn opened_by(&self) -> Reason {
+        self.past.as_ref().map_or(Reason::Started, |past| past.opened_by.clone())
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Result<(), Refusal> {

@@ -275,7 +275,7 @@ impl Circuit {
     }
 
     /// The only way to change the breaker: what `change` did is told outside the lock.
-    fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
         let at = Moment { now: Instant::now(), random: fastrand::f64 };
         let mut breaker = self.lock();
         let before = word(&breaker);

@@ -8,14 +8,14 @@ use std::{
     fmt,
     hash::{BuildHasher, Hash, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 
 pub use self::builder::CircuitsBuilder;
 use self::shard::{Entry, Shard};
-use crate::{Circuit, Keyed, Status, circuit::Settings};
+use crate::{Circuit, Keyed, RestoreError, Snapshot, Status, circuit::Settings};
 
 /// A registry of circuits that were built alike: one for each host, zone, worker or whatever the key is, made when
 /// it is first asked for.
@@ -143,6 +143,33 @@ impl<K: Eq + Hash> Circuits<K> {
         let mut list: Vec<_> = circuits.iter().map(Circuit::status).collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));
         list
+    }
+
+    /// What outlives the process, with the keys: a [`Snapshot`] of each circuit whose loss would be felt, that is, one
+    /// that is not closed, is held by an operator, or has a row of failures or openings behind it.
+    #[must_use]
+    pub fn snapshot(&self, wall: SystemTime) -> Vec<(K, Snapshot)>
+    where
+        K: Clone,
+    {
+        let mut list: Vec<(K, Circuit)> = Vec::new();
+        for shard in &self.inner.shards {
+            list.extend(lock(shard).iter().map(|entry| (entry.key.clone(), entry.circuit.clone())));
+        }
+        let taken = list.into_iter().map(|(key, circuit)| (key, circuit.snapshot(wall)));
+        taken.filter(|(_, snapshot)| snapshot.is_felt()).collect()
+    }
+
+    /// Takes over what [`snapshot`](Self::snapshot) gave, as of `wall`; the circuits are made as they are needed.
+    ///
+    /// # Errors
+    ///
+    /// The first [`RestoreError`]; the circuits before it are restored.
+    pub fn restore(&self, snapshots: &[(K, Snapshot)], wall: SystemTime) -> Result<(), RestoreError>
+    where
+        K: Clone + fmt::Display,
+    {
+        snapshots.iter().try_for_each(|(key, snapshot)| self.get(key).restore(snapshot, wall))
     }
 
     /// How many circuits there are.

@@ -118,11 +118,12 @@
 //! # What it does not do
 //!
 //! It does not time calls out; put a time-out inside it. It does not retry, and a retry
-//! around it should not repeat an [`Open`]: nothing was sent. It keeps no state across restarts.
+//! around it should not repeat an [`Open`]: nothing was sent. It keeps no state across
+//! restarts by itself: [`Circuit::snapshot`] and [`Circuit::restore`] are for that.
 //!
 //! # Features
 //!
-//! `serde`: the plain status types can be serialised. Off by default.
+//! `serde`: the plain status types and [`Snapshot`] can be serialised. Off by default.
 #![forbid(unsafe_code)]
 
 mod breaker;
@@ -140,6 +141,7 @@ mod open_time;
 pub mod presets;
 mod rules;
 mod select;
+mod snapshot;
 mod status;
 mod trial;
 mod window;
@@ -158,6 +160,7 @@ pub use self::{
     open_time::OpenTime,
     rules::{Throttled, Window},
     select::{Keyed, SelectCircuit},
+    snapshot::{RestoreError, Snapshot},
     status::{Figures, Mode, Reason, State, Status, Transition, WindowCounts},
     trial::Permit,
 };

@@ -70,6 +70,8 @@ impl Mode {
 
 /// Why a circuit changed its state. The sentence is made by `Display`, when somebody asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// The circuit was just built.
@@ -132,6 +134,8 @@ pub enum Reason {
     Disabled,
     /// An operator reset the circuit.
     Reset,
+    /// A [`Snapshot`](crate::Snapshot) was taken over.
+    Restored,
 }
 
 impl fmt::Display for Reason {
@@ -157,6 +161,7 @@ impl fmt::Display for Reason {
             Self::Forced => f.write_str("forced by an operator"),
             Self::Disabled => f.write_str("switched off by an operator"),
             Self::Reset => f.write_str("reset by an operator"),
+            Self::Restored => f.write_str("restored from a snapshot"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use tokio::time::Instant;
 
 use super::{Breaker, Phase};
-use crate::{Mode, Reason, State};
+use crate::{Mode, Reason, Snapshot, State};
 
 impl Breaker {
     /// Opens until `until` if that is later than now and than what holds already.
@@ -45,5 +45,58 @@ impl Breaker {
         self.openings = 0;
         self.open_time = Duration::ZERO;
         self.close(now, mode, reason);
+    }
+
+    pub(crate) fn snapshot(&self, name: &str, now: Instant, taken_at_ms: u64) -> Snapshot {
+        let open_left = match self.phase {
+            Phase::Open { until } => until.map(|until| until.saturating_duration_since(now)),
+            Phase::Closed | Phase::HalfOpen { .. } => None,
+        };
+        Snapshot {
+            version: Snapshot::VERSION,
+            name: name.to_owned(),
+            taken_at_ms,
+            state: self.state(),
+            mode: self.mode,
+            open_left,
+            opened_by: self.opened_by(),
+            consecutive_failures: self.streak,
+            openings: self.openings,
+            open_time: self.open_time,
+            refused: self.refused,
+            let_pass: self.let_pass,
+            transitions: self.generation,
+        }
+    }
+
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot, now: Instant, left: Option<Duration>) {
+        let phase = match snapshot.state {
+            State::Closed => Phase::Closed,
+            State::HalfOpen => Phase::HalfOpen { successes: 0 },
+            State::Open => {
+                let until = left.and_then(|left| now.checked_add(left));
+                // Only an operator holds it open without end, whatever a file says.
+                let endless = until.is_none() && snapshot.mode != Mode::ForcedOpen;
+                Phase::Open { until: if endless { Some(now) } else { until } }
+            }
+        };
+        let mode = match snapshot.mode {
+            Mode::Automatic | Mode::Observing => self.base,
+            held => held,
+        };
+        // Numbers go on from the greater of the two, so that none comes twice.
+        self.generation = self.generation.max(snapshot.transitions);
+        self.streak = snapshot.consecutive_failures;
+        self.openings = snapshot.openings;
+        self.open_time = snapshot.open_time;
+        self.refused = snapshot.refused;
+        self.let_pass = snapshot.let_pass;
+        self.turn(now, phase, mode, Reason::Restored);
+        if let Some(past) = &mut self.past {
+            past.opened_by = snapshot.opened_by.clone();
+        }
+        if let Some(tally) = &mut self.tally {
+            tally.clear();
+        }
     }
 }
