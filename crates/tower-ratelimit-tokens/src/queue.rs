@@ -1,7 +1,7 @@
 //! Pure but for the wakers it keeps: who waits, in which line, for what.
 //!
-//! Calls that spend from the same accounts stand in one *line*, in the order of
-//! their rank. Only the head of a line is looked at. A line whose head cannot go
+//! Calls of one priority that spend from the same accounts stand in one *line*, in
+//! the order of their rank. Only the head of a line is looked at. A line whose head cannot go
 //! stands at one *stop*: the account that binds longest, the gate, or its own
 //! latency. Whoever stands first at a stop is the first to get what comes in
 //! there; a stop's timer is that of the first.
@@ -57,6 +57,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    pub(crate) const LEAST: Self = Self { rank: i64::MIN, seq: 0 };
+
     /// `per_level`: how much longer a call of one level less has to have waited.
     pub(crate) fn new(arrived: Nanos, priority: Priority, per_level: Nanos, seq: u64) -> Self {
         let arrived = i64::try_from(arrived).unwrap_or(i64::MAX);
@@ -155,6 +157,8 @@ pub(crate) struct Queue {
     /// What all waiters together need, by budget.
     need: [u64; MAX_BUDGETS],
     by_priority: [usize; Priority::COUNT],
+    /// No order of that priority is greater than this, while any waits.
+    latest: [Order; Priority::COUNT],
     /// Whose timer serves all, and when it fires; or who has been woken to set one,
     /// and when.
     leader: Option<(u32, Nanos)>,
@@ -182,6 +186,7 @@ impl Queue {
             up: BinaryHeap::new(),
             need: [0; MAX_BUDGETS],
             by_priority: [0; Priority::COUNT],
+            latest: [Order::LEAST; Priority::COUNT],
             leader: None,
             yielded: Vec::new(),
             yielded_to: None,
@@ -230,7 +235,9 @@ impl Queue {
         self.all.insert((want.order, slot));
         self.in_line.insert((line, want.order, slot));
         self.deadlines.insert((want.deadline, slot));
-        self.by_priority[want.priority.index()] += 1;
+        let priority = want.priority.index();
+        self.by_priority[priority] += 1;
+        self.latest[priority] = self.latest[priority].max(want.order);
         self.count(line, &want.charge, true);
         if head.is_none_or(|head| want.order < self.want(head).order) {
             self.new_head(line);
@@ -249,7 +256,11 @@ impl Queue {
         self.all.remove(&(want.order, slot));
         self.in_line.remove(&(line, want.order, slot));
         self.deadlines.remove(&(want.deadline, slot));
-        self.by_priority[want.priority.index()] -= 1;
+        let priority = want.priority.index();
+        self.by_priority[priority] -= 1;
+        if self.by_priority[priority] == 0 {
+            self.latest[priority] = Order::LEAST;
+        }
         self.count(line, &want.charge, false);
         if was_head {
             self.new_head(line);

@@ -49,11 +49,14 @@ async fn a_line_whose_new_head_waits_elsewhere_makes_way_for_those_behind() {
     let b = limits.budget("b", Budget::bucket(10, 1, SECOND));
     let limiter = limits.build().unwrap();
     limiter.set_used(b, 9);
+    let came = Instant::now();
+    advance(MS).await;
     let _held = limiter.try_acquire(Charge::new().with(a, 4), None).unwrap();
     let _heavy = ask(&limiter, Charge::new().with(a, 6).with(b, 1), None);
     let mut light = ask(&limiter, Charge::new().with(a, 1), None);
-    // More urgent, in the line of the heavy one, and waits for the other budget.
-    let _urgent = ask(&limiter, Charge::new().with(a, 1).with(b, 10), Priority::HIGH);
+    // It came first, goes before the heavy one in its line, and waits for the other budget.
+    let retry = Terms::default().arrived(Some(came));
+    let _retry = ask(&limiter, Charge::new().with(a, 1).with(b, 10), retry);
     assert!(light.is_woken(), "nobody stands before it any more");
     drop(assert_ready_ok!(light.poll()));
 }
@@ -84,12 +87,12 @@ async fn one_that_leaves_room_for_the_first_goes_when_the_first_must_wait_for_lo
     let limiter = limits.max_wait(7_200 * SECOND).build().unwrap();
     let held = limiter.try_acquire(Charge::new().with(list, 1), None).unwrap();
     limiter.set_used(tokens, 6);
-    limiter.set_used(hour, 1);
     let all = Charge::new().with(list, 1).with(hour, 1).with(tokens, 4);
     let first = ask(&limiter, all, None);
     let second = ask(&limiter, Charge::new().with(tokens, 1), None);
     let mut waiting = [("first", first), ("second", second)];
     assert_eq!(settle(&mut waiting), [""; 0], "the answer may come at any moment");
+    limiter.set_used(hour, 1);
     drop(held);
     assert_eq!(settle(&mut waiting), ["second"], "an hour is enough for another token");
 }

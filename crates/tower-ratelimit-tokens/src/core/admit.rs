@@ -310,7 +310,7 @@ impl Core {
                     fit = Fit::At(pacer.due());
                 }
             }
-            if rank(fit) > worst.map_or((0, 0), |wait| rank(wait.fit)) {
+            if rank(fit, sight) > worst.map_or((0, 0), |wait| rank(wait.fit, sight)) {
                 worst = Some(Wait { budget: Some(budget as u8), fit });
             }
         }
@@ -318,10 +318,11 @@ impl Core {
     }
 }
 
-/// Orders waits by how long they bind.
-fn rank(fit: Fit) -> (u8, Nanos) {
+/// Orders waits by how long they bind. At best, an event comes at once.
+fn rank(fit: Fit, sight: Sight) -> (u8, Nanos) {
     match fit {
         Fit::Now => (0, 0),
+        Fit::Event if sight == Sight::Soonest => (1, 0),
         Fit::At(at) => (1, at),
         Fit::Behind | Fit::Event => (2, 0),
         Fit::Leased(_) => (3, 0),

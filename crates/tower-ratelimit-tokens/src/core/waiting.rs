@@ -97,8 +97,10 @@ impl Core {
                 if opens > now { (GATE, Some(opens)) } else { (StopId::own(line), due) };
             return Place { stop, budget: None, exempt: true, order, due };
         };
-        if matches!(wait.fit, Fit::Exhausted(_) | Fit::At(_)) {
-            self.specs[usize::from(budget)].ran_dry = true;
+        let ends = self.accounts[want.at.of(usize::from(budget))].ends();
+        if let (Fit::Exhausted(at) | Fit::At(at), Some(ends)) = (wait.fit, ends) {
+            // Not if it is only being spread over its period.
+            self.specs[usize::from(budget)].ran_dry |= at >= ends;
         }
         let exempt = want.class & 1 << budget != 0;
         let stop = StopId(want.at.0[usize::from(budget)]);

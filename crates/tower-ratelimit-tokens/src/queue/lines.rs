@@ -3,14 +3,15 @@
 use std::cmp::Reverse;
 
 use super::{Key, Order, Place, Queue, StopId, Want};
-use crate::{Charge, accounts::At, charge::MAX_BUDGETS};
+use crate::{Charge, Priority, accounts::At, charge::MAX_BUDGETS};
 
 /// What makes two calls stand in one line: the same budgets, the same accounts,
-/// and the same right to touch reserves.
+/// the same right to touch reserves, and the same priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LineKey {
     mask: u8,
     class: u8,
+    priority: u8,
     at: At,
 }
 
@@ -21,6 +22,16 @@ pub(super) struct Line {
     need: [u64; MAX_BUDGETS],
     /// Where it stands; nowhere until its head is looked at for the first time.
     place: Option<Place>,
+    /// Units that it is known to take where it stands.
+    counted: u64,
+}
+
+impl LineKey {
+    /// Whether all that its calls need is where it stands, so that none of them can
+    /// come to wait elsewhere.
+    const fn is_simple(&self) -> bool {
+        self.mask.is_power_of_two()
+    }
 }
 
 impl Queue {
@@ -29,7 +40,8 @@ impl Queue {
         for (budget, _) in want.charge.parts() {
             at.0[budget] = want.at.0[budget];
         }
-        LineKey { mask: want.charge.mask(), class: want.class, at }
+        let priority = want.priority.index() as u8;
+        LineKey { mask: want.charge.mask(), class: want.class, priority, at }
     }
 
     /// The line of a call; made if there is none.
@@ -38,7 +50,7 @@ impl Queue {
         if let Some(&line) = self.line_of.get(&key) {
             return line;
         }
-        let made = Line { key, len: 0, need: [0; MAX_BUDGETS], place: None };
+        let made = Line { key, len: 0, need: [0; MAX_BUDGETS], place: None, counted: 0 };
         let line = match self.free_lines.pop() {
             Some(line) => {
                 self.lines[line as usize] = made;
@@ -66,18 +78,38 @@ impl Queue {
         most < usize::MAX && Self::keyed(want.at, &want.charge).any(|at| waiting(at) >= most)
     }
 
-    /// Units of a budget that are wanted before a newcomer gets any, as far as
-    /// can be told.
+    /// Units of each budget that are certain to be spent before a newcomer gets any.
+    ///
+    /// Those are what its like need who stand before it; or, if that is more, what
+    /// is needed at its accounts: all that is charged to nothing else, and the
+    /// first of every other line, as those behind that may come to wait elsewhere.
+    /// Of a priority whose latest comer would stand behind it, nobody is counted.
     pub(crate) fn ahead(&self, want: &Want) -> [u64; MAX_BUDGETS] {
         let mut ahead = [0; MAX_BUDGETS];
-        // Whoever is more urgent than somebody may pass; nothing is certain then.
-        if self.is_empty() || self.has_below(want.priority) {
+        if self.is_empty() {
             return ahead;
         }
-        let line = self.line_of.get(&Self::key_of(want)).map(|&line| &self.lines[line as usize]);
+        let before =
+            |priority: usize| self.by_priority[priority] > 0 && self.latest[priority] < want.order;
+        let key = Self::key_of(want);
+        for priority in (0..Priority::COUNT).filter(|&priority| before(priority)) {
+            let like = LineKey { priority: priority as u8, ..key };
+            if let Some(&line) = self.line_of.get(&like) {
+                for (budget, _) in want.charge.parts() {
+                    ahead[budget] += self.lines[line as usize].need[budget];
+                }
+            }
+        }
         for (budget, _) in want.charge.parts() {
-            let in_line = line.map_or(0, |line| line.need[budget]);
-            ahead[budget] = in_line.max(self.stops.need(StopId(want.at.0[budget])));
+            let exempt = want.class & 1 << budget != 0;
+            let stop = StopId(want.at.0[budget]);
+            let counts = |(others, priority): (bool, usize)| match (others, exempt) {
+                // Who may touch the reserve stands before who may not.
+                (true, false) => true,
+                (false, true) => false,
+                _ => before(priority),
+            };
+            ahead[budget] = ahead[budget].max(self.stops.need(stop, counts));
         }
         ahead
     }
@@ -106,16 +138,17 @@ impl Queue {
                 }
             }
         }
-        if let Some(place) = line.place {
+        // Of other lines the first counts alone, and leaves its place if that changes.
+        if let Some(place) = line.place.filter(|_| line.key.is_simple()) {
             let n = place.budget.map_or(0, |budget| charge.amount(usize::from(budget)));
-            self.stops.count(place.stop, n, come);
+            line.counted = if come { line.counted + n } else { line.counted - n };
+            self.stops.count(place, line.key.priority, n, come);
         }
     }
 
     /// The first in a line.
     pub(crate) fn head(&self, line: u32) -> Option<Key> {
-        let least = Order { rank: i64::MIN, seq: 0 };
-        let mut from = self.in_line.range((line, least, 0)..);
+        let mut from = self.in_line.range((line, Order::LEAST, 0)..);
         from.next().filter(|(of, ..)| *of == line).map(|&(.., slot)| Key(slot))
     }
 
@@ -183,10 +216,16 @@ impl Queue {
 
     /// A line goes to a stop and waits there.
     fn stand(&mut self, line: u32, place: Place) {
+        let head = self.head(line);
         let state = &mut self.lines[line as usize];
-        let need = place.budget.map_or(0, |budget| state.need[usize::from(budget)]);
-        state.place = Some(place);
-        self.stops.enter(place, line, need);
+        let need = place.budget.map_or(0, |budget| match head {
+            Some(_) if state.key.is_simple() => state.need[usize::from(budget)],
+            Some(Key(slot)) => self.slots[slot as usize].want.charge.amount(usize::from(budget)),
+            None => 0,
+        });
+        (state.place, state.counted) = (Some(place), need);
+        self.stops.count(place, state.key.priority, need, true);
+        self.stops.enter(place, line);
     }
 
     /// A line leaves its place; returns which, and whether it was the first there.
@@ -195,8 +234,9 @@ impl Queue {
         let was_first = self.first_at(place.stop) == Some(line);
         let state = &mut self.lines[line as usize];
         state.place = None;
-        let need = place.budget.map_or(0, |budget| state.need[usize::from(budget)]);
-        self.stops.exit(place, line, need);
+        let need = std::mem::take(&mut state.counted);
+        self.stops.count(place, state.key.priority, need, false);
+        self.stops.exit(place, line);
         Some((place, was_first))
     }
 

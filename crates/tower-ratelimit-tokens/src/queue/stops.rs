@@ -1,6 +1,6 @@
 //! Stops: what lines wait for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Order;
 use crate::moment::Nanos;
@@ -38,7 +38,6 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 struct Stop {
     lines: u32,
-    need: u64,
     due: Option<Nanos>,
 }
 
@@ -48,44 +47,56 @@ pub(super) struct Stops {
     /// By stop: those who may touch the reserve first, then in order.
     standing: BTreeSet<(StopId, bool, Order, u32)>,
     dues: BTreeSet<(Nanos, StopId)>,
+    /// Units that are needed at a stop by those who may, or may not, touch the
+    /// reserve, by priority.
+    needs: BTreeMap<(StopId, bool, u8), u64>,
 }
 
 impl Stops {
-    pub(super) fn enter(&mut self, place: Place, line: u32, need: u64) {
+    pub(super) fn enter(&mut self, place: Place, line: u32) {
         self.standing.insert((place.stop, !place.exempt, place.order, line));
         let stop = self.stops.entry(place.stop).or_default();
         stop.lines += 1;
-        stop.need += need;
         if self.first(place.stop).is_some_and(|(.., first)| first == line) {
             self.set_due(place.stop, place.due);
         }
     }
 
-    pub(super) fn exit(&mut self, place: Place, line: u32, need: u64) {
+    pub(super) fn exit(&mut self, place: Place, line: u32) {
         self.standing.remove(&(place.stop, !place.exempt, place.order, line));
         let Some(stop) = self.stops.get_mut(&place.stop) else { return };
         stop.lines -= 1;
-        stop.need -= need;
         if stop.lines == 0 {
             self.set_due(place.stop, None);
             self.stops.remove(&place.stop);
         }
     }
 
-    pub(super) fn count(&mut self, stop: StopId, n: u64, come: bool) {
-        if let Some(stop) = self.stops.get_mut(&stop) {
-            stop.need = if come { stop.need + n } else { stop.need - n };
+    /// Units that are needed where a line of that priority stands.
+    pub(super) fn count(&mut self, place: Place, priority: u8, n: u64, come: bool) {
+        if n == 0 {
+            return;
+        }
+        let key = (place.stop, place.exempt, priority);
+        let need = self.needs.entry(key).or_default();
+        *need = if come { *need + n } else { *need - n };
+        if *need == 0 {
+            self.needs.remove(&key);
         }
     }
 
-    pub(super) fn need(&self, stop: StopId) -> u64 {
-        self.stops.get(&stop).map_or(0, |stop| stop.need)
+    /// Units that are needed at a stop by those of whom `counts` says so: whether
+    /// they may touch the reserve, and their priority.
+    pub(super) fn need(&self, stop: StopId, counts: impl Fn((bool, usize)) -> bool) -> u64 {
+        let of = self.needs.range((stop, false, 0)..=(stop, true, u8::MAX));
+        let counted =
+            of.filter(|&(&(_, exempt, priority), _)| counts((exempt, usize::from(priority))));
+        counted.map(|(_, need)| need).sum()
     }
 
     /// Whether the first may not touch the reserve, its order, and its line.
     pub(super) fn first(&self, stop: StopId) -> Option<(bool, Order, u32)> {
-        let least = Order { rank: i64::MIN, seq: 0 };
-        let mut from = self.standing.range((stop, false, least, 0)..);
+        let mut from = self.standing.range((stop, false, Order::LEAST, 0)..);
         let &(of, rest, order, line) = from.next()?;
         (of == stop).then_some((rest, order, line))
     }
@@ -106,7 +117,7 @@ impl Stops {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.stops.len() + self.standing.len() + self.dues.len()
+        self.stops.len() + self.standing.len() + self.dues.len() + self.needs.len()
     }
 
     #[cfg(test)]
