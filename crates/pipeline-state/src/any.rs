@@ -1,5 +1,7 @@
 use jiff::Timestamp;
 
+#[cfg(feature = "postgres")]
+use crate::PostgresStore;
 use crate::{
     SqliteStore, StateError,
     sql::{Backend, Tx},
@@ -11,6 +13,9 @@ use crate::{
 pub enum AnyStore {
     /// `sqlite:PATH`, or `sqlite::memory:`.
     Sqlite(SqliteStore),
+    /// `postgres://USER@HOST/DATABASE`.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresStore),
 }
 
 impl AnyStore {
@@ -26,6 +31,10 @@ impl AnyStore {
                 let path = path.strip_prefix("//").unwrap_or(path);
                 Ok(Self::Sqlite(SqliteStore::open(path).await?))
             }
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => {
+                Ok(Self::Postgres(PostgresStore::open(url).await?))
+            }
             // What follows may hold a password.
             Some((scheme, _)) => Err(StateError::Name { given: format!("{scheme}:...") }),
             None => Err(StateError::Name { given: url.to_owned() }),
@@ -37,12 +46,24 @@ impl Backend for AnyStore {
     async fn begin(&self) -> Result<Tx, StateError> {
         match self {
             Self::Sqlite(store) => store.begin().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.begin().await,
+        }
+    }
+
+    async fn look(&self) -> Result<Tx, StateError> {
+        match self {
+            Self::Sqlite(store) => store.look().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.look().await,
         }
     }
 
     async fn clock(&self) -> Result<Timestamp, StateError> {
         match self {
             Self::Sqlite(store) => store.clock().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.clock().await,
         }
     }
 }

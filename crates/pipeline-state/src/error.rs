@@ -59,8 +59,8 @@ pub enum StateError {
         /// [`SCHEMA_VERSION`](crate::SCHEMA_VERSION).
         known: i64,
     },
-    /// The file is no database, or a broken one.
-    #[error("the file is not an SQLite database, or is damaged; it was left as it is")]
+    /// The file is no database, or it or the server's is broken.
+    #[error("the store is damaged, or the file is not an SQLite database; it was left as it is")]
     Damaged(#[source] sqlx::Error),
     /// The file or the database may only be read.
     #[error("the store may only be read, and this needs to write")]
@@ -69,7 +69,7 @@ pub enum StateError {
     #[error("the disk is full; nothing of the transaction was written")]
     Full(#[source] sqlx::Error),
     /// Somebody else holds the database for too long.
-    #[error("the store is locked by somebody else; try again")]
+    #[error("the store is locked by somebody else, or too many wait for it; try again")]
     Busy(#[source] sqlx::Error),
     /// The file cannot be opened, or the server not be reached, or the connection broke. If it broke
     /// while committing, what was written may be there: an update that is repeated is then `stale`.
@@ -114,6 +114,21 @@ impl StateError {
                 11 | 26 => Self::Damaged(error),
                 13 => Self::Full(error),
                 10 | 14 => Self::Unreachable(error),
+                _ => Self::Sql(error),
+            };
+        }
+        #[cfg(feature = "postgres")]
+        if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+            let code = database.code().unwrap_or_default();
+            return match &*code {
+                "25006" | "42501" => Self::ReadOnly(error),
+                "53100" => Self::Full(error),
+                // A lock or a statement took too long; a deadlock; too many connections.
+                "55P03" | "57014" | "40P01" | "40001" | "53300" => Self::Busy(error),
+                "XX001" | "XX002" => Self::Damaged(error),
+                // The server goes, comes, or has ended a connection that stood still too long.
+                "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Self::Unreachable(error),
+                code if code.starts_with("08") => Self::Unreachable(error),
                 _ => Self::Sql(error),
             };
         }

@@ -1,4 +1,5 @@
 #![doc = include_str!("guide.md")]
+#![cfg_attr(not(feature = "postgres"), allow(rustdoc::broken_intra_doc_links))]
 #![forbid(unsafe_code)]
 
 #[cfg(doctest)]
@@ -22,6 +23,8 @@ mod sql;
 mod store;
 mod tracker;
 
+#[cfg(feature = "postgres")]
+pub use self::sql::PostgresStore;
 pub use self::{
     any::AnyStore,
     bounds::{

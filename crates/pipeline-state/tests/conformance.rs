@@ -54,3 +54,13 @@ macro_rules! all {
 async fn sqlite_conforms() {
     all!(support::Sqlite::new().await);
 }
+
+#[tokio::test]
+async fn postgres_conforms() {
+    let Some(server) = support::server::PostgresServer::start("the suite on PostgreSQL") else {
+        return;
+    };
+    // One database for all: what belongs to one pipeline must not show in another.
+    let kit = support::Postgres::new(&server.url()).await;
+    all!(kit.clone());
+}

@@ -1,6 +1,8 @@
 //! What both databases share: one transaction type, and the statements on it.
 
 mod claim;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod read;
 mod resume;
 mod schema;
@@ -12,6 +14,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 pub use self::sqlite::SqliteStore;
 pub(crate) use self::tx::Tx;
 use crate::{
@@ -30,7 +34,10 @@ impl<B: Backend> Sealed for B {}
 
 /// A database that can begin a transaction; the rest is the same for all.
 pub(crate) trait Backend: fmt::Debug + Clone + Send + Sync + 'static {
+    /// To write.
     fn begin(&self) -> impl Future<Output = Result<Tx>> + Send;
+    /// To read, all of it as it is at one moment; keeps nobody waiting.
+    fn look(&self) -> impl Future<Output = Result<Tx>> + Send;
     fn clock(&self) -> impl Future<Output = Result<Timestamp>> + Send;
 }
 
@@ -47,7 +54,7 @@ impl<B: Backend> Store for B {
     }
 
     async fn info(&self, pipeline: PipelineId) -> Result<PipelineInfo> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.look().await?;
         read::info(&mut tx, pipeline).await
     }
 
@@ -56,7 +63,7 @@ impl<B: Backend> Store for B {
         below: Option<PipelineId>,
         limit: usize,
     ) -> Result<Vec<PipelineInfo>> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.look().await?;
         read::pipelines(&mut tx, below, limit).await
     }
 
@@ -167,7 +174,7 @@ impl<B: Backend> Store for B {
     }
 
     async fn progress(&self, pipeline: PipelineId) -> Result<Progress> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.look().await?;
         Ok(read::progress(&mut tx, pipeline).await?.1)
     }
 
@@ -178,12 +185,12 @@ impl<B: Backend> Store for B {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<FailedItem>> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.look().await?;
         read::failed(&mut tx, pipeline, phase, after, limit).await
     }
 
     async fn failures(&self, pipeline: PipelineId) -> Result<Vec<(String, u64)>> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.look().await?;
         read::failures(&mut tx, pipeline).await
     }
 
@@ -192,14 +199,14 @@ impl<B: Backend> Store for B {
         pipeline: PipelineId,
         seq: Option<u32>,
     ) -> Result<Option<Checkpoint>> {
-        let mut tx = self.begin().await?;
-        tx.lock(pipeline).await?;
+        let mut tx = self.look().await?;
+        tx.find(pipeline).await?;
         read::checkpoint(&mut tx, pipeline, seq).await
     }
 
     async fn checkpoints(&self, pipeline: PipelineId) -> Result<Vec<CheckpointInfo>> {
-        let mut tx = self.begin().await?;
-        tx.lock(pipeline).await?;
+        let mut tx = self.look().await?;
+        tx.find(pipeline).await?;
         read::checkpoints(&mut tx, pipeline).await
     }
 

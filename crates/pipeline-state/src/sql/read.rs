@@ -71,7 +71,7 @@ pub(super) async fn failed(
     after: Option<ItemId>,
     limit: usize,
 ) -> Result<Vec<FailedItem>> {
-    tx.lock(pipeline).await?;
+    tx.find(pipeline).await?;
     if let Some(phase) = phase {
         tx.phase(pipeline, phase).await?;
     }
@@ -103,7 +103,7 @@ pub(super) async fn failed(
 }
 
 pub(super) async fn failures(tx: &mut Tx, pipeline: PipelineId) -> Result<Vec<(String, u64)>> {
-    tx.lock(pipeline).await?;
+    tx.find(pipeline).await?;
     let sql = format!(
         "SELECT category, count(*) AS items
          FROM pipeline_phases AS phase JOIN pipeline_state AS item ON item.phase = phase.id

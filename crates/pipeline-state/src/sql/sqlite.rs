@@ -148,6 +148,10 @@ impl Backend for SqliteStore {
         Ok(Tx::Sqlite(self.pool.begin_with("BEGIN IMMEDIATE").await?))
     }
 
+    async fn look(&self) -> Result<Tx> {
+        Ok(Tx::Sqlite(self.pool.begin().await?))
+    }
+
     #[allow(clippy::disallowed_methods, reason = "processes have no other clock in common")]
     async fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::MAX))

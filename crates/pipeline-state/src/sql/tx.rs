@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
 
 use super::Result;
 use crate::{PipelineId, StateError, plan::Delta};
@@ -87,6 +87,8 @@ macro_rules! fields {
 }
 
 fields!(sqlx::sqlite::SqliteRow);
+#[cfg(feature = "postgres")]
+fields!(sqlx::postgres::PgRow);
 
 /// What the statements need to know of a pipeline, which nobody else changes meanwhile.
 #[derive(Clone, Copy, Debug)]
@@ -104,18 +106,24 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(crate) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(Transaction<'static, sqlx::Postgres>),
 }
 
 impl Tx {
     pub(super) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => Ok(tx.commit().await?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => Ok(tx.commit().await?),
         }
     }
 
     pub(super) async fn rollback(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => Ok(tx.rollback().await?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => Ok(tx.rollback().await?),
         }
     }
 
@@ -123,6 +131,8 @@ impl Tx {
     pub(super) fn id_in(&self, parameter: u8) -> String {
         match self {
             Self::Sqlite(_) => format!("id IN (SELECT value FROM json_each(${parameter}))"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => format!("id = ANY(${parameter}::bigint[])"),
         }
     }
 
@@ -130,16 +140,26 @@ impl Tx {
     pub(super) fn texts(&self, parameter: u8) -> String {
         match self {
             Self::Sqlite(_) => format!("json_each(${parameter})"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => format!("unnest(${parameter}::text[]) AS names (value)"),
         }
     }
 
-    /// [`Arg::Failures`] as a table with the columns `id`, `category`, `message`.
+    /// [`Arg::Failures`] as a table `failures` with the columns `id`, `category`, `message`.
     pub(super) fn failures(&self, parameter: u8) -> String {
         match self {
             Self::Sqlite(_) => format!(
                 "(SELECT value ->> 0 AS id, value ->> 1 AS category, value ->> 2 AS message
-                  FROM json_each(${parameter}))"
+                  FROM json_each(${parameter})) AS failures"
             ),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => {
+                let [a, b, c] = [parameter, parameter + 1, parameter + 2];
+                format!(
+                    "unnest(${a}::bigint[], ${b}::text[], ${c}::text[])
+                     AS failures (id, category, message)"
+                )
+            }
         }
     }
 
@@ -148,12 +168,20 @@ impl Tx {
         match self {
             // It began as a writer; there is only one.
             Self::Sqlite(_) => "",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => " FOR NO KEY UPDATE",
         }
     }
 
     pub(super) async fn execute(&mut self, sql: String, args: &[Arg<'_>]) -> Result<u64> {
         match self {
-            Self::Sqlite(tx) => sqlite_execute(tx, sql, args).await,
+            Self::Sqlite(tx) => {
+                Ok(sqlite_query(sql, args)?.execute(&mut **tx).await?.rows_affected())
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => {
+                Ok(postgres_query(sql, args).execute(&mut **tx).await?.rows_affected())
+            }
         }
     }
 
@@ -166,6 +194,11 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => {
                 let rows = sqlite_query(sql, args)?.fetch_all(&mut **tx).await?;
+                rows.iter().map(|row| read(row)).collect()
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => {
+                let rows = postgres_query(sql, args).fetch_all(&mut **tx).await?;
                 rows.iter().map(|row| read(row)).collect()
             }
         }
@@ -182,7 +215,15 @@ impl Tx {
 
     /// Keeps all other writers from a pipeline.
     pub(super) async fn lock(&mut self, pipeline: PipelineId) -> Result<Run> {
-        let lock = self.for_update();
+        self.run(pipeline, self.for_update()).await
+    }
+
+    /// Whether the pipeline is there.
+    pub(super) async fn find(&mut self, pipeline: PipelineId) -> Result<()> {
+        self.run(pipeline, "").await.map(|_| ())
+    }
+
+    async fn run(&mut self, pipeline: PipelineId, lock: &str) -> Result<Run> {
         let sql = format!(
             "SELECT id, epoch, settled, checkpoint_at FROM pipeline_runs WHERE id = $1{lock}"
         );
@@ -219,10 +260,6 @@ impl Tx {
     }
 }
 
-async fn sqlite_execute(conn: &mut SqliteConnection, sql: String, args: &[Arg<'_>]) -> Result<u64> {
-    Ok(sqlite_query(sql, args)?.execute(conn).await?.rows_affected())
-}
-
 fn sqlite_query<'a>(
     sql: String,
     args: &[Arg<'a>],
@@ -248,6 +285,33 @@ fn sqlite_query<'a>(
         };
     }
     Ok(query)
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_query<'a>(
+    sql: String,
+    args: &[Arg<'a>],
+) -> sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for arg in args {
+        query = match *arg {
+            Arg::Int(int) => query.bind(int),
+            Arg::OptInt(int) => query.bind(int),
+            Arg::Text(text) => query.bind(text),
+            Arg::OptText(text) => query.bind(text),
+            Arg::Bytes(bytes) => query.bind(bytes),
+            Arg::OptBytes(bytes) => query.bind(bytes),
+            Arg::Ids(ids) => query.bind(ids),
+            Arg::Texts(texts) => query.bind(texts),
+            Arg::Failures(ids, failures) => {
+                let categories: Vec<&str> =
+                    failures.iter().map(|(category, _)| *category).collect();
+                let messages: Vec<&str> = failures.iter().map(|(_, text)| &**text).collect();
+                query.bind(ids).bind(categories).bind(messages)
+            }
+        };
+    }
+    query
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {

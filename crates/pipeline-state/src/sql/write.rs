@@ -115,7 +115,7 @@ async fn move_group(tx: &mut Tx, now: Timestamp, run: &Run, group: &Group<'_>) -
         let sql = format!(
             "UPDATE pipeline_state SET state = {to}, lease = NULL, epoch = $2, updated_at = $3,
                  category = failures.category, message = failures.message
-             FROM {} AS failures
+             FROM {}
              WHERE pipeline_state.id = failures.id AND lease = $1 AND state = {held}",
             tx.failures(4)
         );

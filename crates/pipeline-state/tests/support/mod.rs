@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations)]
 
 pub mod model;
+pub mod server;
 
 use std::{
     sync::{
@@ -13,10 +14,11 @@ use std::{
 
 use jiff::Timestamp;
 use pipeline_state::{
-    Pipeline, PipelineConfig, PipelineConfigBuilder, SqliteStore, StateTracker, Store,
+    Pipeline, PipelineConfig, PipelineConfigBuilder, PostgresStore, SqliteStore, StateTracker,
+    Store,
 };
 use sqlx::{
-    AssertSqlSafe, SqlitePool,
+    AssertSqlSafe, PgPool, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tempfile::TempDir;
@@ -76,6 +78,31 @@ impl Kit for Sqlite {
     type Store = SqliteStore;
 
     fn store(&self) -> SqliteStore {
+        self.store.clone()
+    }
+
+    async fn sql(&self, sql: &str) {
+        sqlx::query(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+    }
+}
+
+#[derive(Clone)]
+pub struct Postgres {
+    pub store: PostgresStore,
+    pub pool: PgPool,
+}
+
+impl Postgres {
+    pub async fn new(url: &str) -> Self {
+        let store = PostgresStore::open(url).await.unwrap();
+        Self { store, pool: PgPool::connect(url).await.unwrap() }
+    }
+}
+
+impl Kit for Postgres {
+    type Store = PostgresStore;
+
+    fn store(&self) -> PostgresStore {
         self.store.clone()
     }
 
