@@ -30,11 +30,24 @@ impl<Req: Repeatable + 'static, Res: AttachRefusal> RetryPolicy<Req, Res> {
     ///
     /// Every default is in the docs of its setter.
     pub fn builder() -> RetryBuilder<Req, Res> {
-        Self::builder_with(Req::try_clone).attach(Res::attach).idempotent(Req::is_idempotent)
+        Self::builder_of().attach(Res::attach)
     }
 }
 
-impl<B: Clone + 'static, ResB> RetryPolicy<http::Request<B>, http::Response<ResB>> {
+impl<Req: Repeatable + 'static, Res> RetryPolicy<Req, Res> {
+    /// What the request itself knows.
+    pub(crate) fn builder_of() -> RetryBuilder<Req, Res> {
+        Self::builder_with(Req::try_clone)
+            .idempotent(Req::is_idempotent)
+            .once(|request| request.mark() == Some(false))
+            .deadline(Req::deadline)
+    }
+}
+
+impl<B, ResB> RetryPolicy<http::Request<B>, http::Response<ResB>>
+where
+    http::Request<B>: Repeatable + 'static,
+{
     /// Configures a policy for HTTP: [`HttpStatus`], [`Transport`] and
     /// [`Profile::GENERIC`]. More classifiers may follow.
     pub fn http() -> RetryBuilder<http::Request<B>, http::Response<ResB>> {
@@ -81,6 +94,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
                 chain: Chain::new(),
                 copy: Box::new(copy),
                 idempotent: Vec::new(),
+                once: Vec::new(),
                 local: Vec::new(),
                 deadline: None,
                 attach: None,
@@ -145,7 +159,8 @@ impl<Req, Res> RetryBuilder<Req, Res> {
     }
 
     /// Until when the caller waits for an answer. No wait begins that does not
-    /// end before. Default: for ever.
+    /// end before. Default: [`Repeatable::deadline`], for HTTP the
+    /// [`Deadline`](crate::Deadline) among the extensions; without one, for ever.
     pub fn deadline(
         mut self,
         deadline: impl Fn(&Req) -> Option<Instant> + Send + Sync + 'static,
@@ -163,10 +178,17 @@ impl<Req, Res> RetryBuilder<Req, Res> {
     }
 
     /// Marks further requests as safe to send twice. Several closures add up, and
-    /// add to what [`Repeatable`] says. To forbid retries of a request, use a
-    /// classifier that says [`Never`](crate::Verdict::Never).
+    /// add to what [`Repeatable`] says.
     pub fn idempotent(mut self, idempotent: impl Fn(&Req) -> bool + Send + Sync + 'static) -> Self {
         self.shared.idempotent.push(Box::new(idempotent));
+        self
+    }
+
+    /// Marks requests that are sent once, whatever happens, also after a 429. Several
+    /// closures add up, and overrule [`idempotent`](Self::idempotent). Default: those
+    /// whose [`Repeatable::mark`] is `Some(false)`.
+    pub fn once(mut self, once: impl Fn(&Req) -> bool + Send + Sync + 'static) -> Self {
+        self.shared.once.push(Box::new(once));
         self
     }
 

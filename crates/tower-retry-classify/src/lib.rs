@@ -58,19 +58,25 @@
 //!   [`GrpcStatus`] know more of what a service says, [`Rules`] come from a file.
 //!   Error bodies can be looked into by way of a [`PeekLayer`].
 //! - **May it be sent twice.** GET, HEAD, OPTIONS, PUT and DELETE; others with a
-//!   [key header](RetryBuilder::key_header) or a [mark](RetryBuilder::idempotent).
+//!   [key header](RetryBuilder::key_header), which an [`IdempotencyKeyLayer`] makes,
+//!   or a mark ([`Retryable`], [`idempotent`](RetryBuilder::idempotent)).
 //!   A 429 or a connection that never opened may always be repeated, as the server
 //!   did not act ([`Class::is_untouched`]). A request that cannot be copied is sent
-//!   once, whatever happens.
+//!   once, whatever happens; a [`ReplayLayer`] makes short bodies copyable.
 //! - **When.** What the server asks for in `Retry-After`, never shortened; else a
 //!   [`Backoff`], per class if wanted. If the wait cannot end before the
-//!   [deadline](RetryBuilder::deadline), it does not begin.
+//!   [deadline](RetryBuilder::deadline), it does not begin. A [`DeadlineLayer`] around
+//!   everything gives each request one.
 //! - **How often.** [`max_retries`](RetryBuilder::max_retries) after the first
 //!   attempt, per class if wanted, and only as long as the [`RetryBudget`] pays.
 //! - **Not at all.** What our own layers refuse ([`RetryBuilder::local`]) was never
 //!   sent and is never retried. When a retry meets such a refusal, the caller gets
 //!   the last outcome that really happened: a response with [`NotRetried`] in its
 //!   extensions, or [`GaveUp`] with the real error as its source.
+//!
+//! - **In the end.** A [`FallbackLayer`] is asked when nothing helped.
+//!
+//! Without tower, [`RetryPolicy::run`] does the same with a closure.
 //!
 //! The wait is that of the policy, so put what shall be inside each attempt (the
 //! time-out, the limiter) inside of `Retry`. The error of the inner service must be
@@ -132,17 +138,23 @@ mod budget;
 mod classify;
 mod config;
 mod config_error;
+mod deadline;
 mod error;
+mod fallback;
 mod future;
 mod grpc;
 mod http;
+mod key;
+mod marks;
 mod methods;
 mod peek;
 mod policy;
 mod profile;
 mod quota;
+mod replay;
 pub mod retry_after;
 mod rules;
+mod run;
 mod share;
 mod stats;
 mod transport;
@@ -156,16 +168,22 @@ pub use self::{
     classify::{Chain, Classify},
     config::RetryBuilder,
     config_error::{ConfigError, Problem},
+    deadline::{DeadlineExceeded, DeadlineFuture, DeadlineLayer, WithDeadline},
     error::{GaveUp, NotRetried, Reason},
+    fallback::{Failed, Fallback, FallbackFuture, FallbackLayer},
     future::RetryDelay,
     grpc::GrpcStatus,
     http::HttpStatus,
+    key::{IdempotencyKey, IdempotencyKeyLayer},
+    marks::{Deadline, Retryable},
     methods::{Repeatable, is_idempotent},
     peek::{Peek, PeekBody, PeekFuture, PeekLayer, Peeked},
     policy::RetryPolicy,
     profile::{ClassPolicy, Profile},
     quota::Quota,
+    replay::{Replay, ReplayBody, ReplayFuture, ReplayLayer},
     rules::{Rule, RuleSet, Rules},
+    run::Operation,
     share::Share,
     stats::{RetrySnapshot, RetryStats},
     transport::Transport,

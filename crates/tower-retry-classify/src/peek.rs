@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use tower::{Layer, Service};
 
+pub(crate) use self::body::{Reading, Sorted};
 pub use self::{body::PeekBody, future::PeekFuture};
 
 /// As much of an error's body as is looked at unless told otherwise: 64 KiB.

@@ -55,6 +55,7 @@ pub(crate) struct Shared<Req, Res> {
     pub(crate) chain: Chain<Req, Res>,
     pub(crate) copy: Ask<Req, Option<Req>>,
     pub(crate) idempotent: Vec<Ask<Req, bool>>,
+    pub(crate) once: Vec<Ask<Req, bool>>,
     pub(crate) local: Vec<Ask<BoxError, bool>>,
     pub(crate) deadline: Option<Ask<Req, Option<Instant>>>,
     pub(crate) attach: Option<fn(&mut Res, NotRetried)>,
@@ -87,8 +88,9 @@ impl<Req, Res> Shared<Req, Res> {
     }
 
     fn may_repeat(&self, request: &Req, class: Class, limits: &Limits) -> bool {
-        limits.untouched.unwrap_or(class.is_untouched())
-            || self.idempotent.iter().any(|idempotent| idempotent(request))
+        let safe = limits.untouched.unwrap_or(class.is_untouched())
+            || self.idempotent.iter().any(|idempotent| idempotent(request));
+        safe && !self.once.iter().any(|once| once(request))
     }
 
     fn is_local(&self, error: &BoxError) -> bool {

@@ -36,9 +36,32 @@ enum After<E> {
 }
 
 impl<B: Body> PeekBody<B> {
-    pub(super) const fn plain(body: B) -> Self {
+    pub(crate) const fn plain(body: B) -> Self {
         Self { inner: Inner::Plain { body } }
     }
+
+    /// Everything, if it was read to a good end and is no longer than `limit`.
+    pub(crate) fn into_whole(self, limit: u64) -> Sorted<B> {
+        match self.inner {
+            Inner::Read { start, after, rest: None }
+                if !matches!(after, Some(After::Error(_)))
+                    && start.as_ref().map_or(0, |start| start.len() as u64) <= limit =>
+            {
+                let trailers = match after {
+                    Some(After::Trailers(trailers)) => Some(Box::new(trailers)),
+                    _ => None,
+                };
+                Sorted::Whole(start, trailers)
+            }
+            inner => Sorted::Stream(Self { inner }),
+        }
+    }
+}
+
+/// A body that was read, by what it is good for.
+pub(crate) enum Sorted<B: Body> {
+    Whole(Option<Bytes>, Option<Box<HeaderMap>>),
+    Stream(PeekBody<B>),
 }
 
 impl<B: Body> Body for PeekBody<B> {
@@ -108,7 +131,7 @@ fn whole<D: bytes::Buf, E>(frame: Result<Frame<D>, E>) -> Result<Frame<Bytes>, E
 }
 
 /// Reads the start of a body.
-pub(super) struct Reading<B: Body> {
+pub(crate) struct Reading<B: Body> {
     body: Option<Pin<Box<B>>>,
     first: Option<Bytes>,
     more: BytesMut,
@@ -117,13 +140,18 @@ pub(super) struct Reading<B: Body> {
 }
 
 impl<B: Body> Reading<B> {
-    pub(super) fn new(body: B, limit: usize) -> Self {
+    pub(crate) fn new(body: B, limit: usize) -> Self {
         let body = Some(Box::pin(body));
         Self { body, first: None, more: BytesMut::new(), left: limit, limit }
     }
 
+    /// Most that is read, and a chunk.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Reads on, until the body ends or breaks, or enough is read.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(PeekBody<B>, Peeked)> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(PeekBody<B>, Peeked)> {
         while let Some(body) =
             self.body.as_mut().filter(|body| self.left > 0 && !body.is_end_stream())
         {

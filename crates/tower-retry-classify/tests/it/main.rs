@@ -4,8 +4,11 @@ mod budget;
 mod config;
 #[cfg(feature = "hyper")]
 mod hyper_errors;
+mod marks;
 mod peek;
 mod policy;
+mod replay;
 mod retry_after;
 mod rules;
 mod support;
+mod without_tower;

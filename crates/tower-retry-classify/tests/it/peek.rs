@@ -17,9 +17,9 @@ use tower_retry_classify::{BoxError, Class, PeekLayer, Peeked, RetryPolicy};
 
 /// Gives these frames, pending once before each, and panics when polled after its end.
 #[derive(Clone, Debug, Default)]
-struct Frames {
-    frames: VecDeque<Result<Bytes, &'static str>>,
-    trailers: Option<HeaderMap>,
+pub(crate) struct Frames {
+    pub(crate) frames: VecDeque<Result<Bytes, &'static str>>,
+    pub(crate) trailers: Option<HeaderMap>,
     pending: bool,
     ended: bool,
 }
@@ -66,7 +66,7 @@ async fn peek(
     service.ready().await.unwrap().call(()).await.unwrap()
 }
 
-fn bytes(frames: &[&'static str]) -> Frames {
+pub(crate) fn bytes(frames: &[&'static str]) -> Frames {
     let frames = frames.iter().map(|it| Ok(Bytes::from_static(it.as_bytes()))).collect();
     Frames { frames, ..Frames::default() }
 }
