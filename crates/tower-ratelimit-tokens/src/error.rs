@@ -24,18 +24,30 @@ pub enum RefusedKind {
     /// A ledger has leased nothing of the budget, before the deadline or at all: it
     /// cannot be reached, or nobody runs its driver.
     NoLease,
-    /// Calls of its priority are turned away for now; the status says why.
+    /// Calls of its priority are turned away for now; [`Refused::reason`] says why.
     Shed,
     /// There are as many keys as may be, and all of them are in use.
     TooManyKeys,
 }
 
 /// A refusal as the pure types know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) kind: RefusedKind,
     pub(crate) budget: Option<u8>,
     pub(crate) retry_at: Option<Nanos>,
+    /// Why calls are shed.
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+impl Refusal {
+    pub(crate) const fn new(
+        kind: RefusedKind,
+        budget: Option<u8>,
+        retry_at: Option<Nanos>,
+    ) -> Self {
+        Self { kind, budget, retry_at, reason: None }
+    }
 }
 
 /// The limiter refused the call. Nothing was sent and nothing was spent.
@@ -47,6 +59,7 @@ pub struct Refused {
     pub(crate) budget: Option<Arc<str>>,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) reason: Option<Arc<str>>,
 }
 
 impl Refused {
@@ -67,6 +80,13 @@ impl Refused {
     #[must_use]
     pub const fn retry_at(&self) -> Option<Instant> {
         self.retry_at
+    }
+
+    /// The reason given for [shedding](crate::Limiter::shed), as it was when the
+    /// call was refused; `None` for all other kinds.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     /// How far away [`retry_at`](Self::retry_at) was when the call was refused.
@@ -94,7 +114,12 @@ impl fmt::Display for Refused {
                 None => f.write_str("the rate limiter has no room now")?,
             },
             RefusedKind::NoLease => write!(f, "no ledger has leased anything of budget `{name}`")?,
-            RefusedKind::Shed => f.write_str("calls of this priority are turned away for now")?,
+            RefusedKind::Shed => {
+                f.write_str("calls of this priority are turned away for now")?;
+                if let Some(reason) = self.reason.as_deref().filter(|reason| !reason.is_empty()) {
+                    write!(f, ": {reason}")?;
+                }
+            }
             RefusedKind::TooManyKeys => {
                 write!(f, "budget `{name}` has no room for one more key")?;
             }

@@ -42,5 +42,6 @@ pub(crate) fn refused(refused: &Refused) {
         kind = ?refused.kind(),
         budget = refused.budget().unwrap_or(""),
         retry_ms = refused.retry_after().map(millis),
+        reason = refused.reason(),
     );
 }

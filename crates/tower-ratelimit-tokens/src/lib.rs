@@ -185,7 +185,7 @@
 //! | info | `limit_learnt` | `budget`, `limit` |
 //! | info | `new_day` | `budget` |
 //! | debug | `foreign_use` | `budget`, `units` |
-//! | debug | `refused` | `kind`, `budget`, `retry_ms` |
+//! | debug | `refused` | `kind`, `budget`, `retry_ms`, `reason` |
 //!
 //! # Features
 //!

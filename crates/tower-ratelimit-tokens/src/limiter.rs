@@ -315,7 +315,8 @@ impl Limiter {
         let retry_at = refusal.retry_at.map(|nanos| self.shared.epoch.instant(nanos));
         let budget = refusal.budget.and_then(|budget| self.name(budget));
         let retry_after = retry_at.map(|retry_at| retry_at.saturating_duration_since(at));
-        let refused = Box::new(Refused { kind: refusal.kind, budget, retry_at, retry_after });
+        let (kind, reason) = (refusal.kind, refusal.reason.clone());
+        let refused = Box::new(Refused { kind, budget, retry_at, retry_after, reason });
         events::refused(&refused);
         refused
     }

@@ -128,7 +128,7 @@ struct Waiter {
 }
 
 /// What a waiter's future finds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "lives for a few lines on the stack")]
 pub(crate) enum Found {
     Waiting,
@@ -308,12 +308,12 @@ impl Queue {
 
     pub(crate) fn find(&self, key: Key) -> Found {
         let waiter = &self.slots[key.0 as usize];
-        match waiter.state {
+        match &waiter.state {
             State::Waiting => Found::Waiting,
             State::Granted(at, takings) => {
-                Found::Granted(Grant::reserved(at, waiter.want.charge, waiter.want.at, takings))
+                Found::Granted(Grant::reserved(*at, waiter.want.charge, waiter.want.at, *takings))
             }
-            State::Refused(refusal) => Found::Refused(refusal),
+            State::Refused(refusal) => Found::Refused(refusal.clone()),
         }
     }
 

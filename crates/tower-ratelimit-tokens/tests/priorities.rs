@@ -197,17 +197,18 @@ async fn shedding_refuses_the_less_urgent_and_those_of_them_who_wait() {
     let mut low = ask(&limiter, one, Priority::LOW);
     let mut high = ask(&limiter, one, Priority::HIGH);
     limiter.shed(Priority::NORMAL, "the API is slow");
-    let Poll::Ready(Err(refused)) = low.poll() else { panic!("still waits") };
-    assert_eq!(refused.kind(), RefusedKind::Shed);
+    let refused =
+        tokio_test::assert_ready_err!(task::spawn(limiter.acquire(one, Priority::LOW)).poll());
+    assert_eq!((refused.kind(), refused.reason()), (RefusedKind::Shed, Some("the API is slow")));
+    assert!(refused.to_string().contains(": the API is slow; refused here"), "{refused}");
     assert_pending!(high.poll());
     let status = limiter.status().shedding.unwrap();
     assert_eq!((status.below, &*status.reason), (Priority::NORMAL, "the API is slow"));
-    let mut late = task::spawn(limiter.acquire(one, Priority::LOW));
-    assert!(
-        matches!(late.poll(), Poll::Ready(Err(refused)) if refused.kind() == RefusedKind::Shed)
-    );
     limiter.shed(Priority::LOWEST, "");
     assert_eq!(limiter.status().shedding, None);
+    // It hears why it was refused, though that is over.
+    let refused = tokio_test::assert_ready_err!(low.poll());
+    assert_eq!((refused.kind(), refused.reason()), (RefusedKind::Shed, Some("the API is slow")));
     let _low = ask(&limiter, one, Priority::LOW);
 }
 

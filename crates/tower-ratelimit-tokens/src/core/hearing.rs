@@ -183,9 +183,8 @@ impl Core {
         if self.gate.close(now, until, reason) {
             let for_ = Duration::from_nanos(until - now);
             effects.news.push(News::GateClosed { for_, reason });
-            let refusal =
-                Refusal { kind: RefusedKind::GateClosed, budget: None, retry_at: Some(until) };
             while let Some(key) = self.queue.overdue(until.saturating_sub(1)) {
+                let refusal = Refusal::new(RefusedKind::GateClosed, None, Some(until));
                 self.refuse(key, refusal, effects);
             }
         }

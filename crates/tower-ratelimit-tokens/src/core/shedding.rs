@@ -22,6 +22,11 @@ impl Shed {
     pub(crate) fn refuses(&self, priority: Priority) -> bool {
         priority < self.below
     }
+
+    pub(crate) fn refusal(&self) -> Refusal {
+        let reason = Some(Arc::clone(&self.reason));
+        Refusal { reason, ..Refusal::new(RefusedKind::Shed, None, None) }
+    }
 }
 
 impl Core {
@@ -34,8 +39,7 @@ impl Core {
         effects.news.push(News::Shedding { below, reason });
         self.shed = shed;
         for key in self.queue.below(below) {
-            let refusal = Refusal { kind: RefusedKind::Shed, budget: None, retry_at: None };
-            self.refuse(key, refusal, effects);
+            self.refuse(key, self.shed.refusal(), effects);
         }
         self.settle_queue(now, effects);
     }

@@ -132,22 +132,22 @@ impl Core {
             Fit::Event if now >= deadline => (RefusedKind::DeadlineTooNear, None),
             _ => return None,
         };
-        Some(Refusal { kind, budget: wait.budget, retry_at: at })
+        Some(Refusal::new(kind, wait.budget, at))
     }
 
     /// Who pays for a call.
     #[inline]
     fn payer(&mut self, now: Nanos, charge: &Charge, claim: Claim) -> Result<Payer, Refusal> {
         if self.shed.refuses(claim.priority) {
-            return Err(Refusal { kind: RefusedKind::Shed, budget: None, retry_at: None });
+            return Err(self.shed.refusal());
         }
         let known = charge.mask() & !self.valid == 0;
         let latency =
             if known && charge.mask() & self.paced != 0 { self.latency(now, charge) } else { 0 };
-        let at = self.resolve(now, charge).map_err(|_| Refusal {
-            kind: RefusedKind::TooManyKeys,
-            budget: (0..MAX_BUDGETS as u8).find(|b| charge.mask() & self.keyed & 1 << b != 0),
-            retry_at: None,
+        let at = self.resolve(now, charge).map_err(|_| {
+            let keyed = |budget: &u8| charge.mask() & self.keyed & 1 << budget != 0;
+            let budget = (0..MAX_BUDGETS as u8).find(keyed);
+            Refusal::new(RefusedKind::TooManyKeys, budget, None)
         })?;
         let arrived = claim.arrived.unwrap_or(now).min(now);
         let not_before = if latency == 0 { 0 } else { arrived.saturating_add(latency) };
@@ -191,7 +191,7 @@ impl Core {
         };
         let refusal = wait.and_then(|wait| self.refusal(now, wait, now));
         let budget = wait.and_then(|wait| wait.budget);
-        let otherwise = Refusal { kind: RefusedKind::WouldWait, budget, retry_at: None };
+        let otherwise = Refusal::new(RefusedKind::WouldWait, budget, None);
         let refusal = refusal.unwrap_or(otherwise);
         match refusal.kind {
             // It has no deadline; it just must not wait.
@@ -264,7 +264,7 @@ impl Core {
                 Some(Fit::At(at) | Fit::Exhausted(at)) => Some(at),
                 _ => None,
             };
-            let refusal = Refusal { kind: RefusedKind::QueueFull, budget: None, retry_at };
+            let refusal = Refusal::new(RefusedKind::QueueFull, None, retry_at);
             let Some(last) = last else { return Err(refusal) };
             self.refuse(last, refusal, effects);
         }
@@ -301,7 +301,7 @@ impl Core {
             let want = *self.queue.want(key);
             let wait = self.wait(now, &want, [0; MAX_BUDGETS], Sight::Likely);
             let budget = wait.and_then(|wait| wait.budget);
-            let otherwise = Refusal { kind: RefusedKind::DeadlineTooNear, budget, retry_at: None };
+            let otherwise = Refusal::new(RefusedKind::DeadlineTooNear, budget, None);
             let refusal = wait.and_then(|wait| self.refusal(now, wait, want.deadline));
             self.refuse(key, refusal.unwrap_or(otherwise), effects);
         }
