@@ -1,5 +1,6 @@
 //! The decision, free of clocks, randomness, locks and futures.
 
+mod asking;
 mod counting;
 mod manual;
 mod trials;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use self::trials::Trials;
 use crate::{
-    Figures, Mode, Reason, State, Transition, Verdict,
+    Figures, Mode, Reason, State, Transition, Verdict, View,
     rules::Rules,
     window::{Mark, Tally},
 };
@@ -102,50 +103,6 @@ impl Breaker {
         }
     }
 
-    /// Lets a call through, as a trial if half-open, or refuses it.
-    pub(crate) fn admit(&mut self, at: Moment) -> Result<Pass, Refusal> {
-        self.tick(at);
-        let trial = match self.refusal() {
-            None if self.state() == State::HalfOpen => Some(self.trials.begin(at.now)),
-            None => None,
-            Some(refusal) => self.refuse(refusal).map(|()| None)?,
-        };
-        Ok(Pass { generation: self.generation, trial, began: Some(at.now) })
-    }
-
-    /// Says whether a call would be let through now, and takes nothing.
-    pub(crate) fn look(&mut self, at: Moment) -> Result<(), Refusal> {
-        self.tick(at);
-        match self.refusal() {
-            // Whoever looks will ask, and a dry run counts it then.
-            Some(refusal) if self.mode != Mode::Observing => self.refuse(refusal),
-            _ => Ok(()),
-        }
-    }
-
-    fn refusal(&self) -> Option<Refusal> {
-        let (state, retry_at) = match self.phase {
-            Phase::Closed => return None,
-            Phase::HalfOpen { .. } if self.trials.running() < self.rules.trials => return None,
-            Phase::HalfOpen { .. } => (State::HalfOpen, None),
-            Phase::Open { until } => (State::Open, until),
-        };
-        Some(Refusal { state, reason: self.opened_by(), retry_at })
-    }
-
-    fn opened_by(&self) -> Reason {
-        self.past.as_ref().map_or(Reason::Started, |past| past.opened_by.clone())
-    }
-
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), Refusal> {
-        if self.mode == Mode::Observing {
-            self.let_pass += 1;
-            return Ok(());
-        }
-        self.refused += 1;
-        Err(refusal)
-    }
-
     /// Records the outcome of a call.
     pub(crate) fn record(&mut self, pass: Pass, verdict: Verdict, at: Moment) {
         if let Verdict::Down(time) = verdict {
@@ -233,13 +190,23 @@ impl Breaker {
     /// Trials that hang count as if they had been dropped.
     fn give_up(&mut self, at: Moment) {
         let after = self.rules.trial_time;
-        while self.trials.give_up(at.now, after) {
+        while let Some(sent) = self.trials.give_up(at.now, after) {
             match self.rules.cancelled {
+                // A place that nobody used says nothing.
+                _ if !sent => {}
                 Verdict::Failure | Verdict::Down(_) => {
                     return self.open(at, Reason::TrialHung { after });
                 }
                 verdict => self.tried(verdict, Duration::ZERO, at),
             }
+        }
+    }
+
+    /// Enough peers see the service down to believe the one failure of our own.
+    pub(crate) fn outvote(&mut self, pass: Pass, view: View, at: Moment) {
+        let View { voters, down } = view;
+        if pass.generation == self.generation && self.mode == self.base {
+            self.open(at, Reason::Quorum { down, voters });
         }
     }
 

@@ -1,9 +1,10 @@
+mod inside;
+
 use std::{
     borrow::Cow,
     fmt,
-    panic::{self, AssertUnwindSafe},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,9 +13,11 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    CircuitBuilder, Mode, Open, Permit, State, Status, Transition, Verdict,
-    breaker::{Breaker, Moment, Pass, Refusal},
+    CircuitBuilder, Mode, Open, Permit, State, Status, Transition,
+    breaker::{Breaker, Pass},
+    peers::Quorum,
     rules::Rules,
+    waiters::Waiters,
 };
 
 /// A circuit: the state that gates and guards share, and the handle to see and steer it.
@@ -36,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) base: Mode,
     pub(crate) enabled: bool,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) quorum: Option<Quorum>,
 }
 
 type Hear = dyn Fn(&Circuit, &Transition) + Send + Sync;
@@ -61,8 +65,13 @@ struct Shared {
     breaker: Mutex<Breaker>,
     settings: Arc<Settings>,
     name: Arc<str>,
-    /// Made when somebody watches.
-    newest: OnceLock<watch::Sender<Transition>>,
+    /// Made when somebody watches or waits.
+    audience: OnceLock<Box<Audience>>,
+}
+
+struct Audience {
+    newest: watch::Sender<Transition>,
+    waiters: Waiters,
 }
 
 const PASSES: u64 = 1;
@@ -94,7 +103,7 @@ impl Circuit {
             breaker: Mutex::new(breaker),
             settings,
             name,
-            newest: OnceLock::new(),
+            audience: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -142,10 +151,7 @@ impl Circuit {
     /// it may miss one that is quickly followed by another, as the numbers show.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Transition> {
-        // Under the lock, so that no change falls between the look and the making.
-        let breaker = self.lock();
-        let make = || watch::Sender::new(breaker.last());
-        self.shared.newest.get_or_init(make).subscribe()
+        self.audience().newest.subscribe()
     }
 
     /// Asks for leave to make one call, outside of any service.
@@ -168,14 +174,36 @@ impl Circuit {
     /// ```
     pub fn admit(&self) -> Result<Permit, Open> {
         let word = self.shared.word.load(Ordering::Acquire);
-        let pass = if word & PASSES == PASSES {
+        if word & PASSES == PASSES {
             let began = self.shared.measures.then(Instant::now);
-            Pass { generation: word >> FLAGS, trial: None, began }
-        } else {
-            self.update(|breaker, at| breaker.admit(at).map_err(|refusal| (refusal, at.now)))
-                .map_err(|(refusal, now)| self.refused(refusal, now))?
-        };
-        Ok(Permit::new(self.clone(), pass))
+            let pass = Pass { generation: word >> FLAGS, trial: None, began };
+            return Ok(Permit::new(self.clone(), pass));
+        }
+        self.permit(Breaker::admit)
+    }
+
+    /// As [`admit`](Self::admit), for a call that is to find out whether the service is back: an open circuit
+    /// becomes half-open at once, however much of the open time is left, and the call is its trial. For an active health
+    /// check, whose calls are few. Success and failure lead on as those of any trial.
+    ///
+    /// # Errors
+    ///
+    /// [`Open`] if an operator holds the circuit open, or all trial places are taken.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_circuit::{Circuit, State, Verdict};
+    ///
+    /// let circuit = Circuit::builder("api").consecutive(1).build()?;
+    /// circuit.admit()?.record(Verdict::Failure);
+    /// circuit.probe()?.record(Verdict::Success);
+    /// assert_eq!(circuit.state(), State::Closed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn probe(&self) -> Result<Permit, Open> {
+        self.permit(Breaker::probe)
     }
 
     /// Says whether a call would be let through now, and takes nothing.
@@ -229,117 +257,6 @@ impl Circuit {
     pub fn observe_only(&self, observe_only: bool) {
         let base = if observe_only { Mode::Observing } else { Mode::Automatic };
         self.update(|breaker, at| breaker.rebase(at.now, base));
-    }
-
-    pub(crate) fn cancelled(&self) -> Verdict {
-        self.shared.settings.rules.cancelled
-    }
-
-    pub(crate) fn record(&self, pass: Pass, verdict: Verdict) {
-        match verdict {
-            Verdict::Ignore if pass.trial.is_none() => {}
-            Verdict::Success if pass.trial.is_none() && !self.shared.keeps_window => {
-                // The usual success ends no streak, and asks for no lock.
-                if self.shared.word.load(Ordering::Acquire) & CLEAN == 0 {
-                    let mut breaker = self.lock();
-                    breaker.end_streak(pass);
-                    self.shared.word.store(word(&breaker), Ordering::Release);
-                }
-            }
-            verdict => self.update(|breaker, at| breaker.record(pass, verdict, at)),
-        }
-    }
-
-    /// Whether a registry must not forget it when it is idle.
-    pub(crate) fn holds(&self, now: Instant) -> bool {
-        self.lock().holds(now, self.shared.settings.enabled)
-    }
-
-    /// Whether somebody has it in hand beside the one who asks.
-    pub(crate) fn is_in_use(&self) -> bool {
-        Arc::strong_count(&self.shared) > 1
-    }
-
-    #[cold]
-    fn refused(&self, refusal: Refusal, now: Instant) -> Open {
-        let Refusal { state, reason, retry_at } = refusal;
-        tracing::debug!(
-            name: "circuit.refused",
-            target: "tower_circuit",
-            circuit = %self.shared.name,
-            state = state.as_str(),
-            reason = %reason,
-            "call refused"
-        );
-        Open { name: Arc::clone(&self.shared.name), state, reason, refused_at: now, retry_at }
-    }
-
-    /// The only way to change the breaker: what `change` did is told outside the lock.
-    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
-        let at = Moment { now: Instant::now(), random: fastrand::f64 };
-        let mut breaker = self.lock();
-        let before = word(&breaker);
-        let result = change(&mut breaker, at);
-        let after = word(&breaker);
-        if after == before {
-            return result;
-        }
-        self.shared.word.store(after, Ordering::Release);
-        if after >> FLAGS == before >> FLAGS {
-            return result;
-        }
-        let newest = breaker.last();
-        drop(breaker);
-        self.publish(newest);
-        result
-    }
-
-    #[cold]
-    fn publish(&self, transition: Transition) {
-        let circuit = &*self.shared.name;
-        let Transition { number, from, to, mode, reason, until, .. } = &transition;
-        let mode = mode.as_str();
-        let (from, open_for) =
-            (from.as_str(), until.map(|until| until.duration_since(transition.at)));
-        match to {
-            State::Open => tracing::warn!(
-                name: "circuit.transition",
-                target: "tower_circuit",
-                circuit, number, from, to = to.as_str(), mode, reason = %reason, open_for = ?open_for,
-                "circuit opened"
-            ),
-            State::HalfOpen | State::Closed => tracing::info!(
-                name: "circuit.transition",
-                target: "tower_circuit",
-                circuit, number, from, to = to.as_str(), mode, reason = %reason,
-                "circuit changed its state"
-            ),
-        }
-        for Listener(listener) in &self.shared.settings.listeners {
-            let heard = panic::catch_unwind(AssertUnwindSafe(|| listener(self, &transition)));
-            if heard.is_err() {
-                tracing::error!(
-                    name: "circuit.listener_panicked",
-                    target: "tower_circuit",
-                    circuit, number,
-                    "a listener panicked"
-                );
-            }
-        }
-        let Some(newest) = self.shared.newest.get() else { return };
-        // Two threads may come here in the wrong order.
-        newest.send_if_modified(|seen| {
-            let newer = transition.number > seen.number;
-            if newer {
-                *seen = transition;
-            }
-            newer
-        });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Breaker> {
-        // No user code runs under the lock, so a poisoned breaker is still whole.
-        self.shared.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

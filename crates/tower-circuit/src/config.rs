@@ -1,9 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Circuit, CircuitsBuilder, ConfigError, Fault, Mode, OpenTime, Throttled, Transition, Verdict,
-    Window,
+    Circuit, CircuitsBuilder, ConfigError, Fault, Mode, OpenTime, Peers, Throttled, Transition,
+    Verdict, Window,
     circuit::{Listener, Settings},
+    peers::Quorum,
     rules::{Rules, Slow},
 };
 
@@ -31,6 +32,7 @@ pub struct CircuitBuilder {
     enabled: bool,
     observe_only: bool,
     listeners: Vec<Listener>,
+    quorum: Option<Quorum>,
 }
 
 impl CircuitBuilder {
@@ -49,7 +51,14 @@ impl CircuitBuilder {
             cancelled: Verdict::Failure,
             throttled: Throttled::Ignore,
         };
-        Self { name, rules, enabled: true, observe_only: false, listeners: Vec::new() }
+        Self {
+            name,
+            rules,
+            enabled: true,
+            observe_only: false,
+            listeners: Vec::new(),
+            quorum: None,
+        }
     }
 
     /// Opens after so many failures in a row. At least 1. Default: 5 if no ratio is set, else off.
@@ -157,6 +166,13 @@ impl CircuitBuilder {
         self
     }
 
+    /// Believes one failure of our own at once while at least `share` of the other processes, of which there are at least
+    /// `min_voters`, see the service down. `share` is above 0 and at most 1; `min_voters` at least 1. Default: no peers.
+    pub fn peers(mut self, peers: impl Peers + 'static, share: f64, min_voters: u32) -> Self {
+        self.quorum = Some(Quorum { peers: Arc::new(peers), share, min_voters });
+        self
+    }
+
     /// One circuit for each key instead of one for all, each built like this.
     pub const fn keyed(self) -> CircuitsBuilder {
         CircuitsBuilder::new(self)
@@ -192,6 +208,7 @@ impl CircuitBuilder {
             base,
             enabled: self.enabled,
             listeners: self.listeners,
+            quorum: self.quorum,
         })
     }
 
@@ -247,6 +264,10 @@ impl CircuitBuilder {
             COUNT,
         );
         check(within_a_day(rules.trial_time), "trial_time", &rules.trial_time, TIME);
+        if let Some(Quorum { share: ratio, min_voters, .. }) = &self.quorum {
+            check(share(*ratio), "peers.share", ratio, SHARE);
+            check(*min_voters > 0, "peers.min_voters", min_voters, "at least 1");
+        }
         faults
     }
 }

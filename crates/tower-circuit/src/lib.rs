@@ -87,7 +87,8 @@
 //! `poll_ready` is that of the inner service, and the ready service is the one that is
 //! called. A refused call leaves that readiness with the service for the next one. Nothing
 //! is acquired in `poll_ready`: asking and refusing happen in `call`. The inner service
-//! need not be `Clone`. An error of `poll_ready` reaches the caller and counts for nothing:
+//! need not be `Clone`. [`WaitLayer`] is the exception to all of this: it waits in `poll_ready` while the circuit
+//! would refuse, and takes the trial place there. An error of `poll_ready` reaches the caller and counts for nothing:
 //! no call was made.
 //!
 //! # Cancellation
@@ -104,7 +105,7 @@
 //! | --- | --- | --- | --- |
 //! | `circuit.transition` | WARN if it opens, else INFO | `tower_circuit` | `circuit`, `number`, `from`, `to`, `mode`, `reason`, `open_for` if it opens |
 //! | `circuit.refused` | DEBUG | `tower_circuit` | `circuit`, `state`, `reason` |
-//! | `circuit.listener_panicked` | ERROR | `tower_circuit` | `circuit`, `number` |
+//! | `circuit.listener_panicked` | ERROR | `tower_circuit` | `circuit` |
 //!
 //! # Cost
 //!
@@ -138,12 +139,16 @@ mod guard;
 mod judge;
 mod layer;
 mod open_time;
+mod peers;
+mod place;
 pub mod presets;
 mod rules;
 mod select;
 mod snapshot;
 mod status;
 mod trial;
+mod wait;
+mod waiters;
 mod window;
 
 pub use self::{
@@ -158,11 +163,13 @@ pub use self::{
     judge::{ErrorsFail, Judge, Verdict},
     layer::{CircuitLayer, GateLayer, GuardLayer},
     open_time::OpenTime,
+    peers::{Peers, View},
     rules::{Throttled, Window},
     select::{Keyed, SelectCircuit},
     snapshot::{RestoreError, Snapshot},
     status::{Figures, Mode, Reason, State, Status, Transition, WindowCounts},
     trial::Permit,
+    wait::{Wait, WaitLayer},
 };
 
 /// A type-erased error, the same type as `tower::BoxError`.

@@ -121,8 +121,18 @@ pub enum Reason {
     },
     /// [`Circuit::open_until`](crate::Circuit::open_until) was called with these words.
     Told(Cow<'static, str>),
+    /// One call failed, and enough other processes see the service down; see
+    /// [`peers`](crate::CircuitBuilder::peers).
+    Quorum {
+        /// How many of them.
+        down: u32,
+        /// Of how many.
+        voters: u32,
+    },
     /// The open time is over.
     OpenTimeOver,
+    /// A probe was let through before the open time was over; see [`Circuit::probe`](crate::Circuit::probe).
+    Probed,
     /// Enough trials succeeded.
     TrialsSucceeded {
         /// How many.
@@ -155,6 +165,10 @@ impl fmt::Display for Reason {
             Self::TrialHung { after } => write!(f, "a trial had no answer after {after:?}"),
             Self::Named { wait } => write!(f, "the service asked to be left alone for {wait:?}"),
             Self::Told(words) => f.write_str(words),
+            Self::Quorum { down, voters } => {
+                write!(f, "a call failed, and {down} of {voters} peers see the service down")
+            }
+            Self::Probed => f.write_str("a probe was let through"),
             Self::OpenTimeOver => f.write_str("the open time is over"),
             Self::TrialsSucceeded { successes: 1 } => f.write_str("1 trial succeeded"),
             Self::TrialsSucceeded { successes } => write!(f, "{successes} trials succeeded"),

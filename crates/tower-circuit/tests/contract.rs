@@ -2,7 +2,7 @@
 
 use tower::Layer;
 use tower_circuit::{
-    Circuit, CircuitLayer, ErrorsFail, Gate, GateLayer, Guard, GuardLayer, Verdict,
+    Circuit, CircuitLayer, ErrorsFail, Gate, GateLayer, Guard, GuardLayer, Verdict, WaitLayer,
 };
 
 /// Never opens: the suite brings errors of its own.
@@ -32,6 +32,16 @@ async fn gate_over_guard_keeps_the_contract() {
             let guard = GuardLayer::new(circuit.clone(), ErrorsFail).layer(probe);
             GateLayer::new(circuit).layer(guard)
         },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn back_pressure_keeps_the_contract() {
+    tower_contract::check(
+        || "request",
+        || "response",
+        |probe| WaitLayer::new(circuit(), ErrorsFail).layer(probe),
     )
     .await;
 }

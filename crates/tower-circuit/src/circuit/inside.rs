@@ -1,0 +1,214 @@
+//! What layers, permits and registries ask of a circuit.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{Audience, CLEAN, Circuit, FLAGS, Listener, PASSES, word};
+use crate::{
+    Open, Permit, State, Transition, Verdict,
+    breaker::{Breaker, Moment, Pass, Refusal},
+    place::Place,
+    waiters::Waiters,
+};
+
+impl Circuit {
+    /// Whether a call would be let through; if not, when that may change, if it is known.
+    pub(crate) fn glance(&self) -> Result<(), Option<Instant>> {
+        if self.shared.word.load(Ordering::Acquire) & PASSES == PASSES {
+            return Ok(());
+        }
+        self.update(Breaker::glance)
+    }
+
+    /// As `glance`, and takes a trial place if half-open.
+    pub(crate) fn reserve(&self) -> Result<Option<Place>, Option<Instant>> {
+        if self.shared.word.load(Ordering::Acquire) & PASSES == PASSES {
+            return Ok(None);
+        }
+        let pass = self.update(Breaker::reserve)?;
+        Ok(pass.map(|pass| Place::new(self.clone(), pass)))
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.audience().waiters
+    }
+
+    pub(super) fn audience(&self) -> &Audience {
+        self.shared.audience.get().map(Box::as_ref).unwrap_or_else(|| self.make_audience())
+    }
+
+    #[cold]
+    fn make_audience(&self) -> &Audience {
+        // Under the lock, so that no change falls between the look and the making.
+        let breaker = self.lock();
+        let make = || {
+            Box::new(Audience {
+                newest: watch::Sender::new(breaker.last()),
+                waiters: Waiters::default(),
+            })
+        };
+        self.shared.audience.get_or_init(make)
+    }
+
+    /// Turns a reserved place into leave to make the call.
+    pub(crate) fn send(&self, pass: Pass) -> Result<Permit, Open> {
+        self.permit(|breaker, at| breaker.send(pass, at))
+    }
+
+    /// Asks the breaker for leave.
+    pub(super) fn permit(
+        &self,
+        ask: impl FnOnce(&mut Breaker, Moment) -> Result<Pass, Refusal>,
+    ) -> Result<Permit, Open> {
+        self.update(|breaker, at| ask(breaker, at).map_err(|refusal| (refusal, at.now)))
+            .map(|pass| Permit::new(self.clone(), pass))
+            .map_err(|(refusal, now)| self.refused(refusal, now))
+    }
+
+    pub(crate) fn cancelled(&self) -> Verdict {
+        self.shared.settings.rules.cancelled
+    }
+
+    pub(crate) fn record(&self, pass: Pass, verdict: Verdict) {
+        match verdict {
+            Verdict::Ignore if pass.trial.is_none() => {}
+            Verdict::Success if pass.trial.is_none() && !self.shared.keeps_window => {
+                // The usual success ends no streak, and asks for no lock.
+                if self.shared.word.load(Ordering::Acquire) & CLEAN == 0 {
+                    let mut breaker = self.lock();
+                    breaker.end_streak(pass);
+                    self.shared.word.store(word(&breaker), Ordering::Release);
+                }
+            }
+            verdict => {
+                self.update(|breaker, at| breaker.record(pass, verdict, at));
+                if matches!(verdict, Verdict::Failure | Verdict::Down(_)) {
+                    self.ask_peers(pass);
+                }
+            }
+        }
+    }
+
+    /// After a failure that did not open the circuit: do the peers see it, too?
+    fn ask_peers(&self, pass: Pass) {
+        let Some(quorum) = &self.shared.settings.quorum else { return };
+        let word = self.shared.word.load(Ordering::Acquire);
+        if word & PASSES == 0 || word >> FLAGS != pass.generation {
+            return;
+        }
+        let view = self.guarded(|| quorum.peers.view(self.name())).unwrap_or_default();
+        if quorum.is_reached(view) {
+            self.update(|breaker, at| breaker.outvote(pass, view, at));
+        }
+    }
+
+    /// Runs code of the user's; its panic is logged and goes no further.
+    fn guarded<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let result = panic::catch_unwind(AssertUnwindSafe(act));
+        if result.is_err() {
+            tracing::error!(
+                name: "circuit.listener_panicked",
+                target: "tower_circuit",
+                circuit = &*self.shared.name,
+                "a listener panicked"
+            );
+        }
+        result.ok()
+    }
+
+    /// Whether a registry must not forget it when it is idle.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        self.lock().holds(now, self.shared.settings.enabled)
+    }
+
+    /// Whether somebody has it in hand beside the one who asks.
+    pub(crate) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    #[cold]
+    pub(super) fn refused(&self, refusal: Refusal, now: Instant) -> Open {
+        let Refusal { state, reason, retry_at } = refusal;
+        tracing::debug!(
+            name: "circuit.refused",
+            target: "tower_circuit",
+            circuit = %self.shared.name,
+            state = state.as_str(),
+            reason = %reason,
+            "call refused"
+        );
+        Open { name: Arc::clone(&self.shared.name), state, reason, refused_at: now, retry_at }
+    }
+
+    /// The only way to change the breaker: what `change` did is told outside the lock.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
+        let at = Moment { now: Instant::now(), random: fastrand::f64 };
+        let mut breaker = self.lock();
+        let before = (word(&breaker), breaker.trials().0);
+        let result = change(&mut breaker, at);
+        let after = (word(&breaker), breaker.trials().0);
+        if after == before {
+            return result;
+        }
+        self.shared.word.store(after.0, Ordering::Release);
+        let changed = after.0 >> FLAGS != before.0 >> FLAGS;
+        let newest = changed.then(|| breaker.last());
+        drop(breaker);
+        if changed || after.1 < before.1 {
+            if let Some(audience) = self.shared.audience.get() {
+                audience.waiters.wake();
+            }
+        }
+        if let Some(newest) = newest {
+            self.publish(newest);
+        }
+        result
+    }
+
+    #[cold]
+    pub(super) fn publish(&self, transition: Transition) {
+        let circuit = &*self.shared.name;
+        let Transition { number, from, to, mode, reason, until, .. } = &transition;
+        let mode = mode.as_str();
+        let (from, open_for) =
+            (from.as_str(), until.map(|until| until.duration_since(transition.at)));
+        match to {
+            State::Open => tracing::warn!(
+                name: "circuit.transition",
+                target: "tower_circuit",
+                circuit, number, from, to = to.as_str(), mode, reason = %reason, open_for = ?open_for,
+                "circuit opened"
+            ),
+            State::HalfOpen | State::Closed => tracing::info!(
+                name: "circuit.transition",
+                target: "tower_circuit",
+                circuit, number, from, to = to.as_str(), mode, reason = %reason,
+                "circuit changed its state"
+            ),
+        }
+        for Listener(listener) in &self.shared.settings.listeners {
+            self.guarded(|| listener(self, &transition));
+        }
+        if let Some(quorum) = &self.shared.settings.quorum {
+            self.guarded(|| quorum.tell(circuit, &transition));
+        }
+        let Some(audience) = self.shared.audience.get() else { return };
+        // Two threads may come here in the wrong order.
+        audience.newest.send_if_modified(|seen| {
+            let newer = transition.number > seen.number;
+            if newer {
+                *seen = transition;
+            }
+            newer
+        });
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Breaker> {
+        // No user code runs under the lock, so a poisoned breaker is still whole.
+        self.shared.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
