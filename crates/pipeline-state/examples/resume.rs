@@ -4,9 +4,12 @@
 //! `cargo run -p pipeline-state --example resume`
 #![allow(clippy::print_stdout, reason = "it is to be seen")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
-use pipeline_state::{Item, Pipeline, PipelineConfig, Progress, Resume, StateTracker, Update};
+use pipeline_state::{
+    Item, Pipeline, PipelineConfig, Progress, Resume, StateError, StateTracker, Update, WorkOptions,
+};
+use tokio::sync::Notify;
 
 const PHASES: [&str; 3] = ["keywords", "domains", "companies"];
 
@@ -28,21 +31,25 @@ fn work(phase: usize, item: &Item) -> Update {
     }
 }
 
-/// Works until nothing is left, or until it dies in the middle of a claim.
-async fn run(pipeline: &Pipeline, mut lives: u32) -> Result<bool, pipeline_state::StateError> {
+/// Works until nothing is left, or until it dies after so many items, with others in work.
+async fn run(pipeline: &Pipeline, lives: u32) -> Result<bool, StateError> {
+    let lives = Cell::new(lives);
+    let death = Notify::new();
     for (at, phase) in PHASES.iter().enumerate() {
-        loop {
-            let claim = pipeline.claim(phase, 20).await?;
-            if claim.items.is_empty() {
-                break;
+        let options = WorkOptions { batch: 20, ..WorkOptions::default() };
+        let working = pipeline.work(phase, options, async |item| {
+            tokio::task::yield_now().await; // a call to a slow API
+            match lives.get().checked_sub(1) {
+                Some(left) => lives.set(left),
+                None => death.notify_one(),
             }
-            if lives == 0 {
-                return Ok(false); // what it holds stays behind
-            }
-            lives -= 1;
-            let updates: Vec<_> = claim.items.iter().map(|item| work(at, item)).collect();
-            pipeline.update(&updates).await?;
-        }
+            work(at, &item)
+        });
+        tokio::select! {
+            biased;
+            () = death.notified() => return Ok(false),
+            worked = working => worked?,
+        };
     }
     Ok(true)
 }
@@ -69,7 +76,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keywords: Vec<_> = (0..200).map(|keyword| format!("keyword {keyword}")).collect();
     pipeline.add("keywords", &keywords).await?;
     let id = pipeline.id();
-    for lives in [4, 9] {
+    for lives in [75, 150] {
         let tracker = StateTracker::open(&url, config.clone()).await?;
         assert!(!run(&tracker.join(id).await?, lives).await?);
         println!("a worker has died:");

@@ -22,6 +22,7 @@ mod progress;
 mod sql;
 mod store;
 mod tracker;
+mod work;
 
 #[cfg(feature = "postgres")]
 pub use self::sql::PostgresStore;
@@ -42,4 +43,5 @@ pub use self::{
         SCHEMA_VERSION, SettleRequest, Settled, Store,
     },
     tracker::StateTracker,
+    work::{WorkOptions, Worked},
 };

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -34,6 +36,14 @@ impl<S: Store> Pipeline<S> {
     #[must_use]
     pub const fn id(&self) -> PipelineId {
         self.id
+    }
+
+    pub(crate) const fn lease_time(&self) -> Duration {
+        self.tracker.config.lease()
+    }
+
+    pub(crate) async fn now(&self) -> Result<Timestamp, StateError> {
+        self.tracker.now().await
     }
 
     /// Its name, its phases, when it was made.

@@ -148,7 +148,8 @@ async fn a_server_that_crashes_again_and_again_loses_and_repeats_nothing() {
         server.crash();
         server.run();
     }
-    let told: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
+    let told = tokio::time::timeout(Duration::from_secs(60), workers.join_all()).await;
+    let told: Vec<_> = told.expect("an item is stuck").into_iter().flatten().collect();
     let progress = pipeline.progress().await.unwrap();
     assert_eq!(progress.phase("search").unwrap().completed, 300);
     assert_eq!(progress.phase("domains").unwrap().completed, 300);

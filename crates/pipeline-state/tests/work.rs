@@ -1,0 +1,195 @@
+//! A worker that claims, works on several items at once and writes, on SQLite and real time.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use pipeline_state::{
+    Counts, MAX_BATCH, Pipeline, PipelineConfig, PipelineConfigBuilder, SqliteStore, StateError,
+    StateTracker, WorkOptions,
+};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use support::{Kit as _, PHASES, Sqlite, quiet};
+use tokio::{sync::Notify, time::sleep};
+
+const MS: Duration = Duration::from_millis(1);
+
+async fn pipeline(
+    kit: &Sqlite,
+    config: PipelineConfigBuilder,
+    items: usize,
+) -> Pipeline<SqliteStore> {
+    let tracker = StateTracker::new(kit.store(), config.build().unwrap());
+    let pipeline = tracker.initialize("work", &PHASES).await.unwrap();
+    let names: Vec<_> = (0..items).map(|item| item.to_string()).collect();
+    pipeline.add("search", &names).await.unwrap();
+    pipeline
+}
+
+#[tokio::test]
+async fn so_many_items_are_in_work_at_once_and_no_more() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 200).await;
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let options = WorkOptions { concurrency: 7, batch: 30, ..WorkOptions::default() };
+    let worked = pipeline
+        .work("search", options, async |item| {
+            most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+            tokio::task::yield_now().await;
+            now.fetch_sub(1, Relaxed);
+            match item.name.parse::<u32>().unwrap() % 4 {
+                0 => item.failed("net", "no"),
+                1 => item.skipped(),
+                _ => item.completed().produces("domains", [item.name.clone()]),
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(most.into_inner(), 7);
+    assert_eq!((worked.applied, worked.stale, worked.produced), (200, 0, 100));
+    let counts = pipeline.progress().await.unwrap().phase("search").unwrap();
+    let expected = Counts { completed: 100, failed: 50, skipped: 50, ..Counts::default() };
+    assert_eq!(counts, expected);
+}
+
+#[tokio::test]
+async fn updates_are_written_in_batches_and_none_waits_long() {
+    let kit = Sqlite::new().await;
+    // Each transaction that settles something makes a checkpoint.
+    let config = PipelineConfig::builder().checkpoint_interval(1);
+    let pipeline = pipeline(&kit, config, 60).await;
+    let options = WorkOptions { concurrency: 4, batch: 30, ..WorkOptions::default() };
+    pipeline.work("search", options, async |item| item.completed()).await.unwrap();
+    let made = pipeline.read_checkpoint(None).await.unwrap().unwrap().seq;
+    assert!((2..=8).contains(&made), "60 items in {made} transactions");
+
+    // A slow one does not keep the finished from being written.
+    pipeline.add("company", &["slow", "quick"]).await.unwrap();
+    let options = WorkOptions { linger: 20 * MS, ..options };
+    let seen = Arc::new(Notify::new());
+    let slow = async {
+        let work = async |item: pipeline_state::Item| {
+            if item.name == "slow" {
+                seen.notified().await;
+            }
+            item.completed()
+        };
+        pipeline.work("company", options, work).await.unwrap()
+    };
+    let look = async {
+        while pipeline.progress().await.unwrap().phase("company").unwrap().completed == 0 {
+            sleep(MS).await;
+        }
+        seen.notify_one();
+    };
+    let (worked, ()) = tokio::join!(slow, look);
+    assert_eq!(worked.applied, 2);
+}
+
+#[tokio::test]
+async fn work_that_outlasts_its_lease_is_not_given_to_others() {
+    let kit = Sqlite::new().await;
+    let config = quiet().lease(60 * MS);
+    let pipeline = pipeline(&kit, config.clone(), 4).await;
+    let tries = AtomicUsize::new(0);
+    let work = || {
+        pipeline.work(
+            "search",
+            WorkOptions { concurrency: 1, ..WorkOptions::default() },
+            async |item| {
+                tries.fetch_add(1, Relaxed);
+                sleep(100 * MS).await;
+                item.completed()
+            },
+        )
+    };
+    let (one, two) = tokio::join!(work(), work());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((one.applied + two.applied, one.stale + two.stale), (4, 0));
+    assert_eq!(tries.into_inner(), 4);
+}
+
+#[tokio::test]
+async fn a_worker_stays_until_what_a_dead_one_held_is_done() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet().lease(80 * MS), 5).await;
+    let dead = pipeline.claim("search", 3).await.unwrap();
+    let worked = pipeline
+        .work("search", WorkOptions::default(), async |item| item.completed())
+        .await
+        .unwrap();
+    assert_eq!(worked.applied, 5);
+    assert_eq!(pipeline.update(&[dead.items[0].skipped()]).await.unwrap().stale.len(), 1);
+}
+
+#[tokio::test]
+async fn what_work_adds_to_its_own_phase_is_done_as_well() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 1).await;
+    let worked = pipeline
+        .work("search", WorkOptions::default(), async |item| {
+            let next = item.name.parse::<u32>().unwrap() + 1;
+            item.completed().produces("search", (next < 50).then(|| next.to_string()))
+        })
+        .await
+        .unwrap();
+    assert_eq!((worked.applied, worked.produced), (50, 49));
+}
+
+#[tokio::test]
+async fn a_store_that_is_locked_for_a_while_costs_no_item() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let hasty = async || {
+        let options = SqliteConnectOptions::new().filename(&path).busy_timeout(5 * MS);
+        SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
+    };
+    let (mine, other) = (hasty().await, hasty().await);
+    let store = SqliteStore::with_pool(mine).await.unwrap();
+    let tracker = StateTracker::new(store, quiet().build().unwrap());
+    let pipeline = tracker.initialize("work", &PHASES).await.unwrap();
+    pipeline.add("search", &["a", "b", "c"]).await.unwrap();
+    let (locked, tries) = (Notify::new(), AtomicUsize::new(0));
+    let work = pipeline.work("search", WorkOptions::default(), async |item| {
+        tries.fetch_add(1, Relaxed);
+        locked.notified().await;
+        locked.notify_one();
+        item.completed()
+    });
+    let lock = async {
+        while tries.load(Relaxed) < 3 {
+            sleep(MS).await;
+        }
+        let tx = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        locked.notify_one();
+        sleep(150 * MS).await;
+        tx.rollback().await.unwrap();
+    };
+    let (worked, ()) = tokio::join!(work, lock);
+    assert_eq!((worked.unwrap().applied, tries.into_inner()), (3, 3));
+}
+
+#[tokio::test]
+async fn options_that_cannot_work_are_told_at_once() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 1).await;
+    let options = WorkOptions { concurrency: 0, batch: MAX_BATCH + 1, ..WorkOptions::default() };
+    let error = pipeline.work("search", options, async |item| item.completed()).await.unwrap_err();
+    assert!(matches!(&error, StateError::Input { faults } if faults.len() == 2), "{error:?}");
+    // And a worker can be spawned.
+    let nowhere = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move {
+            pipeline.work("nowhere", WorkOptions::default(), async |item| item.skipped()).await
+        }
+    });
+    assert!(matches!(nowhere.await.unwrap(), Err(StateError::NoPhase { .. })));
+}
