@@ -129,6 +129,7 @@ mod layer;
 mod probe;
 mod prober;
 mod report;
+mod ring;
 mod score;
 mod service;
 mod window;

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     Change, Reason, State, Trend,
-    window::{Sum, Window, nanos},
+    ring::{Sum, nanos},
+    window::Window,
 };
 
 /// Where a state begins.

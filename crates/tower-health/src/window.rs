@@ -1,48 +1,13 @@
 //! Outcomes and latencies of the last while, in ten slots. Free of clocks and locks.
 
-use std::{mem, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{config::DAY, latencies::Latencies};
-
-/// How many slots share the window. The oldest tenth leaves at once.
-pub(crate) const SLOTS: usize = 10;
-
-/// What was counted in one slot, half the window, or all of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sum {
-    pub(crate) calls: u64,
-    pub(crate) bad: u64,
-    pub(crate) nanos: u64,
-}
-
-impl Sum {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.calls += other.calls;
-        self.bad += other.bad;
-        self.nanos = self.nanos.saturating_add(other.nanos);
-    }
-
-    fn subtract(&mut self, other: Self) {
-        self.calls -= other.calls;
-        self.bad -= other.bad;
-        self.nanos = self.nanos.saturating_sub(other.nanos);
-    }
-
-    pub(crate) fn error_rate(&self) -> f64 {
-        if self.calls == 0 { 0.0 } else { self.bad as f64 / self.calls as f64 }
-    }
-
-    pub(crate) fn average(&self) -> Duration {
-        Duration::from_nanos(self.nanos.checked_div(self.calls).unwrap_or(0))
-    }
-}
-
-/// A day at most, so that a few absurd ones do not fill the sum for good.
-pub(crate) fn nanos(took: Duration) -> u64 {
-    u64::try_from(took.min(DAY).as_nanos()).unwrap_or(u64::MAX)
-}
+use crate::{
+    latencies::Latencies,
+    ring::{Ring, SLOTS, Sum, nanos},
+};
 
 /// The quantiles of a window that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +17,12 @@ pub(crate) struct Quantiles {
     pub(crate) p99: Duration,
 }
 
-#[derive(Debug)]
-struct Slot {
-    sum: Sum,
-    latencies: Latencies,
-}
-
-/// A ring of ten slots. A record touches one slot and the sum; only when a
+/// A ring with a histogram to each slot. A record touches one slot and the sum; only when a
 /// slot ends is anything added up, so that quantiles merge two histograms and not ten.
 #[derive(Debug)]
 pub(crate) struct Window {
-    width: Duration,
-    slots: Vec<Slot>,
-    current: usize,
-    /// When the current slot ends; `None` until the first record.
-    ends: Option<Instant>,
-    sum: Sum,
+    ring: Ring,
+    latencies: Vec<Latencies>,
     /// All slots but the current one.
     past: Latencies,
 }
@@ -75,101 +30,73 @@ pub(crate) struct Window {
 impl Window {
     /// `length` is the whole window, at least ten nanoseconds.
     pub(crate) fn new(length: Duration) -> Self {
-        let slot = || Slot { sum: Sum::default(), latencies: Latencies::new() };
         Self {
-            width: (length / SLOTS as u32).max(Duration::from_nanos(1)),
-            slots: (0..SLOTS).map(|_| slot()).collect(),
-            current: 0,
-            ends: None,
-            sum: Sum::default(),
+            ring: Ring::new(length),
+            latencies: (0..SLOTS).map(|_| Latencies::new()).collect(),
             past: Latencies::new(),
         }
     }
 
-    /// Adds one outcome. A `now` that lies before the current slot, as when two
-    /// threads race for the lock, is counted in the current slot.
+    /// Adds one outcome.
     pub(crate) fn add(&mut self, now: Instant, took: Duration, bad: bool) {
         self.turn(now);
-        let one = Sum { calls: 1, bad: u64::from(bad), nanos: nanos(took) };
-        let slot = &mut self.slots[self.current];
-        slot.sum.add(one);
-        slot.latencies.record(took);
-        self.sum.add(one);
+        self.ring.add(Sum { calls: 1, bad: u64::from(bad), nanos: nanos(took) });
+        self.latencies[self.ring.current()].record(took);
     }
 
     /// What was counted up to `now`.
     pub(crate) fn sum(&mut self, now: Instant) -> Sum {
         self.turn(now);
-        self.sum
+        self.ring.sum()
     }
 
     /// What the older and the newer half of the window hold.
     pub(crate) fn halves(&mut self, now: Instant) -> (Sum, Sum) {
         self.turn(now);
-        let (mut older, mut newer) = (Sum::default(), Sum::default());
-        for age in 0..SLOTS {
-            let slot = &self.slots[(self.current + SLOTS - age) % SLOTS];
-            if age < SLOTS / 2 { newer.add(slot.sum) } else { older.add(slot.sum) }
-        }
-        (older, newer)
+        self.ring.halves()
     }
 
     /// `None` if the window is empty.
     pub(crate) fn quantiles(&mut self, now: Instant) -> Option<Quantiles> {
         self.turn(now);
-        if self.sum.calls == 0 {
+        if self.ring.sum().calls == 0 {
             return None;
         }
         let mut all = self.past.clone();
-        all.add(&self.slots[self.current].latencies);
+        all.add(&self.latencies[self.ring.current()]);
         let [p50, p95, p99] = [50, 95, 99].map(|percent| all.percentile(percent));
         Some(Quantiles { p50, p95, p99 })
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        for slot in &mut self.slots {
-            slot.sum = Sum::default();
-            slot.latencies.clear();
-        }
+        self.ring.clear();
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.latencies.iter_mut().for_each(Latencies::clear);
         self.past.clear();
-        self.sum = Sum::default();
-        self.ends = None;
     }
 
     fn turn(&mut self, now: Instant) {
-        match self.ends {
-            Some(ends) if now < ends => {}
-            Some(ends) => self.advance(now, ends),
-            None => self.ends = now.checked_add(self.width),
+        match self.ring.turn(now) {
+            0 => {}
+            SLOTS => self.forget(),
+            steps => self.follow(steps),
         }
     }
 
+    /// Does with the histograms what the ring did with its sums.
     #[cold]
-    fn advance(&mut self, now: Instant, ends: Instant) {
-        let late = now.duration_since(ends).as_nanos();
-        let width = self.width.as_nanos();
-        // The current slot ended `whole` widths and a bit ago.
-        let (whole, past) = (late / width, late % width);
-        if whole + 1 >= SLOTS as u128 {
-            self.clear();
-        } else {
-            for _ in 0..=whole {
-                self.step();
-            }
+    fn follow(&mut self, steps: usize) {
+        let mut current = (self.ring.current() + SLOTS - steps) % SLOTS;
+        for _ in 0..steps {
+            self.past.add(&self.latencies[current]);
+            current = (current + 1) % SLOTS;
+            self.past.subtract(&self.latencies[current]);
+            self.latencies[current].clear();
         }
-        // `past` is less than a width, and a width is at most a tenth of a day.
-        let left = self.width - Duration::from_nanos(u64::try_from(past).unwrap_or(0));
-        self.ends = now.checked_add(left);
-    }
-
-    fn step(&mut self) {
-        self.past.add(&self.slots[self.current].latencies);
-        self.current = (self.current + 1) % SLOTS;
-        let slot = &mut self.slots[self.current];
-        self.sum.subtract(mem::take(&mut slot.sum));
-        self.past.subtract(&slot.latencies);
-        slot.latencies.clear();
     }
 }
 
