@@ -74,10 +74,30 @@
 //! | it is back after that | healthy | with the first call |
 //! | it is back with no silence between | critical, degraded, healthy | as the bad calls leave the minute |
 //!
+//! # Many targets
+//!
+//! A [`FailureDetector`] watches workers or nodes that beat. They are named, and hold whatever
+//! is to be remembered of them.
+//!
+//! | state | by default |
+//! | --- | --- |
+//! | unknown | registered, and not heard of yet |
+//! | healthy | beats, and works |
+//! | degraded | no sign of life for 60 s; or 10 % of 10 operations or more in 5 minutes failed |
+//! | unhealthy | no sign of life for 90 s; or 3 operations failed in a row |
+//! | recovering | was unhealthy and gave a sign of life; the 3rd makes it whole, any failure unhealthy |
+//!
+//! A heartbeat and a success are signs of life, a failure is none. With
+//! [`phi`](DetectorBuilder::phi) the time until degraded and unhealthy follows from the beats
+//! themselves: their mean, 3.6 and 5.2 of their standard deviations for a phi of 8, and a pause.
+//! The loop of [`watch_over`](FailureDetector::watch_over) finds a silence within a hundredth
+//! of the interval after that time. A heartbeat costs a reading of the clock, one look-up and
+//! one short lock, and allocates nothing unless the state changes.
+//!
 //! # What is shared
 //!
 //! All clones of a [`Health`], and all services made by all layers on it, share one score.
-//! All clones of a [`Prober`] share its checks.
+//! All clones of a [`Prober`] share its checks, and all clones of a [`FailureDetector`] its targets.
 //!
 //! # Readiness
 //!
@@ -99,6 +119,8 @@
 //! | --- | --- | --- | --- |
 //! | `health.changed` | WARN if it got worse, else INFO | `tower_health` | `health`, `number`, `from`, `to`, `reason` |
 //! | `health.checked` | DEBUG | `tower_health` | `health`, `outcome`, `took`, `state` |
+//! | `detector.changed` | WARN if it became degraded or unhealthy, else INFO | `tower_health` | `detector`, `target_name`, `number`, `from`, `to`, `reason` |
+//! | `detector.forgotten` | INFO | `tower_health` | `detector`, `target_name` |
 //!
 //! No event holds the text of an error.
 //!
@@ -120,6 +142,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod detector;
 mod error;
 mod future;
 mod health;
@@ -132,10 +155,18 @@ mod report;
 mod ring;
 mod score;
 mod service;
+mod stop;
 mod window;
 
 pub use self::{
     config::HealthBuilder,
+    detector::{
+        DetectorBuilder, FailureDetector,
+        status::{
+            FailureKind, NotRegistered, Operation, TargetChange, TargetReason, TargetState,
+            TargetStatus, TooManyTargets,
+        },
+    },
     error::{ConfigError, Fault},
     future::ResponseFuture,
     health::Health,
@@ -145,6 +176,7 @@ pub use self::{
     prober::{Prober, ProberBuilder},
     report::{Change, Reason, Report, State, Trend},
     service::HealthService,
+    stop::LoopHandle,
 };
 
 /// A type-erased error, the same type as `tower::BoxError`.
