@@ -153,7 +153,7 @@ impl Backoff {
     }
 
     /// `delay * by`, but at most the cap, whatever `by` is.
-    fn scaled(&self, delay: Duration, by: f64) -> Duration {
+    pub(crate) fn scaled(&self, delay: Duration, by: f64) -> Duration {
         if delay.is_zero() {
             return Duration::ZERO; // also when `by` is infinite
         }

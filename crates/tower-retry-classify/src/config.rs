@@ -2,7 +2,7 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::HeaderName;
@@ -10,17 +10,19 @@ use tokio::time::Instant;
 
 use crate::{
     AttachRefusal, AwsCodes, Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError,
-    HttpStatus, Jitter, NotRetried, Problem, Profile, Repeatable, RetryBudget, RetryPolicy,
-    Strategy, Transport,
+    History, HttpStatus, Jitter, Learning, NotRetried, Problem, Profile, Repeatable, RetryBudget,
+    RetryPolicy, Strategy, Transport,
     config_error::check_backoff,
+    observe::Observer,
     policy::{Limits, Shared},
-    stats::Counters,
 };
 
 /// Configures a [`RetryPolicy`].
 #[must_use]
 pub struct RetryBuilder<Req, Res> {
     shared: Shared<Req, Res>,
+    observer: Observer,
+    learning: Option<Learning>,
     links: usize,
     classes: Vec<(Class, ClassPolicy)>,
 }
@@ -41,6 +43,7 @@ impl<Req: Repeatable + 'static, Res> RetryPolicy<Req, Res> {
             .idempotent(Req::is_idempotent)
             .once(|request| request.mark() == Some(false))
             .deadline(Req::deadline)
+            .endpoint(Req::endpoint)
     }
 }
 
@@ -104,8 +107,11 @@ impl<Req, Res> RetryPolicy<Req, Res> {
                 max_wait: Duration::from_secs(300),
                 budget: RetryBudget::default(),
                 seed: AtomicU64::new(fastrand::u64(..)),
-                counters: Arc::new(Counters::default()),
+                endpoint: None,
+                observer: Arc::default(),
             },
+            observer: Observer::new(),
+            learning: None,
             links: 0,
             classes: Vec::new(),
         }
@@ -209,6 +215,32 @@ impl<Req, Res> RetryBuilder<Req, Res> {
         self
     }
 
+    /// Names the endpoint of a request for statistics, history and learning: no
+    /// identifiers, no secrets. Asked only when something failed. At most 255 are told
+    /// apart at a time. Default: [`Repeatable::endpoint`].
+    pub fn endpoint(mut self, endpoint: impl Fn(&Req) -> String + Send + Sync + 'static) -> Self {
+        self.shared.endpoint = Some(Box::new(endpoint));
+        self
+    }
+
+    /// Where a record of each failure goes, and of each success after one. Default: nowhere.
+    pub fn history(mut self, history: impl History + Send + Sync + 'static) -> Self {
+        self.observer.set_history(Box::new(history));
+        self
+    }
+
+    /// Gives endpoints that keep failing a longer first delay. Default: off.
+    pub const fn learning(mut self, learning: Learning) -> Self {
+        self.learning = Some(learning);
+        self
+    }
+
+    /// Where the time of records comes from. Default: the system's clock.
+    pub fn wall_clock(mut self, wall: fn() -> SystemTime) -> Self {
+        self.observer.set_wall(wall);
+        self
+    }
+
     /// What chance starts from. Each session draws a stream of its own from it.
     /// Default: random.
     pub fn seed(mut self, seed: u64) -> Self {
@@ -223,6 +255,10 @@ impl<Req, Res> RetryBuilder<Req, Res> {
     /// [`ConfigError`] with everything that is wrong.
     pub fn build(mut self) -> Result<RetryPolicy<Req, Res>, ConfigError> {
         ConfigError::of(self.problems())?;
+        if let Some(learning) = self.learning {
+            self.observer.set_learning(learning);
+        }
+        self.shared.observer = Arc::new(self.observer);
         let base = self.shared.limits.settled();
         self.shared.limits = base;
         self.shared.classes = self
@@ -254,6 +290,9 @@ impl<Req, Res> RetryBuilder<Req, Res> {
             }
         }
         self.shared.budget.check(&mut problems);
+        if let Some(learning) = &self.learning {
+            learning.check(&mut problems);
+        }
         problems
     }
 }

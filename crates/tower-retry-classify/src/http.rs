@@ -114,7 +114,7 @@ impl<Req, B> Classify<Req, http::Response<B>> for HttpStatus {
     clippy::disallowed_methods,
     reason = "a date on the wire can only be held against the wall clock"
 )]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

@@ -84,8 +84,8 @@
 //!
 //! # What is shared
 //!
-//! All clones of a [`RetryPolicy`] share its configuration, its [`RetryBudget`] and
-//! its [`RetryStats`]. What belongs to one request (the number of retries, the last
+//! All clones of a [`RetryPolicy`] share its configuration, its [`RetryBudget`], its
+//! [`RetryStats`] and what it has [learned](Learning). What belongs to one request (the number of retries, the last
 //! outcome, the stream of chance) is each clone's own: `Retry` makes one per request.
 //!
 //! # Readiness
@@ -106,6 +106,9 @@
 //! While a call waits, the failed response is kept, with its body, in case the next
 //! attempt is refused locally. A body that streams keeps its connection from being
 //! used by others; see [`RetryBuilder::forget_responses`].
+//!
+//! What is known of failures is bounded: an hour, 255 endpoints at a time, 256 pairs of
+//! endpoint and class in each minute (the rest counted as others), under 1 MiB in all.
 //!
 //! # Events
 //!
@@ -131,6 +134,7 @@
 //!   by default.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod attach;
 mod aws;
 mod backoff;
@@ -140,13 +144,18 @@ mod config;
 mod config_error;
 mod deadline;
 mod error;
+mod error_log;
+mod error_stats;
 mod fallback;
 mod future;
 mod grpc;
+mod history;
 mod http;
 mod key;
+mod learn;
 mod marks;
 mod methods;
+mod observe;
 mod peek;
 mod policy;
 mod profile;
@@ -161,6 +170,7 @@ mod transport;
 mod verdict;
 
 pub use self::{
+    advice::{Advice, Severity, Step},
     attach::AttachRefusal,
     aws::AwsCodes,
     backoff::{Backoff, Jitter, Strategy},
@@ -170,11 +180,14 @@ pub use self::{
     config_error::{ConfigError, Problem},
     deadline::{DeadlineExceeded, DeadlineFuture, DeadlineLayer, WithDeadline},
     error::{GaveUp, NotRetried, Reason},
+    error_stats::{ErrorPattern, ErrorStats, Shape, TopError},
     fallback::{Failed, Fallback, FallbackFuture, FallbackLayer},
     future::RetryDelay,
     grpc::GrpcStatus,
+    history::{Event, History, RecentHistory, RetryRecord},
     http::HttpStatus,
     key::{IdempotencyKey, IdempotencyKeyLayer},
+    learn::Learning,
     marks::{Deadline, Retryable},
     methods::{Repeatable, is_idempotent},
     peek::{Peek, PeekBody, PeekFuture, PeekLayer, Peeked},

@@ -12,7 +12,7 @@ use tower::retry::Policy;
 
 use crate::{
     Backoff, BoxError, Chain, Class, Classify, GaveUp, NotRetried, Reason, RetryBudget, RetryDelay,
-    RetryStats, Verdict, stats::Counters,
+    RetryStats, Verdict, history::Event, observe::Observer,
 };
 
 /// Far apart and odd, so that the streams of two sessions do not meet.
@@ -43,6 +43,8 @@ struct Session {
     paid: u32,
     /// How long the last wait was.
     waited: Duration,
+    /// What the last attempt failed with.
+    class: Option<Class>,
     /// Chance. Made at the first retry, from a counter all sessions share.
     random: Option<fastrand::Rng>,
 }
@@ -65,7 +67,8 @@ pub(crate) struct Shared<Req, Res> {
     pub(crate) max_wait: Duration,
     pub(crate) budget: RetryBudget,
     pub(crate) seed: AtomicU64,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) endpoint: Option<Ask<Req, String>>,
+    pub(crate) observer: Arc<Observer>,
 }
 
 /// What holds for one class, with nothing left open.
@@ -93,6 +96,10 @@ impl<Req, Res> Shared<Req, Res> {
         safe && !self.once.iter().any(|once| once(request))
     }
 
+    fn endpoint(&self, request: &Req) -> String {
+        self.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint(request))
+    }
+
     fn is_local(&self, error: &BoxError) -> bool {
         self.local.iter().any(|local| local(error))
     }
@@ -113,7 +120,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
     /// The counters of this policy and all its clones.
     #[must_use]
     pub fn stats(&self) -> RetryStats {
-        RetryStats::new(Arc::clone(&self.shared.counters))
+        RetryStats::new(Arc::clone(&self.shared.observer))
     }
 
     /// The budget that retries are paid from.
@@ -126,8 +133,17 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         self.previous.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn succeeded(&mut self) {
-        self.shared.counters.succeeded(self.session.retries);
+    /// Keeps what came of the attempt. Not for calls that go well at once.
+    #[cold]
+    fn note(&self, request: &Req, class: Class, attempt: u32, event: Event) {
+        self.shared.observer.note(&self.shared.endpoint(request), class, attempt, event);
+    }
+
+    fn succeeded(&self, request: &Req) {
+        self.shared.observer.counters.succeeded(self.session.retries);
+        if let Some(class) = self.session.class {
+            self.note(request, class, self.session.retries + 1, Event::Recovered);
+        }
         self.shared.budget.succeeded(self.session.retries, self.session.paid);
     }
 
@@ -152,7 +168,11 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         });
         let own = limits.backoff.delay(session.retries, session.waited, random.f64());
         // A class without a strategy has no retries left, so there is a delay.
-        let own = own.unwrap_or_default();
+        let mut own = own.unwrap_or_default();
+        if session.retries == 0 && shared.observer.learns() {
+            let factor = shared.observer.factor(&shared.endpoint(request), class);
+            own = limits.backoff.scaled(own, factor);
+        }
         // "At once" is no reason to hammer.
         let after = after.filter(|after| !after.is_zero());
         let wait = after.map_or(own, |after| limits.backoff.spread(after, random.f64()));
@@ -171,12 +191,13 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         session.retries += 1;
         session.paid = paid;
         session.waited = wait;
+        session.class = Some(class);
         Ok((wait, until))
     }
 
     /// The outcome is final, and carries the reason.
     fn give_up(&self, result: &mut Result<Res, BoxError>, why: NotRetried) {
-        self.shared.counters.gave_up(why.reason);
+        self.shared.observer.counters.gave_up(why.reason);
         tracing::debug!(
             target: "tower_retry_classify",
             class = why.class.name(),
@@ -200,16 +221,19 @@ impl<Req, Res> RetryPolicy<Req, Res> {
     /// The attempt was refused locally. The caller gets what really happened
     /// last, with the refusal beside it; at the first attempt, the refusal.
     #[cold]
-    fn refused(&mut self, result: &mut Result<Res, BoxError>) {
-        self.shared.counters.refused();
+    fn refused(&mut self, request: &Req, result: &mut Result<Res, BoxError>) {
+        self.shared.observer.counters.refused();
         if self.session.retries == 0 {
             return;
         }
         // It was paid for, and not sent.
         self.shared.budget.refund(self.session.paid);
         let retries = self.session.retries - 1;
+        if let Some(class) = self.session.class {
+            self.note(request, class, retries + 2, Event::GaveUp { reason: Reason::Refused });
+        }
         let Some((previous, class)) = self.previous().take().map(|previous| *previous) else {
-            self.shared.counters.gave_up(Reason::Refused);
+            self.shared.observer.counters.gave_up(Reason::Refused);
             return;
         };
         let refusal = mem::replace(result, previous).err().map(Arc::from);
@@ -217,6 +241,13 @@ impl<Req, Res> RetryPolicy<Req, Res> {
             result,
             NotRetried { reason: Reason::Refused, class, retries, wait: None, refusal },
         );
+    }
+
+    /// It failed, and trying again cannot help.
+    #[cold]
+    fn ended(&self, request: &Req, class: Class) {
+        self.shared.observer.counters.failed(class, self.session.retries);
+        self.note(request, class, self.session.retries + 1, Event::Final);
     }
 
     #[cold]
@@ -227,13 +258,16 @@ impl<Req, Res> RetryPolicy<Req, Res> {
         class: Class,
         after: Option<Duration>,
     ) -> Option<RetryDelay> {
-        self.shared.counters.failed(class);
+        self.shared.observer.counters.failed(class, self.session.retries);
+        let attempt = self.session.retries + 1;
         if self.shared.limits(class).max_retries == 0 {
+            self.note(request, class, attempt, Event::Final);
             return None;
         }
         match self.decide(request, class, after) {
             Ok((wait, until)) => {
-                self.shared.counters.retried();
+                self.shared.observer.counters.retried();
+                self.note(request, class, attempt, Event::Retried { wait });
                 tracing::debug!(
                     target: "tower_retry_classify",
                     class = class.name(),
@@ -250,6 +284,7 @@ impl<Req, Res> RetryPolicy<Req, Res> {
                 Some(RetryDelay::new(wait, until))
             }
             Err(No(reason, wait)) => {
+                self.note(request, class, attempt, Event::GaveUp { reason });
                 let retries = self.session.retries;
                 self.give_up(result, NotRetried { reason, class, retries, wait, refusal: None });
                 None
@@ -268,21 +303,21 @@ impl<Req, Res> Policy<Req, Res, BoxError> for RetryPolicy<Req, Res> {
     ) -> Option<RetryDelay> {
         if let Err(error) = &*result {
             if self.shared.is_local(error) {
-                self.refused(result);
+                self.refused(request, result);
                 return None;
             }
         }
         match (self.shared.chain.classify(request, result.as_ref()), &*result) {
             (Verdict::NoOpinion, Ok(_)) => {
-                self.succeeded();
+                self.succeeded(request);
                 None
             }
             (Verdict::NoOpinion, Err(_)) => {
-                self.shared.counters.failed(Class::Other);
+                self.ended(request, Class::Other);
                 None
             }
             (Verdict::Never { class }, _) => {
-                self.shared.counters.failed(class);
+                self.ended(request, class);
                 None
             }
             (Verdict::Retry { class, after }, _) => self.failed(request, result, class, after),
@@ -298,7 +333,7 @@ impl<Req, Res> Policy<Req, Res, BoxError> for RetryPolicy<Req, Res> {
         }
         let copy = (self.shared.copy)(request);
         if copy.is_none() {
-            self.shared.counters.uncloneable();
+            self.shared.observer.counters.uncloneable();
         }
         copy
     }

@@ -6,9 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use crate::{Class, Reason};
+use crate::{Class, ErrorPattern, ErrorStats, Reason, observe::Observer};
 
 /// Successes are told apart up to this attempt; the last place counts the later ones too.
 const ATTEMPTS: usize = 16;
@@ -16,19 +17,60 @@ const ATTEMPTS: usize = 16;
 /// A read-only handle to a policy's counters, shared by all its clones.
 #[derive(Clone, Default)]
 pub struct RetryStats {
-    counters: Arc<Counters>,
+    observer: Arc<Observer>,
 }
 
 impl RetryStats {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
-        Self { counters }
+    pub(crate) const fn new(observer: Arc<Observer>) -> Self {
+        Self { observer }
     }
 
     /// The counters as they stand. Each is exact; among themselves they may be
     /// apart by the calls in flight.
     #[must_use]
     pub fn snapshot(&self) -> RetrySnapshot {
-        self.counters.snapshot()
+        self.observer.counters.snapshot()
+    }
+
+    /// Failures of the last `window`, in whole minutes, an hour at most: by class and
+    /// endpoint, the most frequent ones, how many calls recovered.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt as _, retry::RetryLayer, service_fn};
+    /// use tower_retry_classify::{BoxError, Class, RetryPolicy, Shape};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), BoxError> {
+    /// let policy = RetryPolicy::http().max_retries(0).class(
+    ///     Class::Server,
+    ///     tower_retry_classify::ClassPolicy::new().max_retries(1),
+    /// ).build()?;
+    /// let stats = policy.stats();
+    /// let broken = service_fn(|_: Request<()>| async {
+    ///     Ok::<_, BoxError>(Response::builder().status(500).body(())?)
+    /// });
+    /// let client = ServiceBuilder::new().layer(RetryLayer::new(policy)).service(broken);
+    /// for n in 0..10 {
+    ///     client.clone().oneshot(Request::get(format!("/deals/{n}")).body(())?).await?;
+    /// }
+    /// let errors = stats.errors(Duration::from_secs(3_600));
+    /// assert_eq!((errors.total, errors.lost, errors.recovery_rate()), (20, 10, Some(0.0)));
+    /// assert_eq!(errors.top[0].endpoint, "GET /deals/{id}");
+    /// let patterns = stats.patterns(Duration::from_secs(3_600));
+    /// assert_eq!((patterns[0].class, patterns[0].shape), (Class::Server, Shape::Burst));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn errors(&self, window: Duration) -> ErrorStats {
+        self.observer.errors(window)
+    }
+
+    /// Endpoints and classes that failed at least ten times in the last `window` (whole
+    /// minutes, an hour at most), in bursts, ever more often, or all the time.
+    #[must_use]
+    pub fn patterns(&self, window: Duration) -> Vec<ErrorPattern> {
+        self.observer.patterns(window)
     }
 }
 
@@ -42,6 +84,7 @@ impl fmt::Debug for RetryStats {
 #[derive(Default)]
 pub(crate) struct Counters {
     succeeded: [AtomicU64; ATTEMPTS],
+    failed_at: [AtomicU64; ATTEMPTS],
     failed: [AtomicU64; Class::BUILT_IN.len() + 1],
     gave_up: [AtomicU64; Reason::ALL.len()],
     retries: AtomicU64,
@@ -51,11 +94,11 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn succeeded(&self, retries: u32) {
-        let place = usize::try_from(retries).unwrap_or(usize::MAX).min(ATTEMPTS - 1);
-        self.succeeded[place].fetch_add(1, Relaxed);
+        self.succeeded[attempt(retries)].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn failed(&self, class: Class) {
+    pub(crate) fn failed(&self, class: Class, retries: u32) {
+        self.failed_at[attempt(retries)].fetch_add(1, Relaxed);
         self.failed[class.place()].fetch_add(1, Relaxed);
     }
 
@@ -80,6 +123,7 @@ impl Counters {
         let classes = Class::BUILT_IN.into_iter().chain([Class::Custom("custom")]);
         RetrySnapshot {
             succeeded_at: self.succeeded.iter().map(read).collect(),
+            failed_at: self.failed_at.iter().map(read).collect(),
             failed: classes.zip(self.failed.iter().map(read)).filter(|(_, n)| *n > 0).collect(),
             gave_up: Reason::ALL
                 .into_iter()
@@ -93,6 +137,11 @@ impl Counters {
     }
 }
 
+/// The place of an attempt after so many retries.
+fn attempt(retries: u32) -> usize {
+    usize::try_from(retries).unwrap_or(usize::MAX).min(ATTEMPTS - 1)
+}
+
 /// What a policy has seen since it was built.
 ///
 /// Calls that may never be retried, because the policy allows none at all or
@@ -104,6 +153,8 @@ pub struct RetrySnapshot {
     /// Calls that succeeded at the first attempt, at the second, ... The last
     /// of the sixteen places counts all later ones.
     pub succeeded_at: Vec<u64>,
+    /// Attempts that failed: first ones, second ones, ... likewise.
+    pub failed_at: Vec<u64>,
     /// Attempts that failed, by class; those that never happened are left out.
     /// All custom classes count as `Custom("custom")`.
     pub failed: Vec<(Class, u64)>,
@@ -129,6 +180,15 @@ impl RetrySnapshot {
     #[must_use]
     pub fn recovered(&self) -> u64 {
         self.succeeded_at.iter().skip(1).sum()
+    }
+
+    /// How many of the n-th attempts succeeded, from 0 to 1; the first is 1. `None` if
+    /// there was none. The sixteenth stands for all later ones.
+    #[must_use]
+    pub fn success_rate_at(&self, attempt: usize) -> Option<f64> {
+        let place = attempt.checked_sub(1)?.min(ATTEMPTS - 1);
+        let (good, bad) = (self.succeeded_at[place], self.failed_at[place]);
+        (good + bad > 0).then(|| good as f64 / (good + bad) as f64)
     }
 
     /// Attempts that failed with this class.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::support::*;
 use tower_retry_classify::{
-    Backoff, Class, ClassPolicy, ConfigError, Jitter, Problem, Profile, Quota, RetryBudget,
-    RetryBuilder, RetryPolicy, Share,
+    Backoff, Class, ClassPolicy, ConfigError, Jitter, Learning, Problem, Profile, Quota,
+    RetryBudget, RetryBuilder, RetryPolicy, Share,
 };
 
 type Told = Vec<(String, Option<Class>, String, String)>;
@@ -61,6 +61,16 @@ fn every_wrong_value_is_named_with_what_was_given_and_what_is_allowed() {
     }
     for (window, value) in [(ms(999), "999ms"), (ms(60_001), "60.001s")] {
         assert_eq!(share(Share::FINAGLE.window(window)), one("window", value, "from 1 s to 60 s"));
+    }
+
+    let learning = |learning| wrong(http().learning(learning));
+    for (half_life, value) in [(ms(999), "999ms"), (ms(86_400_001), "86400.001s")] {
+        let given = learning(Learning::new().half_life(half_life));
+        assert_eq!(given, one("half_life", value, "from 1 s to 86400 s"));
+    }
+    for (factor, value) in [(0.9, "0.9"), (100.5, "100.5"), (f64::NAN, "NaN")] {
+        let given = learning(Learning::new().max_factor(factor));
+        assert_eq!(given, one("max_factor", value, "from 1 to 100"));
     }
 
     let none = RetryPolicy::<Request, Response>::builder();

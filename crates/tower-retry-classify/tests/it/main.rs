@@ -5,6 +5,7 @@ mod config;
 #[cfg(feature = "hyper")]
 mod hyper_errors;
 mod marks;
+mod observed;
 mod peek;
 mod policy;
 mod replay;
