@@ -105,43 +105,42 @@ impl Breaker {
 
     /// Records the outcome of a call.
     pub(crate) fn record(&mut self, pass: Pass, verdict: Verdict, at: Moment) {
+        let current = pass.generation == self.generation;
+        // Who was let through only because nobody enforces, and a trial that was given up, say nothing.
+        let counts = current
+            && match (self.phase, pass.trial) {
+                (Phase::Closed, _) => true,
+                (Phase::HalfOpen { .. }, Some(trial)) => self.trials.end(trial),
+                (Phase::HalfOpen { .. } | Phase::Open { .. }, _) => false,
+            };
         if let Verdict::Down(time) = verdict {
-            if !time.is_zero() && self.obeys(pass) {
-                return self.down(pass, time, at);
+            // While open, anybody's word may say that it is down for longer.
+            let heard = counts || self.state() == State::Open;
+            if !time.is_zero() && heard && self.mode == self.base {
+                return self.down(counts, time, at);
             }
         }
-        if pass.generation != self.generation || self.mode == Mode::Disabled {
+        if !counts || self.mode == Mode::Disabled {
             return;
         }
         let took =
             pass.began.map_or(Duration::ZERO, |began| at.now.saturating_duration_since(began));
-        match (self.phase, pass.trial) {
-            (Phase::Closed, _) => self.count(verdict, took, at),
-            (Phase::HalfOpen { .. }, Some(trial)) if self.trials.end(trial) => {
-                self.tried(verdict, took, at);
-            }
-            // Let through only because nobody enforces, or given up as hung.
-            (Phase::HalfOpen { .. } | Phase::Open { .. }, _) => {}
+        match self.phase {
+            Phase::Closed => self.count(verdict, took, at),
+            Phase::HalfOpen { .. } => self.tried(verdict, took, at),
+            Phase::Open { .. } => {}
         }
     }
 
     /// A success when no clock is needed: no window is kept, and the call was no trial.
     pub(crate) fn end_streak(&mut self, pass: Pass) {
-        if pass.generation == self.generation {
+        if pass.generation == self.generation && self.state() == State::Closed {
             self.streak = 0;
         }
     }
 
-    /// Whether a named time counts: always from this generation, and from an earlier one
-    /// while open, since it may say that the service is down for longer.
-    fn obeys(&self, pass: Pass) -> bool {
-        let current = pass.generation == self.generation || self.state() == State::Open;
-        current && matches!(self.mode, Mode::Automatic | Mode::Observing)
-    }
-
-    fn down(&mut self, pass: Pass, time: Duration, at: Moment) {
-        let current = pass.generation == self.generation;
-        if current && self.state() == State::Closed {
+    fn down(&mut self, counts: bool, time: Duration, at: Moment) {
+        if counts && self.state() == State::Closed {
             self.add(at.now, Mark { failed: true, slow: false });
             self.streak = self.streak.saturating_add(1);
         }

@@ -3,10 +3,7 @@ mod inside;
 use std::{
     borrow::Cow,
     fmt,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -17,6 +14,7 @@ use crate::{
     breaker::{Breaker, Pass},
     peers::Quorum,
     rules::Rules,
+    sync::{AtomicU64, Mutex, Ordering},
     waiters::Waiters,
 };
 

@@ -146,6 +146,7 @@ mod rules;
 mod select;
 mod snapshot;
 mod status;
+mod sync;
 mod trial;
 mod wait;
 mod waiters;

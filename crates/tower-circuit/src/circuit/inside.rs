@@ -2,7 +2,7 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError},
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -12,6 +12,7 @@ use crate::{
     Open, Permit, State, Transition, Verdict,
     breaker::{Breaker, Moment, Pass, Refusal},
     place::Place,
+    sync::{MutexGuard, Ordering},
     waiters::Waiters,
 };
 

@@ -56,7 +56,10 @@ impl TenBuckets {
 
     /// What the window holds at `now`.
     pub(crate) fn counts(&mut self, now: Instant) -> WindowCounts {
-        self.turn(now);
+        // A look starts no bucket: the first outcome does.
+        if self.ends.is_some() {
+            self.turn(now);
+        }
         self.sum
     }
 
