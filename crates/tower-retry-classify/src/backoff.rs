@@ -40,8 +40,9 @@ pub enum Jitter {
     Full,
     /// Between half the delay and the delay.
     Equal,
-    /// Between the strategy's first delay and three times the last wait, up to
-    /// the cap. It grows by itself and takes no notice of the strategy's growth.
+    /// Between the strategy's first delay and three times the last wait (at first,
+    /// three times the first delay), up to the cap. It grows by itself and takes no
+    /// notice of the strategy's growth.
     Decorrelated,
     /// Up to this part of the delay is taken off: 0.1 gives 90 % to 100 %.
     /// From 0 to 1.
@@ -102,7 +103,8 @@ impl Backoff {
         self
     }
 
-    /// How chance spreads the delays. Default: `Fraction(0.1)`.
+    /// How chance spreads the delays. Default: `Fraction(0.1)`, which keeps them
+    /// predictable; `Full` spreads many callers that fail together best.
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
@@ -133,7 +135,8 @@ impl Backoff {
             }
             Jitter::Decorrelated => {
                 let first = first.min(self.cap);
-                let most = self.scaled(last, 3.0).max(first);
+                // Also the first: else all that failed together would come back together.
+                let most = self.scaled(last.max(first), 3.0).max(first);
                 // Floats round: together they may come out above the cap.
                 first.saturating_add(self.scaled(most - first, random)).min(self.cap)
             }

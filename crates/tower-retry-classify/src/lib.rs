@@ -147,6 +147,7 @@ mod error;
 mod error_log;
 mod error_stats;
 mod fallback;
+mod faults;
 mod future;
 mod grpc;
 mod history;
@@ -182,6 +183,7 @@ pub use self::{
     error::{GaveUp, NotRetried, Reason},
     error_stats::{ErrorPattern, ErrorStats, Shape, TopError},
     fallback::{Failed, Fallback, FallbackFuture, FallbackLayer},
+    faults::{Fault, FaultBuilder, FaultFuture, FaultLayer, Faulty, Injected},
     future::RetryDelay,
     grpc::GrpcStatus,
     history::{Event, History, RecentHistory, RetryRecord},

@@ -6,8 +6,8 @@ use http::{HeaderName, Request, Response};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use tower::{Layer, retry::RetryLayer, util::MapRequest};
 use tower_retry_classify::{
-    BoxError, Class, DeadlineLayer, Failed, FallbackLayer, IdempotencyKeyLayer, PeekLayer,
-    ReplayBody, ReplayLayer, RetryPolicy, Verdict,
+    BoxError, Class, DeadlineLayer, Failed, FallbackLayer, FaultLayer, IdempotencyKeyLayer,
+    PeekLayer, ReplayBody, ReplayLayer, RetryPolicy, Verdict,
 };
 
 #[tokio::test(start_paused = true)]
@@ -36,12 +36,14 @@ fn post() -> Request<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_a_deadline_and_a_fallback_keep_every_law() {
+async fn a_key_a_deadline_faults_and_a_fallback_keep_every_law() {
     let header = HeaderName::from_static("idempotency-key");
     let keys = IdempotencyKeyLayer::new(header);
     tower_contract::check(post, || (), |probe| keys.layer(probe)).await;
     let deadline = DeadlineLayer::new(std::time::Duration::from_secs(3_600));
     tower_contract::check(post, || (), |probe| deadline.layer(probe)).await;
+    let faults = FaultLayer::builder().build().unwrap();
+    tower_contract::check(post, || (), |probe| faults.layer(probe)).await;
     let fallback = FallbackLayer::new(|failed: Failed<Response<()>>| async { failed.outcome });
     tower_contract::check(post, || Response::new(()), |probe| fallback.layer(probe)).await;
 }

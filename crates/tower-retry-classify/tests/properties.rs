@@ -98,7 +98,9 @@ proptest! {
         let backoff = Backoff::exponential(base, 2.0).cap(cap).jitter(Jitter::Decorrelated);
         let delay = backoff.delay(retry, last, random).unwrap();
         prop_assert!(delay >= base);
-        prop_assert!(delay <= (last * 3).max(base).min(cap));
+        prop_assert!(delay <= (last.max(base) * 3).min(cap));
+        let most = backoff.delay(retry, last, 1.0).unwrap();
+        prop_assert!(about(most, (last.max(base) * 3).min(cap)), "{most:?}");
     }
 
     #[test]

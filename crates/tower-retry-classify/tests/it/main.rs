@@ -2,14 +2,17 @@
 
 mod budget;
 mod config;
+mod faults;
 #[cfg(feature = "hyper")]
 mod hyper_errors;
 mod marks;
 mod observed;
 mod peek;
+mod peers;
 mod policy;
 mod replay;
 mod retry_after;
 mod rules;
+mod storm;
 mod support;
 mod without_tower;
