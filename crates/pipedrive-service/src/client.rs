@@ -5,7 +5,7 @@ mod me;
 
 pub use self::me::{Me, ServerCount};
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use tower::util::BoxCloneSyncService;
 use tower_adaptive_page::{PageController, Position};
 use tower_circuit::Circuit;
-use tower_health::{Check, Health, ProbeStatus};
+use tower_health::{Check, Health, LoopHandle, ProbeStatus};
 use tower_ratelimit_tokens::{Lease, Limiter};
 use tower_retry_classify::RetryStats;
 use tower_service::Service;
@@ -136,6 +136,12 @@ impl Client {
     /// Asks the configured health endpoint, unless it was asked a moment ago. It costs tokens like any other call.
     pub async fn check_health(&self) -> Check {
         self.shared.probe.check().await
+    }
+
+    /// A loop that asks the health endpoint every `check_interval`, before
+    /// all other work, and not while the budget is gone. Spawn the future; it stops when the handle is dropped.
+    pub fn watch_health(&self) -> (LoopHandle, impl Future<Output = ()> + Send + 'static + use<>) {
+        self.shared.probe.watch_over()
     }
 
     /// What the probe knows.
@@ -288,7 +294,7 @@ impl Client {
         let secret = config.api_token.clone();
         let api = Api::new(BoxCloneSyncService::new(stack), parts.pages.clone(), secret);
         let requests = Requests::new(&config);
-        let probe = HealthProbe::new(&config, api.clone(), requests.clone())?;
+        let probe = HealthProbe::new(&config, &parts, api.clone(), requests.clone())?;
         Ok(Self { api, requests, shared: Arc::new(Shared { config, parts, probe }) })
     }
 }

@@ -1,18 +1,20 @@
 //! The active probe of the client.
 
-use std::fmt;
+use std::{fmt, future::Future};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use tokio::time::Instant;
 use tower_adaptive_page::Position;
-use tower_health::{Check, ProbeStatus, Prober, Verdict};
-use tower_ratelimit_tokens::Priority;
+use tower_health::{Check, LoopHandle, ProbeStatus, Prober, Verdict};
+use tower_ratelimit_tokens::{Admission, Priority};
 
 use crate::{
-    Entity, Error, ListQuery,
+    Action, Entity, Error, ListQuery,
     api::Api,
     config::{Config, ConfigError, Problem},
     requests::Requests,
+    stack::Parts,
 };
 
 type MakeRequest = Box<dyn Fn() -> Request<Bytes> + Send + Sync>;
@@ -24,11 +26,30 @@ pub(crate) struct HealthProbe {
 }
 
 impl HealthProbe {
-    pub(crate) fn new(config: &Config, api: Api, requests: Requests) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        config: &Config,
+        parts: &Parts,
+        api: Api,
+        requests: Requests,
+    ) -> Result<Self, ConfigError> {
         let settings = &config.health_monitoring;
         let entity: Entity = settings.health_endpoint;
-        // Whoever asks after health wants to know it now, whatever else is queued.
-        let query = ListQuery::new().within(settings.check_timeout).priority(Priority::HIGH);
+        // Whoever asks after health wants to know it now: a level of its own, before all work.
+        let within = settings.check_timeout;
+        let query = ListQuery::new().within(within).priority(Priority::CRITICAL);
+        let tokens = entity.operation(Action::List).map_or(0, |list| requests.cost(entity, &list));
+        let template = entity.operation(Action::List).map_or("", |list| list.template);
+        let (limiter, charge) = (parts.limiter.clone(), parts.budgets.charge(template, tokens));
+        let limited = parts.limit;
+        // Asked when nothing is left, it would only be refused, or wait longer than it may.
+        let budget_is_gone = move || {
+            limited
+                && match limiter.would_admit(&charge, Priority::CRITICAL) {
+                    Admission::At { when: Some(at), .. } => at > Instant::now() + within,
+                    Admission::Never { .. } => true,
+                    _ => false,
+                }
+        };
         let make: MakeRequest = Box::new(move || {
             requests
                 .page(entity, &query, &Position::Start, 1)
@@ -37,6 +58,8 @@ impl HealthProbe {
         let prober = Prober::builder("pipedrive", api, make)
             .judge(judge as JudgeFn)
             .ttl(settings.cache_ttl)
+            .interval(settings.check_interval)
+            .skip_if(budget_is_gone)
             .timeout(settings.check_timeout)
             .failure_threshold(settings.failure_threshold)
             .degraded_over(settings.degradation_threshold)
@@ -47,6 +70,10 @@ impl HealthProbe {
 
     pub(crate) async fn check(&self) -> Check {
         self.prober.check().await
+    }
+
+    pub(crate) fn watch_over(&self) -> (LoopHandle, impl Future<Output = ()> + Send + use<>) {
+        self.prober.clone().watch_over()
     }
 
     pub(crate) fn status(&self) -> ProbeStatus {

@@ -13,6 +13,7 @@ use pipedrive_service::{
 use saas_sim::pipedrive::{FaultKind, Faults, Rule, SimConfig};
 use support::{client, config, sim, small};
 use tokio::time::{Instant, sleep};
+use tower_health::CheckOutcome;
 use tower_ratelimit_tokens::{Admission, Ask as _, Terms};
 
 /// One request in two seconds, so that there is a queue to stand in.
@@ -293,4 +294,23 @@ async fn a_request_without_a_call_asks_as_anybody() {
     request.extensions_mut().insert(call.build());
     let terms = Terms::new().deadline(Some(deadline)).arrived(Some(long_ago));
     assert_eq!(CallTerms(OnLimit::Reject).terms(&request), terms);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_probe_asks_each_interval_and_not_while_the_budget_is_gone() {
+    let sim = sim(small());
+    let client = client(&sim, &[("PIPEDRIVE_HEALTH_CHECK_INTERVAL", "300")]);
+    let (handle, watching) = client.watch_health();
+    tokio::spawn(watching);
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    assert!((3..=4).contains(&sim.truth().requests), "{}", sim.truth().requests);
+    assert!(client.probe_status().state.is_healthy());
+    let asked = sim.truth().requests;
+    let day = client.budgets().day;
+    client.limiter().set_used(day, 1_500_000);
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    let status = client.probe_status();
+    assert_eq!((sim.truth().requests, status.checks), (asked, asked));
+    assert!(status.skipped >= 3 && client.check_health().await.outcome == CheckOutcome::Skipped);
+    handle.stop();
 }

@@ -3,8 +3,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    ConfigError, Health, Verdict,
+    Change, ConfigError, Health, Verdict,
     error::Faults,
+    listeners::Listeners,
     score::{Limits, Rules, Score},
 };
 
@@ -30,6 +31,7 @@ pub struct HealthBuilder {
     name: Arc<str>,
     rules: Rules,
     cancelled: Verdict,
+    listeners: Listeners,
 }
 
 impl HealthBuilder {
@@ -49,7 +51,7 @@ impl HealthBuilder {
             better_for: Duration::from_secs(5),
             idle_after: Duration::from_secs(60),
         };
-        Self { name, rules, cancelled: Verdict::Bad }
+        Self { name, rules, cancelled: Verdict::Bad, listeners: Listeners::default() }
     }
 
     /// How far back outcomes are looked at. Default: 60 s; between 10 ms and a day.
@@ -124,13 +126,42 @@ impl HealthBuilder {
         self
     }
 
+    /// Calls `listener` at every change of state, outside every lock, in the thread that found it.
+    ///
+    /// This is how health acts on what it does not know: a circuit is forced open, a queue shut.
+    /// It should be quick. Two threads may tell their changes in the wrong order, as the numbers
+    /// show; who must act on the newest only watches [`Health::watch`]. A panic reaches the call
+    /// whose outcome was recorded.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// use tower_health::{Health, State, Verdict};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let shut = Arc::new(AtomicBool::new(false));
+    /// let door = Arc::clone(&shut);
+    /// let health = Health::builder("api")
+    ///     .on_change(move |change| door.store(!change.to.is_available(), Ordering::Relaxed))
+    ///     .build()?;
+    /// for _ in 0..10 {
+    ///     health.record(Verdict::Bad, std::time::Duration::from_millis(5));
+    /// }
+    /// assert!(shut.load(Ordering::Relaxed));
+    /// # Ok::<(), tower_health::ConfigError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn on_change(mut self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+
     /// Builds the handle. Clones of it, and all layers made with it, share one score.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] lists every value that cannot work.
     pub fn build(self) -> Result<Health, ConfigError> {
-        let Self { name, rules, cancelled } = self;
+        let Self { name, rules, cancelled, listeners } = self;
         let mut faults = Faults::default();
         let Rules { window, min_calls, failure_threshold, better_for, idle_after, .. } = rules;
         let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
@@ -145,7 +176,7 @@ impl HealthBuilder {
         faults.unless(right, "idle_after", idle_after, "above zero, at most a day");
         check_limits(&mut faults, &rules);
         faults.into_result("health")?;
-        Ok(Health::from_score(name, Score::new(rules, Instant::now()), cancelled))
+        Ok(Health::from_score(name, Score::new(rules, Instant::now()), cancelled, listeners))
     }
 }
 

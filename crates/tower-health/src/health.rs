@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Change, HealthBuilder, Report, State, Verdict, score::Score};
+use crate::{Change, HealthBuilder, Report, State, Verdict, listeners::Listeners, score::Score};
 
 /// The score of a service: what [`HealthLayer`](crate::HealthLayer)s feed, and the handle to read it.
 ///
@@ -24,6 +24,7 @@ struct Shared {
     cancelled: Verdict,
     score: Mutex<Score>,
     newest: watch::Sender<Change>,
+    listeners: Listeners,
 }
 
 impl Health {
@@ -32,9 +33,15 @@ impl Health {
         HealthBuilder::new(name.into())
     }
 
-    pub(crate) fn from_score(name: Arc<str>, score: Score, cancelled: Verdict) -> Self {
+    pub(crate) fn from_score(
+        name: Arc<str>,
+        score: Score,
+        cancelled: Verdict,
+        listeners: Listeners,
+    ) -> Self {
         let newest = watch::Sender::new(score.last().clone());
-        Self { shared: Arc::new(Shared { name, cancelled, score: Mutex::new(score), newest }) }
+        let score = Mutex::new(score);
+        Self { shared: Arc::new(Shared { name, cancelled, score, newest, listeners }) }
     }
 
     /// The name given to the builder.
@@ -126,7 +133,8 @@ impl Health {
         }
         let newest = score.last().clone();
         drop(score);
-        publish(&self.shared.name, &self.shared.newest, newest);
+        let Shared { name, listeners, newest: watched, .. } = &*self.shared;
+        listeners.publish(name, watched, &newest);
         result
     }
 
@@ -136,34 +144,6 @@ impl Health {
     }
 }
 
-/// Tells the world. Two threads may come here in the wrong order.
-#[cold]
-pub(crate) fn publish(name: &str, newest: &watch::Sender<Change>, change: Change) {
-    let Change { number, from, to, reason, .. } = &change;
-    if to.rank() > from.rank() {
-        tracing::warn!(
-            name: "health.changed",
-            target: "tower_health",
-            health = name, number, from = from.as_str(), to = to.as_str(), reason = %reason,
-            "health got worse"
-        );
-    } else {
-        tracing::info!(
-            name: "health.changed",
-            target: "tower_health",
-            health = name, number, from = from.as_str(), to = to.as_str(), reason = %reason,
-            "health changed"
-        );
-    }
-    newest.send_if_modified(|seen| {
-        let newer = change.number > seen.number;
-        if newer {
-            *seen = change;
-        }
-        newer
-    });
-}
-
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock().last().to;
@@ -171,20 +151,5 @@ impl fmt::Debug for Health {
             .field("name", &self.name())
             .field("state", &state)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_published_late_does_not_hide_a_newer_one() {
-        let health = Health::builder("test").build().unwrap();
-        let older = health.lock().last().clone();
-        let newer = Change { number: 2, to: State::Degraded, ..older };
-        publish("test", &health.shared.newest, newer.clone());
-        publish("test", &health.shared.newest, Change { number: 1, ..older });
-        assert_eq!(*health.watch().borrow(), newer);
     }
 }

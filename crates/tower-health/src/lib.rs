@@ -133,8 +133,7 @@
 //! # What it does not do
 //!
 //! It sheds no load: a circuit breaker or the caller decides what to do with a state. It
-//! spawns nothing: to probe every five minutes, call [`Prober::check`] from a loop of your
-//! own. It keeps nothing across restarts.
+//! spawns nothing: to probe every five minutes, spawn [`Prober::watch_over`]. It keeps nothing across restarts.
 //!
 //! # Features
 //!
@@ -149,6 +148,7 @@ mod health;
 mod judge;
 mod latencies;
 mod layer;
+mod listeners;
 mod probe;
 mod prober;
 mod report;

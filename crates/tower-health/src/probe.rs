@@ -20,6 +20,9 @@ pub enum CheckOutcome {
     Failed(Arc<str>),
     /// The judge had nothing to say, as when our own limiter refused. It moves nothing.
     Ignored,
+    /// It was not made, by [`skip_if`](crate::ProberBuilder::skip_if). It moves nothing and is
+    /// kept nowhere.
+    Skipped,
 }
 
 impl CheckOutcome {
@@ -38,6 +41,7 @@ impl CheckOutcome {
             Self::TimedOut => "timed_out",
             Self::Failed(_) => "failed",
             Self::Ignored => "ignored",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -76,6 +80,8 @@ pub struct ProbeStatus {
     pub consecutive_failures: u32,
     /// Checks made since the probe was built, ignored ones included.
     pub checks: u64,
+    /// Checks that were skipped since the probe was built.
+    pub skipped: u64,
     /// Changes of state since the probe was built.
     pub changes: u64,
 }
@@ -84,6 +90,8 @@ pub struct ProbeStatus {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeRules {
     pub(crate) ttl: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) stale_after: Duration,
     pub(crate) failure_threshold: u32,
     pub(crate) degraded_over: Duration,
     pub(crate) history: usize,
@@ -95,6 +103,9 @@ pub(crate) struct Record {
     recent: VecDeque<Check>,
     failures: u32,
     checks: u64,
+    skipped: u64,
+    /// When the newest check that said something is too old to be believed.
+    stale_at: Option<Instant>,
     last: Change,
 }
 
@@ -108,22 +119,23 @@ impl Record {
             at: now,
         };
         let recent = VecDeque::with_capacity(rules.history);
-        Self { rules, recent, failures: 0, checks: 0, last }
+        Self { rules, recent, failures: 0, checks: 0, skipped: 0, stale_at: None, last }
     }
 
     /// The newest check, if it is good enough for somebody who began to ask when
-    /// `seen` checks had been made: it is still fresh, or it ended after that.
-    pub(crate) fn usable(&self, now: Instant, seen: u64) -> Option<Check> {
+    /// `seen` checks had been made: it is younger than `fresh`, or it ended after that.
+    pub(crate) fn usable(&self, now: Instant, fresh: Duration, seen: u64) -> Option<Check> {
         let newest = self.recent.back()?;
-        let fresh = now.saturating_duration_since(newest.at) < self.rules.ttl;
+        let fresh = now.saturating_duration_since(newest.at) < fresh;
         (fresh || self.checks > seen).then(|| newest.clone())
     }
 
     pub(crate) fn add(&mut self, outcome: CheckOutcome, took: Duration, now: Instant) -> Check {
         let ProbeRules { failure_threshold, degraded_over: limit, history, .. } = self.rules;
+        self.settle(now);
         self.checks += 1;
         let verdict = match outcome {
-            CheckOutcome::Ignored => None,
+            CheckOutcome::Ignored | CheckOutcome::Skipped => None,
             CheckOutcome::Good => {
                 self.failures = 0;
                 Some(if took > limit {
@@ -140,9 +152,9 @@ impl Record {
             }
         };
         if let Some((to, reason)) = verdict {
+            self.stale_at = now.checked_add(self.rules.stale_after);
             if to != self.last.to {
-                let Change { number, to: from, .. } = self.last;
-                self.last = Change { number: number + 1, from, to, reason, at: now };
+                self.turn(now, to, reason);
             }
         }
         let check = Check { outcome, took, at: now, state: self.last.to };
@@ -151,6 +163,31 @@ impl Record {
         }
         self.recent.push_back(check.clone());
         check
+    }
+
+    /// Notes that a check was not made.
+    pub(crate) fn skip(&mut self, now: Instant) -> Check {
+        self.settle(now);
+        self.skipped += 1;
+        Check { outcome: CheckOutcome::Skipped, took: Duration::ZERO, at: now, state: self.last.to }
+    }
+
+    /// Applies what time alone has changed.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        if self.stale_at.is_some_and(|at| at <= now) {
+            self.stale_at = None;
+            self.failures = 0;
+            self.turn(now, State::Unknown, Reason::Stale { after: self.rules.stale_after });
+        }
+    }
+
+    fn turn(&mut self, now: Instant, to: State, reason: Reason) {
+        let Change { number, to: from, .. } = self.last;
+        self.last = Change { number: number + 1, from, to, reason, at: now };
+    }
+
+    pub(crate) const fn rules(&self) -> &ProbeRules {
+        &self.rules
     }
 
     pub(crate) const fn checks(&self) -> u64 {
@@ -174,6 +211,7 @@ impl Record {
             success_rate: (all > 0).then(|| good as f64 / all as f64),
             consecutive_failures: self.failures,
             checks: self.checks,
+            skipped: self.skipped,
             changes: self.last.number,
         }
     }

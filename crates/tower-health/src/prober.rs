@@ -1,33 +1,43 @@
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tower_service::Service;
 
+mod builder;
+
+pub use self::builder::ProberBuilder;
+
 use crate::{
-    BoxError, Change, Check, CheckOutcome, ConfigError, ErrorsBad, Judge, ProbeStatus, State,
+    BoxError, Change, Check, CheckOutcome, ErrorsBad, Judge, LoopHandle, ProbeStatus, State,
     Verdict,
-    config::DAY,
-    error::Faults,
-    health::publish,
+    listeners::Listeners,
     probe::{ProbeRules, Record},
+    stop::stoppable,
 };
+
+type SkipIf = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Asks a service how it is, when somebody wants to know and the last answer is too old.
 ///
 /// Clones are the same probe. See [`Prober::builder`].
 pub struct Prober<S, M, J = ErrorsBad> {
+    inner: Arc<Inner<S, M, J>>,
+}
+
+struct Inner<S, M, J> {
     service: S,
     make_request: M,
     judge: J,
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 struct Shared {
@@ -38,6 +48,9 @@ struct Shared {
     /// holder hands it to the next who waits.
     turn: Semaphore,
     newest: watch::Sender<Change>,
+    listeners: Listeners,
+    skip_if: Option<SkipIf>,
+    start_within: Duration,
 }
 
 impl Prober<(), ()> {
@@ -74,19 +87,7 @@ impl Prober<(), ()> {
         S: Service<Request> + Clone,
         M: Fn() -> Request,
     {
-        ProberBuilder {
-            name: name.into(),
-            service,
-            make_request,
-            judge: ErrorsBad,
-            timeout: Duration::from_secs(10),
-            rules: ProbeRules {
-                ttl: Duration::from_secs(60),
-                failure_threshold: 3,
-                degraded_over: Duration::from_secs(1),
-                history: 50,
-            },
-        }
+        ProberBuilder::new(name.into(), service, make_request)
     }
 }
 
@@ -110,19 +111,84 @@ impl<S, M, J> Prober<S, M, J> {
         M: Fn() -> Request,
         J: Judge<S::Response, S::Error>,
     {
+        let fresh = self.inner.shared.lock().rules().ttl;
+        self.check_within(fresh).await
+    }
+
+    async fn check_within<Request>(&self, fresh: Duration) -> Check
+    where
+        S: Service<Request> + Clone,
+        S::Error: Into<BoxError>,
+        M: Fn() -> Request,
+        J: Judge<S::Response, S::Error>,
+    {
         let seen = {
-            let record = self.shared.lock();
-            if let Some(check) = record.usable(Instant::now(), record.checks()) {
+            let record = self.inner.shared.lock();
+            if let Some(check) = record.usable(Instant::now(), fresh, record.checks()) {
                 return check;
             }
             record.checks()
         };
-        let _turn = self.shared.turn.acquire().await.expect("it is never closed");
-        if let Some(check) = self.shared.lock().usable(Instant::now(), seen) {
+        let _turn = self.inner.shared.turn.acquire().await.expect("it is never closed");
+        if let Some(check) = self.inner.shared.lock().usable(Instant::now(), fresh, seen) {
             return check;
         }
+        if self.inner.shared.skip_if.as_ref().is_some_and(|skip| skip()) {
+            return self.inner.shared.update(Record::skip);
+        }
         let (outcome, took) = self.ask().await;
-        self.shared.add(outcome, took)
+        self.inner.shared.add(outcome, took)
+    }
+
+    /// A loop that makes a check every [`interval`](ProberBuilder::interval). Spawn the future;
+    /// it stops when the handle is dropped, giving up the check that is on its way.
+    ///
+    /// The first check comes at a random time within [`start_within`](ProberBuilder::start_within),
+    /// so that many processes started at once do not ask at once. The loop shares its checks
+    /// with all who [`check`](Self::check), and makes none if one is younger than half the interval.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_health::{BoxError, Prober, State};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let service = tower::service_fn(|_: ()| async { Ok::<_, BoxError>(()) });
+    /// let prober = Prober::builder("api", service, || ()).interval(Duration::from_secs(300)).build()?;
+    /// let (handle, watching) = prober.clone().watch_over();
+    /// tokio::spawn(watching);
+    /// tokio::time::sleep(Duration::from_secs(3_000)).await;
+    /// assert_eq!((prober.state(), prober.status().checks), (State::Healthy, 10));
+    /// handle.stop();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`check`](Self::check).
+    pub fn watch_over<Request>(
+        self,
+    ) -> (LoopHandle, impl Future<Output = ()> + use<S, M, J, Request>)
+    where
+        S: Service<Request> + Clone,
+        S::Error: Into<BoxError>,
+        M: Fn() -> Request,
+        J: Judge<S::Response, S::Error>,
+    {
+        let random = RandomState::new().hash_one(0);
+        let start_within = self.inner.shared.start_within;
+        let ProbeRules { ttl, interval, .. } = *self.inner.shared.lock().rules();
+        let mut next = Instant::now() + part(start_within, random);
+        let fresh = ttl.min(interval / 2);
+        stoppable(async move {
+            loop {
+                sleep_until(next).await;
+                self.check_within(fresh).await;
+                // A check that took longer than the interval is not made up for.
+                next = (next + interval).max(Instant::now());
+            }
+        })
     }
 
     async fn ask<Request>(&self) -> (CheckOutcome, Duration)
@@ -133,16 +199,16 @@ impl<S, M, J> Prober<S, M, J> {
         J: Judge<S::Response, S::Error>,
     {
         let started = Instant::now();
-        let mut service = self.service.clone();
+        let mut service = self.inner.service.clone();
         let call = async {
             poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call((self.make_request)()).await
+            service.call((self.inner.make_request)()).await
         };
-        let answer = timeout(self.shared.timeout, call).await;
+        let answer = timeout(self.inner.shared.timeout, call).await;
         let took = Instant::now().saturating_duration_since(started);
         let outcome = match answer {
             Err(_elapsed) => CheckOutcome::TimedOut,
-            Ok(answer) => match (self.judge.judge(answer.as_ref()), answer) {
+            Ok(answer) => match (self.inner.judge.judge(answer.as_ref()), answer) {
                 (Verdict::Ignore, _) => CheckOutcome::Ignored,
                 (Verdict::Good, _) => CheckOutcome::Good,
                 (Verdict::Bad, Ok(_)) => CheckOutcome::Bad,
@@ -155,13 +221,16 @@ impl<S, M, J> Prober<S, M, J> {
     /// The name given to the builder.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.inner.shared.name
     }
 
     /// How the service is doing, by the newest check. Asks nobody.
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.lock().last().to
+        self.inner.shared.update(|record, now| {
+            record.settle(now);
+            record.last().to
+        })
     }
 
     /// Whether the newest check found the service healthy. Asks nobody.
@@ -173,13 +242,16 @@ impl<S, M, J> Prober<S, M, J> {
     /// All that is known. Asks nobody.
     #[must_use]
     pub fn status(&self) -> ProbeStatus {
-        self.shared.lock().status(Arc::clone(&self.shared.name))
+        self.inner.shared.update(|record, now| {
+            record.settle(now);
+            record.status(Arc::clone(&self.inner.shared.name))
+        })
     }
 
     /// Watches the changes of state. The receiver starts with the newest one.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Change> {
-        self.shared.newest.subscribe()
+        self.inner.shared.newest.subscribe()
     }
 }
 
@@ -190,35 +262,39 @@ impl Shared {
     }
 
     fn add(&self, outcome: CheckOutcome, took: Duration) -> Check {
-        let now = Instant::now();
-        let (check, change) = {
-            let mut record = self.lock();
-            let before = record.last().number;
-            let check = record.add(outcome, took, now);
-            let last = record.last();
-            (check, (last.number != before).then(|| last.clone()))
-        };
+        let check = self.update(|record, now| record.add(outcome, took, now));
         tracing::debug!(
             name: "health.checked",
             target: "tower_health",
             health = &*self.name, outcome = check.outcome.as_str(), took = ?took, state = check.state.as_str(),
             "check made"
         );
-        if let Some(change) = change {
-            publish(&self.name, &self.newest, change);
-        }
         check
+    }
+
+    /// The only way to change the record: what `change` did is told outside the lock.
+    fn update<T>(&self, change: impl FnOnce(&mut Record, Instant) -> T) -> T {
+        let mut record = self.lock();
+        let before = record.last().number;
+        let result = change(&mut record, Instant::now());
+        if record.last().number == before {
+            return result;
+        }
+        let newest = record.last().clone();
+        drop(record);
+        self.listeners.publish(&self.name, &self.newest, &newest);
+        result
     }
 }
 
-impl<S: Clone, M: Clone, J: Clone> Clone for Prober<S, M, J> {
+/// The part of `whole` that a random number stands for.
+fn part(whole: Duration, random: u64) -> Duration {
+    whole.mul_f64(random as f64 / u64::MAX as f64)
+}
+
+impl<S, M, J> Clone for Prober<S, M, J> {
     fn clone(&self) -> Self {
-        Self {
-            service: self.service.clone(),
-            make_request: self.make_request.clone(),
-            judge: self.judge.clone(),
-            shared: Arc::clone(&self.shared),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
@@ -227,99 +303,6 @@ impl<S, M, J> fmt::Debug for Prober<S, M, J> {
         f.debug_struct("Prober")
             .field("name", &self.name())
             .field("state", &self.state())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Configures a [`Prober`]; see [`Prober::builder`].
-///
-/// The defaults are those of the health checks this replaces.
-#[must_use]
-pub struct ProberBuilder<S, M, J> {
-    name: Arc<str>,
-    service: S,
-    make_request: M,
-    judge: J,
-    timeout: Duration,
-    rules: ProbeRules,
-}
-
-impl<S, M, J> ProberBuilder<S, M, J> {
-    /// Judges the answers. Default: every `Err` is bad.
-    pub fn judge<K>(self, judge: K) -> ProberBuilder<S, M, K> {
-        let Self { name, service, make_request, timeout, rules, .. } = self;
-        ProberBuilder { name, service, make_request, judge, timeout, rules }
-    }
-
-    /// How long a check answers for the next askers. Default: 60 s; at most a day. Zero: only
-    /// those who ask while it is on its way share it.
-    pub const fn ttl(mut self, ttl: Duration) -> Self {
-        self.rules.ttl = ttl;
-        self
-    }
-
-    /// How long a check may take, readiness included. Default: 10 s; above zero and at most a day.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// After so many failed checks in a row the service is unavailable; with fewer it
-    /// is degraded. Default: 3; at least 1.
-    pub const fn failure_threshold(mut self, failures: u32) -> Self {
-        self.rules.failure_threshold = failures;
-        self
-    }
-
-    /// A good check that took longer means degraded. Default: 1,000 ms; above zero and at most a day.
-    pub const fn degraded_over(mut self, took: Duration) -> Self {
-        self.rules.degraded_over = took;
-        self
-    }
-
-    /// How many checks [`ProbeStatus::recent`] keeps. Default: 50; between 1 and 10,000.
-    pub const fn history(mut self, checks: usize) -> Self {
-        self.rules.history = checks;
-        self
-    }
-
-    /// Builds the probe. It makes no check until it is asked.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] lists every value that cannot work.
-    pub fn build(self) -> Result<Prober<S, M, J>, ConfigError> {
-        let Self { name, service, make_request, judge, timeout, rules } = self;
-        let mut faults = Faults::default();
-        let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
-        let ProbeRules { ttl, failure_threshold, degraded_over, history } = rules;
-        faults.unless(!name.is_empty(), "name", &name, "any text but an empty one");
-        faults.unless(ttl <= DAY, "ttl", ttl, "at most a day");
-        faults.unless(within_a_day(timeout), "timeout", timeout, "above zero, at most a day");
-        let some = failure_threshold > 0;
-        faults.unless(some, "failure_threshold", failure_threshold, "at least 1");
-        let right = within_a_day(degraded_over);
-        faults.unless(right, "degraded_over", degraded_over, "above zero, at most a day");
-        faults.unless((1..=10_000).contains(&history), "history", history, "1 to 10,000");
-        faults.into_result("probe")?;
-        let record = Record::new(rules, Instant::now());
-        let shared = Shared {
-            name,
-            timeout,
-            newest: watch::Sender::new(record.last().clone()),
-            record: Mutex::new(record),
-            turn: Semaphore::new(1),
-        };
-        Ok(Prober { service, make_request, judge, shared: Arc::new(shared) })
-    }
-}
-
-impl<S, M, J> fmt::Debug for ProberBuilder<S, M, J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProberBuilder")
-            .field("name", &self.name)
-            .field("timeout", &self.timeout)
-            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

@@ -114,6 +114,11 @@ pub enum Reason {
         /// The limit that was passed.
         limit: Duration,
     },
+    /// The newest check of a probe that said something is so old.
+    Stale {
+        /// The set time after which a check says nothing any more.
+        after: Duration,
+    },
     /// [`reset`](crate::Health::reset) was called.
     Reset,
 }
@@ -139,6 +144,7 @@ impl fmt::Display for Reason {
             Self::CheckSlow { took, limit } => {
                 write!(f, "the check took {took:.0?}, the limit is {limit:?}")
             }
+            Self::Stale { after } => write!(f, "no check for {after:?}"),
             Self::Reset => f.write_str("reset"),
         }
     }

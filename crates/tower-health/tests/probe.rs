@@ -248,6 +248,9 @@ async fn a_panic_in_the_service_does_not_wedge_the_probe() {
 fn everything_wrong_with_a_configuration_is_listed_at_once() {
     let error = Prober::builder("", Server::default().service(), || 7)
         .ttl(Duration::MAX)
+        .interval(Duration::ZERO)
+        .start_within(Duration::MAX)
+        .stale_after(Duration::ZERO)
         .timeout(Duration::ZERO)
         .failure_threshold(0)
         .degraded_over(Duration::ZERO)
@@ -257,6 +260,9 @@ fn everything_wrong_with_a_configuration_is_listed_at_once() {
         .unwrap_err();
     let said = "probe cannot be built: name is \"\", allowed is any text but an empty one; \
         ttl is 18446744073709551615.999999999s, allowed is at most a day; \
+        interval is 0ns, allowed is 10 ms to a day; \
+        start_within is 18446744073709551615.999999999s, allowed is at most a day; \
+        stale_after is 0ns, allowed is above zero, at most a week; \
         timeout is 0ns, allowed is above zero, at most a day; \
         failure_threshold is 0, allowed is at least 1; \
         degraded_over is 0ns, allowed is above zero, at most a day; \

@@ -10,7 +10,7 @@ impl Client {
     /// The same client, whose calls are as urgent as this unless they say otherwise. In the queue a more urgent call
     /// goes first; a share of the day can be kept for urgent ones, see `robustness.rate_limiting.reserve`.
     ///
-    /// [`Client::check_health`] is of [`Priority::HIGH`] always. Default: what
+    /// [`Client::check_health`] is of [`Priority::CRITICAL`] always. Default: what
     /// [`ClientBuilder::priority`](crate::ClientBuilder::priority) said.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
