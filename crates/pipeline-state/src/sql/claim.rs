@@ -22,6 +22,18 @@ pub(super) async fn claim(
     let phase = tx.phase(pipeline, request.phase).await?;
     reclaim(tx, now, &run, request.max_lost_leases).await?;
 
+    // Who finds nothing writes nothing.
+    let pending = Code::Pending as i64;
+    let sql =
+        format!("SELECT id FROM pipeline_state WHERE phase = $1 AND state = {pending} LIMIT 1");
+    if tx.row(sql, &[Arg::Int(phase)], |row| row.int(0)).await?.is_none() {
+        let sql = "SELECT min(ends_at) FROM pipeline_leases WHERE pipeline = $1 AND phase = $2";
+        let args = [pipeline.into(), Arg::Int(phase)];
+        let ends = tx.row(sql.to_owned(), &args, |row| row.opt_int(0)).await?.flatten();
+        let others_until = ends.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+        return Ok(Claim { others_until, ..Claim::default() });
+    }
+
     let length = SignedDuration::try_from(request.lease).unwrap_or(SignedDuration::MAX);
     let until = now.checked_add(length).unwrap_or(Timestamp::MAX);
     let lease =
@@ -32,7 +44,6 @@ pub(super) async fn claim(
                       ORDER BY id LIMIT $4)
          RETURNING id, name, attempts",
         held = Code::Processing as i64,
-        pending = Code::Pending as i64,
     );
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
     let args = [Arg::Int(lease.id.0), now.into(), Arg::Int(phase), Arg::Int(limit)];
@@ -40,12 +51,7 @@ pub(super) async fn claim(
         tx.rows(sql, &args, |row| Ok((row.int(0)?, row.text(1)?, row.number(2)?))).await?;
     rows.sort_unstable_by_key(|(id, ..)| *id);
     let (Some((first, ..)), Some((last, ..))) = (rows.first(), rows.last()) else {
-        delete_lease(tx, lease.id.0).await?;
-        let sql = "SELECT min(ends_at) FROM pipeline_leases WHERE pipeline = $1 AND phase = $2";
-        let args = [pipeline.into(), Arg::Int(phase)];
-        let ends = tx.row(sql.to_owned(), &args, |row| row.opt_int(0)).await?.flatten();
-        let others_until = ends.and_then(|micros| Timestamp::from_microsecond(micros).ok());
-        return Ok(Claim { others_until, ..Claim::default() });
+        return Err(StateError::Content("a pending item that cannot be claimed".to_owned()));
     };
     let sql = "UPDATE pipeline_leases SET first_item = $2, last_item = $3, remaining = $4
                WHERE id = $1";
