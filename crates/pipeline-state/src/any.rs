@@ -51,6 +51,14 @@ impl Backend for AnyStore {
         }
     }
 
+    async fn begin_lightly(&self) -> Result<Tx, StateError> {
+        match self {
+            Self::Sqlite(store) => store.begin_lightly().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.begin_lightly().await,
+        }
+    }
+
     async fn look(&self) -> Result<Tx, StateError> {
         match self {
             Self::Sqlite(store) => store.look().await,

@@ -36,6 +36,10 @@ impl<B: Backend> Sealed for B {}
 pub(crate) trait Backend: fmt::Debug + Clone + Send + Sync + 'static {
     /// To write.
     fn begin(&self) -> impl Future<Output = Result<Tx>> + Send;
+    /// To write what need not be on the disk before the next [`begin`](Self::begin) is.
+    fn begin_lightly(&self) -> impl Future<Output = Result<Tx>> + Send {
+        self.begin()
+    }
     /// To read, all of it as it is at one moment; keeps nobody waiting.
     fn look(&self) -> impl Future<Output = Result<Tx>> + Send;
     fn clock(&self) -> impl Future<Output = Result<Timestamp>> + Send;
@@ -93,14 +97,14 @@ impl<B: Backend> Store for B {
         pipeline: PipelineId,
         request: &ClaimRequest<'_>,
     ) -> Result<Claim> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         let claim = claim::claim(&mut tx, now, pipeline, request).await?;
         tx.commit().await?;
         Ok(claim)
     }
 
     async fn renew(&self, pipeline: PipelineId, lease: LeaseId, until: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         claim::renew(&mut tx, pipeline, lease, until).await?;
         tx.commit().await
     }

@@ -21,15 +21,20 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Pipelines in an SQLite file, for the processes of one machine.
 ///
 /// It runs in WAL mode with `synchronous = FULL`: what a call has written is on the disk when the call
-/// returns. The file may hold other tables; those of this store begin with `pipeline_`.
+/// returns. Only a claim and a renewal need not be yet, and cost no wait for the disk: a power cut that
+/// loses them has ended their worker, too. The file may hold other tables; those of this store begin with `pipeline_`.
 ///
 /// # What is shared
 ///
-/// Clones share one connection, so what they write is one after the other; processes wait for each
-/// other up to five seconds and then get [`StateError::Busy`].
+/// Clones share one connection that writes, so what they write is one after the other, and two that
+/// read; processes wait for each other up to five seconds and then get [`StateError::Busy`].
 #[derive(Clone)]
 pub struct SqliteStore {
     pool: SqlitePool,
+    /// For what only reads, so that it waits for no writer. The same pool where the file is not ours.
+    readers: SqlitePool,
+    /// Whether the connection's settings are ours to change.
+    is_ours: bool,
     /// What is in memory is there as long as somebody has it open, and a pool closes the connection of
     /// whoever is dropped while he takes it.
     _keeper: Option<Arc<Mutex<SqliteConnection>>>,
@@ -56,11 +61,12 @@ impl SqliteStore {
             .busy_timeout(BUSY)
             // Before a worker is told that an item is done, it is.
             .synchronous(SqliteSynchronous::Full);
-        let pool = connect(options).await?;
+        let pool = pool(1).connect_with(options.clone()).await?;
         // Looked at before anything is changed, the journal's mode included.
         check(version(&pool).await?)?;
         sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await?;
-        Self::with_pool(pool).await
+        let store = Self::with_pool(pool).await?;
+        Ok(Self { readers: self::pool(2).connect_lazy_with(options), is_ours: true, ..store })
     }
 
     /// In memory, for tests and for pipelines that need not survive their process.
@@ -72,7 +78,7 @@ impl SqliteStore {
         // A name of its own, which the keeper and the pool share.
         let options = SqliteConnectOptions::from_str("sqlite::memory:")?;
         let keeper = Some(Arc::new(Mutex::new(options.connect().await?)));
-        Ok(Self { _keeper: keeper, ..Self::with_pool(connect(options).await?).await? })
+        Ok(Self { _keeper: keeper, ..Self::with_pool(pool(1).connect_with(options).await?).await? })
     }
 
     /// On a pool of connections that somebody else made, so that the tables can lie beside others. It
@@ -85,23 +91,23 @@ impl SqliteStore {
         if check(version(&pool).await?)? < SCHEMA_VERSION {
             migrate(&pool).await?;
         }
-        Ok(Self { pool, _keeper: None })
+        Ok(Self { readers: pool.clone(), pool, is_ours: false, _keeper: None })
     }
 
     /// Closes the file. What was written is safe without this, too.
     pub async fn close(&self) {
+        self.readers.close().await;
         self.pool.close().await;
     }
 }
 
-async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool> {
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
         .idle_timeout(None)
         .max_lifetime(None)
         // A file does not go away as a server does.
-        .test_before_acquire(false);
-    Ok(pool.connect_with(options).await?)
+        .test_before_acquire(false)
 }
 
 const VERSION: &str = "SELECT version FROM pipeline_schema";
@@ -145,15 +151,50 @@ async fn migrate(pool: &SqlitePool) -> Result<()> {
 impl Backend for SqliteStore {
     async fn begin(&self) -> Result<Tx> {
         // Read and then written: a deferred transaction could not wait its turn.
-        Ok(Tx::Sqlite(self.pool.begin_with("BEGIN IMMEDIATE").await?))
+        let begin = match self.is_ours {
+            true => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            false => "BEGIN IMMEDIATE",
+        };
+        Ok(Tx::Sqlite(self.pool.begin_with(begin).await?))
+    }
+
+    async fn begin_lightly(&self) -> Result<Tx> {
+        let begin = match self.is_ours {
+            true => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            false => "BEGIN IMMEDIATE",
+        };
+        Ok(Tx::Sqlite(self.pool.begin_with(begin).await?))
     }
 
     async fn look(&self) -> Result<Tx> {
-        Ok(Tx::Sqlite(self.pool.begin().await?))
+        Ok(Tx::Sqlite(self.readers.begin().await?))
     }
 
     #[allow(clippy::disallowed_methods, reason = "processes have no other clock in common")]
     async fn clock(&self) -> Result<Timestamp> {
         Ok(Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_settles_waits_for_the_disk_and_what_claims_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("state.db")).await.unwrap();
+        let level = async |mut tx: Tx| {
+            let sql = "PRAGMA synchronous".to_owned();
+            tx.row(sql, &[], |row| row.int(0)).await.unwrap().unwrap()
+        };
+        for _ in 0..2 {
+            assert_eq!(level(store.begin_lightly().await.unwrap()).await, 1, "normal");
+            assert_eq!(level(store.begin().await.unwrap()).await, 2, "full");
+        }
+        // Who reads waits for nobody who writes.
+        let writing = store.begin().await.unwrap();
+        assert_eq!(level(store.look().await.unwrap()).await, 2);
+        drop(writing);
     }
 }

@@ -1,6 +1,6 @@
 use std::{collections::HashSet, time::Duration};
 
-use pipeline_state::{Counts, Lease, StateError};
+use pipeline_state::{Counts, Lease, Resume, StateError};
 use tokio::task::JoinSet;
 
 use crate::support::{Clock, Kit, PHASES, filled, quiet};
@@ -97,6 +97,7 @@ pub async fn an_item_whose_workers_die_too_often_counts_as_failed(kit: &impl Kit
     let tracker = kit.tracker(&clock, quiet().max_lost_leases(2));
     let pipeline = tracker.initialize("poison", &PHASES).await.unwrap();
     pipeline.add("search", &["poison", "fine"]).await.unwrap();
+    pipeline.checkpoint("begin", None).await.unwrap();
     for round in 1..=2 {
         let items = pipeline.claim("search", 1).await.unwrap().items;
         assert_eq!((items[0].name.as_str(), items[0].attempt), ("poison", round));
@@ -108,6 +109,16 @@ pub async fn an_item_whose_workers_die_too_often_counts_as_failed(kit: &impl Kit
     assert_eq!((failed[0].name.as_str(), failed[0].attempts), ("poison", 2));
     assert_eq!(failed[0].failure.category, "abandoned");
     let counts = Counts { failed: 1, processing: 1, ..Counts::default() };
+    assert_eq!(pipeline.progress().await.unwrap().whole(), counts);
+    // It was settled after the checkpoint that is gone back to here.
+    assert_eq!(pipeline.revoke(None).await.unwrap(), 1);
+    tracker.resume(pipeline.id(), &Resume::Checkpoint(1)).await.unwrap();
+    assert_eq!(pipeline.progress().await.unwrap().whole().pending, 2);
+    for _ in 0..2 {
+        pipeline.claim("search", 1).await.unwrap();
+        clock.advance(LEASE);
+    }
+    pipeline.claim("search", 9).await.unwrap();
     assert_eq!(pipeline.progress().await.unwrap().whole(), counts);
     // Who resets it gives it as many new chances.
     assert_eq!(pipeline.reset_failed(None, Some("abandoned")).await.unwrap(), 1);
