@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use tower_adaptive_page::{MemoryProbe, PageController, detect};
+use tower_adaptive_page::{MemoryProbe, PageController, Price, detect};
 use tower_circuit::Circuit;
 use tower_health::Health;
 use tower_ratelimit_tokens::{Limiter, Priority, WallClock};
@@ -240,6 +240,9 @@ fn pages(
     let builder = PageController::builder()
         .bounds(settings.min_batch_size, settings.max_batch_size)
         .server_max(500)
+        // A list costs the same for 10 rows as for 500, and no answer is held beyond this.
+        .price(Price::per_page(20))
+        .max_page_bytes(config.max_body)
         .thresholds(
             settings.memory_threshold_percent,
             settings.alert_threshold_percent,

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Memory, PageSample};
+use crate::{
+    Memory, PageSample, Price,
+    hold::Hold,
+    pace::{Pace, Step},
+};
 
 /// How many different page sizes are counted one by one.
 const SIZES_KEPT: usize = 64;
@@ -12,6 +16,9 @@ const SIZES_KEPT: usize = 64;
 /// A page may fill at most this part of the memory left below the pause
 /// threshold: the bytes of an answer become several times as many when parsed.
 const PAGE_SHARE: f64 = 0.25;
+
+/// A page may fill this part of what an answer may hold: not all rows weigh the same.
+const BODY_SHARE: f64 = 0.75;
 
 /// What memory asks of those who want a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +39,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) min: u32,
+    /// The upper bound, whatever the server allows.
+    pub(crate) upper: u32,
     /// The smaller of the upper bound and the server's maximum.
     pub(crate) max: u32,
     pub(crate) shrink: u8,
@@ -39,20 +48,30 @@ pub(crate) struct Settings {
     pub(crate) pause: u8,
     /// No growth for so long after pages shrank.
     pub(crate) settle: Duration,
+    /// From one growth to the next.
+    pub(crate) grow_every: Duration,
+    pub(crate) page_time: Option<Duration>,
+    pub(crate) page_bytes: Option<u64>,
+    pub(crate) price: Price,
+    /// How much dearer a row may become for the sake of time, in percent.
+    pub(crate) surcharge: u32,
 }
 
-/// Turns memory figures into page sizes.
+/// Turns memory figures, and what came of the pages before, into page sizes.
 #[derive(Debug)]
 pub(crate) struct Controller {
     pub(crate) settings: Settings,
-    /// Always within the bounds.
+    /// What memory and bytes allow; always within the bounds.
     size: u32,
-    /// No growth before.
-    grow_from: Option<Instant>,
+    /// What time allows.
+    pub(crate) pace: Pace,
+    hold: Hold,
     pub(crate) memory: Option<Memory>,
     pub(crate) action: Action,
     /// Rises at once, falls slowly: the heavy pages are those that count.
     pub(crate) bytes_per_row: f64,
+    /// Answers in a row that were too large to be held.
+    cut_off: u32,
     pub(crate) counts: Counts,
 }
 
@@ -66,6 +85,8 @@ pub(crate) struct Counts {
     pub(crate) alerts: u64,
     pub(crate) pauses: u64,
     pub(crate) too_large: u64,
+    /// Pages that took longer than they may, and so made the next ones smaller.
+    pub(crate) slow: u64,
     pub(crate) pages: u64,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
@@ -78,32 +99,52 @@ pub(crate) struct Counts {
 
 impl Controller {
     pub(crate) fn new(settings: Settings) -> Self {
+        let hold = Hold::new(settings.settle, settings.grow_every);
         Self {
             settings,
             size: settings.max,
-            grow_from: None,
+            pace: Pace::new(settings.page_time, settings.floor(), settings.max, hold),
+            hold,
             memory: None,
             action: Action::Go,
             bytes_per_row: 0.0,
+            cut_off: 0,
             counts: Counts::default(),
         }
     }
 
-    /// How many rows to ask for.
+    /// How many rows to ask for. Memory may ask for less than time does, and not the other way
+    /// round where rows would be too dear.
     pub(crate) fn size(&self) -> u32 {
-        self.size.min(self.rows_that_fit()).max(self.settings.min)
+        self.size.min(self.pace.rows()).max(self.settings.min)
     }
 
-    /// How many rows of the weight seen so far fit into what is left.
-    fn rows_that_fit(&self) -> u32 {
-        let Some(memory) = self.memory else { return u32::MAX };
+    /// How many rows of the weight seen so far fit into what is left, and into one answer.
+    fn rows_that_fit(&self) -> f64 {
         if self.bytes_per_row < 1.0 {
-            return u32::MAX;
+            return f64::INFINITY;
         }
-        let ceiling = memory.limit as f64 * f64::from(self.settings.pause) / 100.0;
-        let left = (ceiling - memory.used as f64).max(0.0);
-        // Saturates at both ends.
-        (left * PAGE_SHARE / self.bytes_per_row) as u32
+        let mut bytes = f64::INFINITY;
+        if let Some(memory) = self.memory {
+            let ceiling = memory.limit as f64 * f64::from(self.settings.pause) / 100.0;
+            bytes = (ceiling - memory.used as f64).max(0.0) * PAGE_SHARE;
+        }
+        if let Some(most) = self.settings.page_bytes {
+            bytes = bytes.min(most as f64 * BODY_SHARE);
+        }
+        bytes / self.bytes_per_row
+    }
+
+    /// The server says what it gives at most.
+    pub(crate) fn server_max(&mut self, rows: u32) {
+        let whole = self.size == self.settings.max;
+        let rows = rows.max(1);
+        self.settings.max = self.settings.upper.min(rows);
+        // What the server does not give cannot be asked for, whatever was configured.
+        self.settings.min = self.settings.min.min(self.settings.max);
+        let Settings { min, max, .. } = self.settings;
+        self.size = if whole { max } else { self.size.clamp(min, max) };
+        self.pace.rebound(self.settings.floor(), max);
     }
 
     /// Takes a new figure in and says what it asks for; with the old action.
@@ -114,6 +155,7 @@ impl Controller {
             self.counts.blind += 1;
             self.memory = None;
             self.action = Action::Go;
+            self.fit(now);
             return (before, self.action);
         };
         self.counts.samples += 1;
@@ -122,9 +164,10 @@ impl Controller {
         self.action = self.action_at(percent);
         if self.action > Action::Go {
             self.shrink(percent, now);
-        } else if percent < f64::from(self.settings.shrink.saturating_sub(20)) {
+        } else if percent < self.grows_below() {
             self.grow(now);
         }
+        self.fit(now);
         if self.action >= Action::Alert && before < Action::Alert {
             self.counts.alerts += 1;
         }
@@ -159,20 +202,43 @@ impl Controller {
             self.size = size;
             self.counts.shrinks += 1;
         }
-        self.grow_from = Some(now + self.settings.settle);
+        self.hold.shrank(now);
+    }
+
+    /// Shrinks to what the weight of the rows allows.
+    fn fit(&mut self, now: Instant) {
+        let fit = self.rows_that_fit();
+        if fit < f64::from(self.size) && self.size > self.settings.min {
+            self.shrink_to(fit as u32, now);
+        }
+    }
+
+    /// Pages grow below so many percent: 20 below the first threshold, and up to 10 where small
+    /// pages make rows dear.
+    fn grows_below(&self) -> f64 {
+        let Settings { price, max, shrink, .. } = self.settings;
+        let dear = (price.times(self.size, max) - 1.0).min(1.0);
+        f64::from(shrink) - 20.0 + 10.0 * dear
     }
 
     fn grow(&mut self, now: Instant) {
-        let settled = self.grow_from.is_none_or(|from| now >= from);
-        if settled && self.size < self.settings.max {
-            let step = self.size.div_ceil(10);
-            self.size = self.size.saturating_add(step).min(self.settings.max);
+        if self.size >= self.settings.max {
+            return self.hold.at_the_top(now);
+        }
+        let step = self.size.div_ceil(10);
+        let size = self.size.saturating_add(step).min(self.settings.max);
+        // Not up to the brim, so that the next row that is a bit heavier does not shrink it again.
+        let fits = f64::from(size) <= 0.8 * self.rows_that_fit();
+        if fits && self.hold.may_grow(now) {
+            self.size = size;
+            self.hold.grew(now);
             self.counts.grows += 1;
         }
     }
 
     /// Learns from a page that came.
-    pub(crate) fn observe(&mut self, sample: PageSample) {
+    pub(crate) fn observe(&mut self, sample: PageSample, now: Instant) {
+        self.cut_off = 0;
         let counts = &mut self.counts;
         counts.pages += 1;
         counts.rows += u64::from(sample.rows.unwrap_or(0));
@@ -187,205 +253,40 @@ impl Controller {
             }
             Err(_) => counts.other_sizes += 1,
         }
-        if let (Some(rows @ 1..), Some(bytes)) = (sample.rows, sample.bytes) {
+        // Whoever does not know the rows asked for more than came, if anything: a lower bound, so
+        // what is known already falls more slowly.
+        let (rows, trust) = sample.rows.map_or((sample.asked, 0.02), |rows| (rows, 0.1));
+        if let (1.., Some(bytes)) = (rows, sample.bytes) {
             let seen = bytes as f64 / f64::from(rows);
-            self.bytes_per_row = seen.max(0.9 * self.bytes_per_row + 0.1 * seen);
+            self.bytes_per_row = seen.max((1.0 - trust) * self.bytes_per_row + trust * seen);
+            self.fit(now);
+        }
+        match self.pace.came(sample.asked, sample.took, now) {
+            Step::Same => {}
+            Step::Shrank => self.counts.slow += 1,
+            Step::Grew => self.counts.grows += 1,
         }
     }
 
-    /// An answer was larger than somebody could hold: half of what was asked.
+    /// An answer was larger than somebody could hold: half of what was asked, and if that is again
+    /// too large the smallest page, which shows what a row weighs.
     pub(crate) fn too_large(&mut self, asked: u32, now: Instant) {
         self.counts.too_large += 1;
-        // Never larger than it is: a late complaint changes nothing.
-        self.shrink_to(asked / 2, now);
+        // A late complaint about what is no longer asked for changes nothing.
+        if asked <= self.size {
+            self.cut_off += 1;
+        }
+        let size = if self.cut_off > 1 { self.settings.min } else { asked / 2 };
+        self.shrink_to(size, now);
+    }
+}
+
+impl Settings {
+    /// The smallest page that time may ask for.
+    fn floor(&self) -> u32 {
+        self.price.smallest(self.max, self.surcharge).max(self.min)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTLE: Duration = Duration::from_secs(5);
-
-    fn controller() -> Controller {
-        let settings =
-            Settings { min: 10, max: 500, shrink: 80, alert: 85, pause: 95, settle: SETTLE };
-        Controller::new(settings)
-    }
-
-    fn percent(used: u64) -> Option<Memory> {
-        Some(Memory { used: used * 1_000_000, limit: 100_000_000 })
-    }
-
-    fn sample(asked: u32) -> PageSample {
-        PageSample { asked, rows: None, bytes: None, took: Duration::ZERO }
-    }
-
-    #[test]
-    fn it_starts_at_the_maximum() {
-        assert_eq!(controller().size(), 500);
-    }
-
-    #[test]
-    fn exactly_at_a_threshold_nothing_happens_yet() {
-        let now = Instant::now();
-        let mut controller = controller();
-        assert_eq!(controller.sense(percent(80), now).1, Action::Go);
-        assert_eq!(controller.size(), 500);
-        assert_eq!(controller.sense(percent(85), now).1, Action::Shrink);
-        assert_eq!(controller.sense(percent(95), now).1, Action::Alert);
-        assert_eq!(controller.sense(percent(96), now).1, Action::Pause);
-    }
-
-    #[test]
-    fn above_the_threshold_it_shrinks_at_once_and_by_half_at_most() {
-        let now = Instant::now();
-        for used in 81..=130 {
-            let mut controller = controller();
-            controller.sense(percent(used), now);
-            assert!((250..=450).contains(&controller.size()), "{used} %: {}", controller.size());
-        }
-        let mut controller = controller();
-        controller.sense(percent(100), now);
-        assert_eq!(controller.size(), 250);
-    }
-
-    #[test]
-    fn under_lasting_pressure_it_reaches_the_smallest_page_and_stays() {
-        let now = Instant::now();
-        let mut controller = controller();
-        for _ in 0..100 {
-            controller.sense(percent(81), now);
-        }
-        assert_eq!(controller.size(), 10);
-    }
-
-    #[test]
-    fn between_the_bands_it_neither_shrinks_nor_grows() {
-        let now = Instant::now();
-        let mut controller = controller();
-        controller.sense(percent(100), now);
-        for n in 0..1_000 {
-            let used = 60 + n % 21;
-            controller.sense(percent(used), now + SETTLE * 2);
-            assert_eq!(controller.size(), 250, "{used} %");
-        }
-    }
-
-    #[test]
-    fn below_the_band_it_grows_a_tenth_at_a_time_back_to_the_maximum() {
-        let now = Instant::now();
-        let mut controller = controller();
-        controller.sense(percent(100), now);
-        let later = now + SETTLE;
-        let mut sizes = Vec::new();
-        for _ in 0..8 {
-            controller.sense(percent(59), later);
-            sizes.push(controller.size());
-        }
-        assert_eq!(sizes, [275, 303, 334, 368, 405, 446, 491, 500]);
-        controller.sense(percent(0), later);
-        assert_eq!(controller.size(), 500);
-    }
-
-    #[test]
-    fn it_does_not_grow_right_after_it_shrank() {
-        let now = Instant::now();
-        let mut controller = controller();
-        controller.sense(percent(100), now);
-        controller.sense(percent(10), now + SETTLE - Duration::from_millis(1));
-        assert_eq!(controller.size(), 250);
-        controller.sense(percent(10), now + SETTLE);
-        assert_eq!(controller.size(), 275);
-    }
-
-    #[test]
-    fn from_the_smallest_page_it_finds_its_way_back() {
-        let now = Instant::now();
-        let mut controller = controller();
-        for _ in 0..100 {
-            controller.sense(percent(99), now);
-        }
-        for _ in 0..60 {
-            controller.sense(percent(1), now + SETTLE);
-        }
-        assert_eq!(controller.size(), 500);
-    }
-
-    #[test]
-    fn a_blind_probe_changes_no_size_and_stops_nothing() {
-        let now = Instant::now();
-        let mut controller = controller();
-        controller.sense(percent(100), now);
-        assert_eq!(controller.sense(None, now + SETTLE), (Action::Pause, Action::Go));
-        assert_eq!(controller.size(), 250);
-        assert_eq!(controller.counts.blind, 1);
-    }
-
-    #[test]
-    fn heavy_rows_bound_the_page_by_the_memory_that_is_left() {
-        let now = Instant::now();
-        let mut controller = controller();
-        controller.sense(percent(55), now);
-        assert_eq!(controller.size(), 500);
-        let heavy = PageSample { rows: Some(10), bytes: Some(1_000_000), ..sample(500) };
-        controller.observe(heavy);
-        // 40 MB are left, a quarter of them is 10 MB, a row weighs 100 kB.
-        assert_eq!(controller.size(), 100);
-        let light = PageSample { rows: Some(100), bytes: Some(100_000), ..sample(100) };
-        for _ in 0..100 {
-            controller.observe(light);
-        }
-        assert_eq!(controller.size(), 500);
-    }
-
-    #[test]
-    fn absurd_figures_shrink_the_page_and_break_nothing() {
-        let now = Instant::now();
-        let mut controller = controller();
-        for used in [0, u64::MAX] {
-            controller.sense(Some(Memory { used, limit: 0 }), now);
-            assert_eq!(controller.action, Action::Pause);
-        }
-        controller.sense(Some(Memory { used: 1, limit: u64::MAX }), now);
-        assert_eq!(controller.action, Action::Go);
-        let claimed = PageSample { rows: Some(1), bytes: Some(u64::MAX), ..sample(500) };
-        controller.observe(claimed);
-        controller.observe(claimed);
-        assert_eq!((controller.size(), controller.counts.bytes), (10, u64::MAX));
-    }
-
-    #[test]
-    fn an_answer_that_was_too_large_halves_what_was_asked() {
-        let now = Instant::now();
-        let mut controller = controller();
-        controller.too_large(400, now);
-        assert_eq!(controller.size(), 200);
-        // A late complaint about a larger page changes nothing.
-        controller.too_large(500, now);
-        assert_eq!(controller.size(), 200);
-        controller.too_large(1, now);
-        assert_eq!(controller.size(), 10);
-    }
-
-    #[test]
-    fn alerts_and_pauses_are_counted_once_each_time_they_begin() {
-        let now = Instant::now();
-        let mut controller = controller();
-        for used in [86, 87, 96, 97, 86, 50, 99] {
-            controller.sense(percent(used), now);
-        }
-        assert_eq!((controller.counts.alerts, controller.counts.pauses), (2, 2));
-    }
-
-    #[test]
-    fn the_list_of_sizes_is_bounded() {
-        let mut controller = controller();
-        for asked in 0..1_000 {
-            controller.observe(sample(asked));
-        }
-        assert_eq!(controller.counts.sizes.len(), SIZES_KEPT);
-        assert_eq!(controller.counts.other_sizes, 1_000 - SIZES_KEPT as u64);
-        assert_eq!((controller.counts.smallest, controller.counts.largest), (Some(0), Some(999)));
-    }
-}
+mod tests;

@@ -44,7 +44,7 @@ impl<L, F> Page<L, F> {
         match result {
             Ok(response) => {
                 let learned = shared.learn.learn(&response);
-                let took = Instant::now() - since;
+                let took = learned.took.unwrap_or_else(|| Instant::now() - since);
                 let (rows, bytes) = (learned.rows, learned.bytes);
                 shared.controller.observe(PageSample { asked, rows, bytes, took });
                 Ok(response)

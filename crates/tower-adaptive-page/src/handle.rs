@@ -19,7 +19,7 @@ pub struct PageSample {
     pub rows: Option<u32>,
     /// The size of the answer in bytes, if known.
     pub bytes: Option<u64>,
-    /// From the request to the answer.
+    /// From the request to the answer; it is held against the time that a page may take.
     pub took: Duration,
 }
 
@@ -91,6 +91,12 @@ pub struct PageStatus {
     pub took: Duration,
     /// Bytes of a row, weighted towards the heavy and the recent; 0 if unknown.
     pub bytes_per_row: u64,
+    /// How much dearer a row is now than on the largest page, in percent.
+    pub surcharge: u32,
+    /// The largest page that time allows, in rows.
+    pub time_bound: u32,
+    /// How often a page took longer than it may, so that the next were smaller.
+    pub slow_pages: u64,
     /// The smallest page that was asked for.
     pub smallest_used: Option<u32>,
     /// The largest page that was asked for.
@@ -183,13 +189,20 @@ impl PageController {
     pub fn observe(&self, sample: PageSample) {
         let mut state = self.lock();
         state.took = state.took.saturating_add(sample.took);
-        state.core.observe(sample);
+        state.core.observe(sample, Instant::now());
     }
 
     /// Says that the answer to a request for `asked` rows was too large to be
     /// held. The next pages are at most half of that.
     pub fn too_large(&self, asked: u32) {
         self.lock().core.too_large(asked, Instant::now());
+    }
+
+    /// Says how many rows the server gives at most, when that is learnt only from its answers. A
+    /// page that has not shrunk becomes that large at once; the upper bound holds all the same, and
+    /// the smallest page is no larger than that.
+    pub fn set_server_max(&self, rows: u32) {
+        self.lock().core.server_max(rows);
     }
 
     /// All that is known, of one moment. Reads no memory.
@@ -218,6 +231,9 @@ impl PageController {
             bytes: counts.bytes,
             took: state.took,
             bytes_per_row: core.bytes_per_row as u64,
+            surcharge: core.settings.price.surcharge(core.size(), core.settings.max),
+            time_bound: core.pace.rows(),
+            slow_pages: counts.slow,
             smallest_used: counts.smallest,
             largest_used: counts.largest,
             sizes_used: counts.sizes,

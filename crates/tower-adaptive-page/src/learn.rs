@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::{Method, Request, Response, header::CONTENT_LENGTH};
 
 use crate::query;
@@ -37,6 +39,9 @@ pub struct Learned {
     pub rows: Option<u32>,
     /// The size of the answer in bytes, if known.
     pub bytes: Option<u64>,
+    /// How long the answer itself took, if the answer tells. Without it the time since the call
+    /// counts, and with it all waiting and retrying of the layers below.
+    pub took: Option<Duration>,
 }
 
 /// Learns from an answer how large a page was.
@@ -75,7 +80,7 @@ impl<B> Learn<Response<B>> for LearnContentLength {
     fn learn(&self, response: &Response<B>) -> Learned {
         let length = response.headers().get(CONTENT_LENGTH);
         let bytes = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Learned { rows: None, bytes }
+        Learned { bytes, ..Learned::default() }
     }
 }
 
@@ -86,6 +91,6 @@ pub struct LearnBody;
 
 impl<B: AsRef<[u8]>> Learn<Response<B>> for LearnBody {
     fn learn(&self, response: &Response<B>) -> Learned {
-        Learned { rows: None, bytes: Some(response.body().as_ref().len() as u64) }
+        Learned { bytes: Some(response.body().as_ref().len() as u64), ..Learned::default() }
     }
 }

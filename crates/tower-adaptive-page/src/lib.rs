@@ -29,16 +29,28 @@
 //!
 //! | memory in use | what happens |
 //! | --- | --- |
-//! | below 60 % | pages grow by a tenth, 5 s after the last time they shrank, back to the maximum |
-//! | 60 to 80 % | pages stay as they are, so that the size does not swing |
+//! | below 60 % | pages grow by a tenth each second, 5 s after the last time they shrank, back to the maximum |
+//! | 60 to 80 % | pages stay as they are, so that the size does not swing; where rows are dear, they grow up to 70 % |
 //! | above 80 % | pages shrink at once: by a tenth, rising to one half at 95 % |
 //! | above 85 % | the same, and the event `memory_alert` |
 //! | above 95 % | no page is asked for; a call waits, and fails with [`MemoryError`] after 30 s |
 //!
-//! Besides, a page is never larger than what a quarter of the memory left holds,
-//! once the weight of a row is known, and an answer that was too large to be held
-//! ([`AdaptivePageLayer::too_large`]) halves the page. Every figure can be set;
-//! see [`PageControllerBuilder`].
+//! Each time growing turns out to be a mistake, the wait before the next growth
+//! doubles: what swings once does not go on swinging.
+//!
+//! Besides, a page is never larger than
+//!
+//! - what a quarter of the memory left holds, once the weight of a row is known,
+//!   nor than three quarters of [`max_page_bytes`](PageControllerBuilder::max_page_bytes);
+//! - half of one whose answer was too large to be held
+//!   ([`AdaptivePageLayer::too_large`]); if that is again too large, the smallest
+//!   page is asked for, which shows what a row weighs;
+//! - what comes within [`max_page_time`](PageControllerBuilder::max_page_time), if
+//!   that is set, and if smaller pages do come faster. A page mostly costs the same
+//!   whatever it holds ([`Price`]), so for the sake of time a row becomes twice as
+//!   dear at most. For the sake of memory it costs what it must.
+//!
+//! Every figure can be set; see [`PageControllerBuilder`].
 //!
 //! # Example
 //!
@@ -145,18 +157,22 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod config_error;
 mod controller;
 mod driver;
 mod error;
 mod future;
 mod handle;
+mod hold;
 mod items;
 mod layer;
 mod learn;
 mod memory;
 mod origin;
+mod pace;
 mod pages;
 mod position;
+mod price;
 mod probe;
 mod query;
 mod room;
@@ -168,9 +184,10 @@ mod walker;
 
 pub use self::{
     config::PageControllerBuilder,
+    config_error::{ConfigError, Problem},
     controller::Action,
     driver::{PageDriver, PageReceiver},
-    error::{ConfigError, MemoryError, Problem, WalkError},
+    error::{MemoryError, WalkError},
     future::ResponseFuture,
     handle::{PageController, PageSample, PageStatus},
     items::Items,
@@ -179,6 +196,7 @@ pub use self::{
     memory::{Memory, MemoryProbe},
     pages::{Pages, walk},
     position::{Next, Page, ParsePositionError, Parsed, Position},
+    price::Price,
     probe::{CgroupV2, Detected, ExplicitLimit, HostMemory, detect, detect_at},
     room::Room,
     service::AdaptivePage,

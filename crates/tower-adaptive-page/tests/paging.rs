@@ -15,7 +15,7 @@ use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, util::BoxCloneSyncService};
 use tower_adaptive_page::{
     Action, AdaptivePage, AdaptivePageLayer, BoxError, LearnBody, LearnContentLength, LearnTime,
-    Learned, Memory, MemoryError, NamesPageSize, PageController, PageSample, Problem,
+    Learned, Memory, MemoryError, NamesPageSize, PageController, PageControllerBuilder, PageSample,
     ResponseFuture,
 };
 use tower_service::Service;
@@ -105,7 +105,7 @@ async fn when_memory_is_short_pages_shrink_at_once_and_grow_back_slowly() {
     advance(Duration::from_secs(5)).await;
     assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500"), "/deals?limit=275");
     for _ in 0..7 {
-        advance(Duration::from_millis(250)).await;
+        advance(Duration::from_secs(1)).await;
         let _ = controller.size();
     }
     assert_eq!(arrives(&mut service, &mut inner, "/deals?limit=500"), "/deals?limit=500");
@@ -320,7 +320,7 @@ async fn answers_teach_rows_bytes_and_time() {
     let controller = Meter::default().controller();
     let layer = AdaptivePageLayer::new(controller.clone()).learn(|answer: &Response<String>| {
         let rows = answer.body().lines().count() as u32;
-        Learned { rows: Some(rows), bytes: Some(answer.body().len() as u64) }
+        Learned { rows: Some(rows), bytes: Some(answer.body().len() as u64), took: None }
     });
     let (mut service, mut inner) = mock::spawn_layer::<Request<()>, _, _>(layer);
     assert_ready_ok!(service.poll_ready());
@@ -422,40 +422,62 @@ fn the_smaller_of_bound_and_servers_maximum_is_the_largest_page() {
     assert_eq!((build(500, 100), build(200, 500)), (100, 200));
 }
 
+fn told(builder: PageControllerBuilder) -> Vec<(&'static str, String, String)> {
+    let error = builder.build().unwrap_err();
+    let message = error.to_string();
+    let told = error.problems().iter().map(|problem| {
+        assert!(message.contains(&problem.to_string()), "{message}");
+        (problem.field(), problem.value().to_owned(), problem.allowed().to_owned())
+    });
+    told.collect()
+}
+
+fn same(told: &[(&'static str, String, String)], expected: &[(&str, &str, &str)]) {
+    let told: Vec<_> = told.iter().map(|(field, value, it)| (*field, &**value, &**it)).collect();
+    assert_eq!(told, expected);
+}
+
 #[test]
-fn a_configuration_that_cannot_work_lists_everything_that_is_wrong() {
-    let error = PageController::builder()
+fn a_configuration_that_cannot_work_lists_field_value_and_range_of_everything_that_is_wrong() {
+    let builder = PageController::builder()
         .bounds(0, 500)
         .thresholds(90, 85, 101)
         .sample_every(Duration::ZERO)
+        .settle(Duration::MAX)
+        .grow_every(Duration::MAX)
         .max_pause(Duration::MAX)
-        .build()
-        .unwrap_err();
-    assert_eq!(
-        error.problems(),
-        [
-            Problem::SmallestIsZero,
-            Problem::Thresholds { shrink: 90, alert: 85, pause: 101 },
-            Problem::SampleInterval(Duration::ZERO),
-            Problem::MaxPause(Duration::MAX),
-        ]
+        .max_page_time(Duration::ZERO)
+        .max_page_bytes(0)
+        .max_surcharge(100_001);
+    let max = format!("{:?}", Duration::MAX);
+    same(
+        &told(builder),
+        &[
+            ("bounds.min", "0", "1 to 500 rows"),
+            ("thresholds.alert", "85", "91 to 99 percent"),
+            ("thresholds.pause", "101", "92 to 100 percent"),
+            ("sample_every", "0ns", "1 ms to 1 h"),
+            ("settle", &max, "at most a day"),
+            ("grow_every", &max, "at most 1 h"),
+            ("max_pause", &max, "at most a day"),
+            ("max_page_time", "0ns", "1 ms to 1 h"),
+            ("max_page_bytes", "0", "at least 1 byte"),
+            ("max_surcharge", "100001", "0 to 100000 percent"),
+        ],
     );
-    let message = error.to_string();
-    for problem in error.problems() {
-        assert!(message.contains(&problem.to_string()), "{message}");
-    }
-    for (shrink, alert, pause) in [(0, 85, 95), (85, 85, 95), (80, 95, 95), (80, 85, 101)] {
-        let error = PageController::builder().thresholds(shrink, alert, pause).build().unwrap_err();
-        assert_eq!(error.problems(), [Problem::Thresholds { shrink, alert, pause }]);
-    }
-    let error = PageController::builder().bounds(200, 100).server_max(150).build().unwrap_err();
-    assert_eq!(
-        error.problems(),
-        [
-            Problem::BoundsCross { min: 200, max: 100 },
-            Problem::ServerMaximum { min: 200, server_max: 150 },
-        ]
+    let fields = |shrink, alert, pause| {
+        let told = told(PageController::builder().thresholds(shrink, alert, pause));
+        told.into_iter().map(|(field, ..)| field).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(0, 85, 95), ["thresholds.shrink"]);
+    assert_eq!(fields(85, 85, 95), ["thresholds.alert"]);
+    assert_eq!(fields(80, 95, 95), ["thresholds.pause"]);
+    assert_eq!(fields(80, 85, 101), ["thresholds.pause"]);
+    same(
+        &told(PageController::builder().bounds(200, 100).server_max(150)),
+        &[("bounds.min", "200", "1 to 100 rows"), ("server_max", "150", "at least 200 rows")],
     );
+    same(&told(PageController::builder().bounds(1, 0)), &[("bounds.max", "0", "at least 1 row")]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ proptest! {
                         size == min || (size < before && 2 * size >= before),
                         "{before} to {size} at {pressure}"
                     ),
-                    600.. => prop_assert_eq!(size, before),
+                    700.. => prop_assert_eq!(size, before),
                     _ => prop_assert!(
                         size >= before && size <= before + before.div_ceil(10),
                         "{before} to {size} at {pressure}"
