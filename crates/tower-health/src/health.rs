@@ -1,6 +1,9 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,8 @@ struct Shared {
     score: Mutex<Score>,
     newest: watch::Sender<Change>,
     listeners: Listeners,
+    /// The state as of the newest change, for those who only glance at it.
+    glance: AtomicU8,
 }
 
 impl Health {
@@ -41,7 +46,16 @@ impl Health {
     ) -> Self {
         let newest = watch::Sender::new(score.last().clone());
         let score = Mutex::new(score);
-        Self { shared: Arc::new(Shared { name, cancelled, score, newest, listeners }) }
+        Self {
+            shared: Arc::new(Shared {
+                name,
+                cancelled,
+                score,
+                newest,
+                listeners,
+                glance: AtomicU8::new(0),
+            }),
+        }
     }
 
     /// The name given to the builder.
@@ -110,6 +124,19 @@ impl Health {
         self.update(Instant::now(), Score::reset);
     }
 
+    /// The state that was found last, without looking at the clock.
+    pub(crate) fn last_state(&self) -> State {
+        State::ALL[usize::from(self.shared.glance.load(Ordering::Relaxed))]
+    }
+
+    pub(crate) fn last_change(&self) -> Change {
+        self.lock().last().clone()
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared.name)
+    }
+
     pub(crate) fn cancelled(&self) -> Verdict {
         self.shared.cancelled
     }
@@ -132,6 +159,7 @@ impl Health {
             return result;
         }
         let newest = score.last().clone();
+        self.shared.glance.store(newest.to as u8, Ordering::Relaxed);
         drop(score);
         let Shared { name, listeners, newest: watched, .. } = &*self.shared;
         listeners.publish(name, watched, &newest);

@@ -94,6 +94,13 @@
 //! of the interval after that time. A heartbeat costs a reading of the clock, one look-up and
 //! one short lock, and allocates nothing unless the state changes.
 //!
+//! # Acting on it
+//!
+//! A [`HealthGateLayer`] refuses calls by state. Listeners
+//! ([`on_change`](HealthBuilder::on_change), on probe and detector too) act on whatever else
+//! there is: they force a circuit open while a probe finds the service down, and let it close
+//! when the probe passes. A [`SystemHealth`] sums up many parts.
+//!
 //! # What is shared
 //!
 //! All clones of a [`Health`], and all services made by all layers on it, share one score.
@@ -102,7 +109,7 @@
 //! # Readiness
 //!
 //! `poll_ready` is that of the inner service, and the ready service is the one that is
-//! called. Time spent waiting for readiness is not measured: it is a queue's, not the
+//! called, by the gate too. Time spent waiting for readiness is not measured: it is a queue's, not the
 //! service's. An error of `poll_ready` reaches the caller and counts for nothing. The inner
 //! service need not be `Clone`, except for a probe.
 //!
@@ -132,7 +139,7 @@
 //!
 //! # What it does not do
 //!
-//! It sheds no load: a circuit breaker or the caller decides what to do with a state. It
+//! It changes no call: only a [`HealthGateLayer`] refuses, if you use one. It
 //! spawns nothing: to probe every five minutes, spawn [`Prober::watch_over`]. It keeps nothing across restarts.
 //!
 //! # Features
@@ -144,6 +151,7 @@ mod config;
 mod detector;
 mod error;
 mod future;
+mod gate;
 mod health;
 mod judge;
 mod latencies;
@@ -156,6 +164,7 @@ mod ring;
 mod score;
 mod service;
 mod stop;
+mod system;
 mod window;
 
 pub use self::{
@@ -169,6 +178,7 @@ pub use self::{
     },
     error::{ConfigError, Fault},
     future::ResponseFuture,
+    gate::{Admit, BetterThan, GateFuture, HealthGate, HealthGateBuilder, HealthGateLayer, Shed},
     health::Health,
     judge::{ErrorsBad, Judge, Verdict},
     layer::HealthLayer,
@@ -177,6 +187,7 @@ pub use self::{
     report::{Change, Reason, Report, State, Trend},
     service::HealthService,
     stop::LoopHandle,
+    system::{Assess, Assessment, PartReport, SystemHealth, SystemHealthBuilder, SystemReport},
 };
 
 /// A type-erased error, the same type as `tower::BoxError`.

@@ -76,7 +76,7 @@ pub struct ProbeStatus {
     pub recent: Vec<Check>,
     /// Good ones among the recent checks, between 0 and 1. `None` if none of them counts.
     pub success_rate: Option<f64>,
-    /// Failed checks since the last good one.
+    /// Failed checks since the last good one, or since nobody knew.
     pub consecutive_failures: u32,
     /// Checks made since the probe was built, ignored ones included.
     pub checks: u64,

@@ -20,6 +20,10 @@ pub enum State {
 }
 
 impl State {
+    /// All states, in the order of their declaration.
+    pub const ALL: [Self; 5] =
+        [Self::Unknown, Self::Healthy, Self::Degraded, Self::Critical, Self::Unavailable];
+
     /// Only [`Healthy`](Self::Healthy).
     #[must_use]
     pub const fn is_healthy(self) -> bool {

@@ -149,6 +149,23 @@ async fn failures_degrade_and_three_make_it_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_of_failures_does_not_reach_over_a_time_that_nobody_knows_of() {
+    let server = Server::default();
+    let prober = server.builder_of(SECOND);
+    server.fail(true);
+    for _ in 0..2 {
+        assert_eq!(prober.check().await.state, State::Degraded);
+        advance(2 * SECOND).await;
+    }
+    advance(900 * SECOND).await;
+    assert_eq!(prober.state(), State::Unknown);
+    for state in [State::Degraded, State::Degraded, State::Unavailable] {
+        assert_eq!(prober.check().await.state, state);
+        advance(2 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_is_degraded_and_too_slow_is_a_failure() {
     let server = Server::default();
     let prober = server.builder_of(Duration::ZERO);
