@@ -5,9 +5,11 @@ use crate::{
     config_error::Problems,
     controller::{Controller, Settings},
     detect,
+    handle::{Given, Purge},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const TEN_SECONDS: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Configures a [`PageController`]; see [`PageController::builder`].
@@ -27,6 +29,8 @@ pub struct PageControllerBuilder {
     page_bytes: Option<u64>,
     price: Price,
     surcharge: u32,
+    purge: Option<Purge>,
+    purge_every: Duration,
 }
 
 impl PageControllerBuilder {
@@ -45,6 +49,8 @@ impl PageControllerBuilder {
             page_bytes: None,
             price: Price::per_page(1),
             surcharge: 100,
+            purge: None,
+            purge_every: TEN_SECONDS,
         }
     }
 
@@ -136,6 +142,23 @@ impl PageControllerBuilder {
         self
     }
 
+    /// Gives memory that the allocator holds and does not need back to the
+    /// system, and says how many bytes that were; `None` if it does not know, and
+    /// what the probe sees before and after counts. Called above the first
+    /// threshold, at most every [`purge_every`](Self::purge_every), by whoever asks
+    /// for a page or gets one, so it should take no longer than some milliseconds.
+    /// No lock is held meanwhile. Default: nothing is purged.
+    pub fn purge(mut self, purge: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.purge = Some(Arc::new(purge));
+        self
+    }
+
+    /// From one purging to the next at least. Default: 10 s, which is the least.
+    pub const fn purge_every(mut self, interval: Duration) -> Self {
+        self.purge_every = interval;
+        self
+    }
+
     /// Builds the controller.
     ///
     /// # Errors
@@ -159,8 +182,9 @@ impl PageControllerBuilder {
             surcharge: self.surcharge,
         };
         let probe = self.probe.unwrap_or_else(|| Arc::new(detect(None)));
-        let core = Controller::new(settings);
-        Ok(PageController::new(core, probe, self.sample_every, self.max_pause))
+        let Self { sample_every, max_pause, purge, purge_every, .. } = self;
+        let given = Given { probe, sample_every, max_pause, purge, purge_every };
+        Ok(PageController::new(Controller::new(settings), given))
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -192,6 +216,8 @@ impl PageControllerBuilder {
         it.check(bytes > 0, "max_page_bytes", &bytes, "at least 1 byte");
         let right = self.surcharge <= 100_000;
         it.check(right, "max_surcharge", &self.surcharge, "0 to 100000 percent");
+        let right = (TEN_SECONDS..=DAY).contains(&self.purge_every);
+        it.check(right, "purge_every", &self.purge_every, "10 s to a day");
         it.into_result()
     }
 }
@@ -210,6 +236,8 @@ impl fmt::Debug for PageControllerBuilder {
             .field("max_page_bytes", &self.page_bytes)
             .field("price", &self.price)
             .field("max_surcharge", &self.surcharge)
+            .field("purges", &self.purge.is_some())
+            .field("purge_every", &self.purge_every)
             .field("max_pause", &self.max_pause)
             .finish_non_exhaustive()
     }

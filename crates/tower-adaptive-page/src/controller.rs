@@ -84,6 +84,9 @@ pub(crate) struct Counts {
     pub(crate) grows: u64,
     pub(crate) alerts: u64,
     pub(crate) pauses: u64,
+    pub(crate) purges: u64,
+    pub(crate) purged_bytes: u64,
+    pub(crate) peak: u64,
     pub(crate) too_large: u64,
     /// Pages that took longer than they may, and so made the next ones smaller.
     pub(crate) slow: u64,
@@ -160,6 +163,7 @@ impl Controller {
         };
         self.counts.samples += 1;
         self.memory = Some(memory);
+        self.counts.peak = self.counts.peak.max(memory.used);
         let percent = memory.percent();
         self.action = self.action_at(percent);
         if self.action > Action::Go {
@@ -175,6 +179,16 @@ impl Controller {
             self.counts.pauses += 1;
         }
         (before, self.action)
+    }
+
+    /// The allocator was purged. Who waits may go on at once; no page shrinks or grows by it.
+    pub(crate) fn purged(&mut self, returned: u64, memory: Option<Memory>) {
+        self.counts.purges += 1;
+        self.counts.purged_bytes = self.counts.purged_bytes.saturating_add(returned);
+        if let Some(memory) = memory {
+            self.memory = Some(memory);
+            self.action = self.action_at(memory.percent());
+        }
     }
 
     fn action_at(&self, percent: f64) -> Action {

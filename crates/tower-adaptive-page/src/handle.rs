@@ -1,13 +1,18 @@
 use std::{
+    borrow::Cow,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
-    Action, Memory, MemoryError, MemoryProbe, PageControllerBuilder, Room, controller::Controller,
+    Action, Memory, MemoryError, MemoryProbe, Monitor, PageControllerBuilder, PageStatus, Room,
+    advice::ENOUGH, controller::Controller,
 };
 
 /// What is known of a page that came.
@@ -34,77 +39,33 @@ pub struct PageController {
 
 struct Shared {
     state: Mutex<State>,
-    probe: Arc<dyn MemoryProbe>,
-    sample_every: Duration,
-    max_pause: Duration,
+    given: Given,
 }
+
+/// What a controller was built with, besides the settings of the decision.
+pub(crate) struct Given {
+    pub(crate) probe: Arc<dyn MemoryProbe>,
+    pub(crate) sample_every: Duration,
+    pub(crate) max_pause: Duration,
+    pub(crate) purge: Option<Purge>,
+    pub(crate) purge_every: Duration,
+}
+
+/// Gives memory that the allocator holds and does not need back to the system, and says how many
+/// bytes that were, if it knows.
+pub(crate) type Purge = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 struct State {
     core: Controller,
     /// When memory is to be read again; `None` before the first reading.
     next_sample: Option<Instant>,
+    /// When the allocator may be purged again; `None` before the first time.
+    next_purge: Option<Instant>,
     took: Duration,
-}
-
-/// What a [`PageController`] knows, all of one moment.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct PageStatus {
-    /// Rows to ask for now.
-    pub size: u32,
-    /// The smallest page, in rows.
-    pub min: u32,
-    /// The largest page: the smaller of the upper bound and the server's maximum.
-    pub max: u32,
-    /// Above which percentage pages shrink.
-    pub shrink_above: u8,
-    /// Above which percentage an alert is raised.
-    pub alert_above: u8,
-    /// Above which percentage no page is asked for.
-    pub pause_above: u8,
-    /// The last figures; `None` before the first reading or if it failed.
-    pub memory: Option<Memory>,
-    /// What those figures ask for.
-    pub action: Action,
-    /// Readings of memory that gave figures.
-    pub samples: u64,
-    /// Readings that gave none.
-    pub blind_samples: u64,
-    /// How often the page became smaller.
-    pub shrinks: u64,
-    /// How often the page became larger.
-    pub grows: u64,
-    /// How often the alert threshold was passed upwards.
-    pub alerts: u64,
-    /// How often the pause threshold was passed upwards.
-    pub pauses: u64,
-    /// How often an answer was too large to be held.
-    pub too_large: u64,
-    /// Pages that came.
-    pub pages: u64,
-    /// Rows in them, as far as known.
-    pub rows: u64,
-    /// Bytes in them, as far as known.
-    pub bytes: u64,
-    /// Time that asking for them took, summed over pages.
-    pub took: Duration,
-    /// Bytes of a row, weighted towards the heavy and the recent; 0 if unknown.
-    pub bytes_per_row: u64,
-    /// How much dearer a row is now than on the largest page, in percent.
-    pub surcharge: u32,
-    /// The largest page that time allows, in rows.
-    pub time_bound: u32,
-    /// How often a page took longer than it may, so that the next were smaller.
-    pub slow_pages: u64,
-    /// The smallest page that was asked for.
-    pub smallest_used: Option<u32>,
-    /// The largest page that was asked for.
-    pub largest_used: Option<u32>,
-    /// How many pages of which size came, ascending; the first 64 sizes seen.
-    pub sizes_used: Vec<(u32, u64)>,
-    /// Pages of sizes beyond those 64.
-    pub other_sizes: u64,
+    /// The peaks of the operations that are watched.
+    watches: Vec<Arc<AtomicU64>>,
+    /// Whether it was said that the limit is small.
+    warned: bool,
 }
 
 impl PageController {
@@ -113,14 +74,16 @@ impl PageController {
         PageControllerBuilder::new()
     }
 
-    pub(crate) fn new(
-        core: Controller,
-        probe: Arc<dyn MemoryProbe>,
-        sample_every: Duration,
-        max_pause: Duration,
-    ) -> Self {
-        let state = Mutex::new(State { core, next_sample: None, took: Duration::ZERO });
-        Self { shared: Arc::new(Shared { state, probe, sample_every, max_pause }) }
+    pub(crate) fn new(core: Controller, given: Given) -> Self {
+        let state = Mutex::new(State {
+            core,
+            next_sample: None,
+            next_purge: None,
+            took: Duration::ZERO,
+            watches: Vec::new(),
+            warned: false,
+        });
+        Self { shared: Arc::new(Shared { state, given }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -136,17 +99,39 @@ impl PageController {
                 return;
             }
             // Taken before the reading, so that one caller reads and not all.
-            state.next_sample = Some(now + self.shared.sample_every);
+            state.next_sample = Some(now + self.shared.given.sample_every);
         }
-        let memory = self.shared.probe.sample();
-        let (before, after, size) = {
+        let given = &self.shared.given;
+        let memory = given.probe.sample();
+        let (before, after, size, purge) = {
             let mut state = self.lock();
             let (before, after) = state.core.sense(memory, now);
-            (before, after, state.core.size())
+            state.note_peak(memory);
+            let due = state.next_purge.is_none_or(|next| now >= next);
+            let purge = given.purge.as_ref().filter(|_| after > Action::Go && due);
+            if purge.is_some() {
+                state.next_purge = Some(now + given.purge_every);
+            }
+            (before, after, state.core.size(), purge)
         };
         if before != after {
             report(after, before, memory, size);
         }
+        if let Some(purge) = purge {
+            self.purge(memory, &**purge);
+        }
+    }
+
+    /// Purges the allocator, and looks what that was of use.
+    fn purge(&self, before: Option<Memory>, purge: &(dyn Fn() -> Option<u64> + Send + Sync)) {
+        let said = purge();
+        let memory = self.shared.given.probe.sample();
+        let (used_before, used) = (before.map_or(0, |it| it.used), memory.map_or(0, |it| it.used));
+        let fell = memory.map_or(0, |_| used_before.saturating_sub(used));
+        let returned = said.unwrap_or(fell);
+        self.lock().core.purged(returned, memory);
+        let limit = memory.map_or(0, |it| it.limit);
+        tracing::info!(target: "tower_adaptive_page::memory", returned, used, limit, "memory_purged");
     }
 
     /// How many rows to ask for now.
@@ -187,9 +172,54 @@ impl PageController {
     /// Learns from a page that came. The layer and the walkers do so by
     /// themselves.
     pub fn observe(&self, sample: PageSample) {
+        let now = Instant::now();
+        {
+            let mut state = self.lock();
+            state.took = state.took.saturating_add(sample.took);
+            state.core.observe(sample, now);
+        }
+        // With a page in hand memory is at its fullest.
+        self.refresh(now);
+    }
+
+    /// Watches memory during an operation: how much was in use at its start, at most and at its
+    /// end, what pages it took, and what would make the next one better. The event
+    /// `memory_operation` tells it at the end. If there is less than 1 GiB, too little to copy
+    /// large accounts at full speed, the first operation sends the event `memory_small`.
+    ///
+    /// ```
+    /// use tower_adaptive_page::{Advice, Memory, PageController};
+    ///
+    /// let probe = || Some(Memory { used: 90 << 20, limit: 256 << 20 });
+    /// let pages = PageController::builder().probe(probe).build()?;
+    /// let operation = pages.monitor("full copy");
+    /// // .. walk, with this controller in the layer or the walk ..
+    /// let report = operation.finish();
+    /// assert_eq!((report.operation.as_ref(), report.peak), ("full copy", 90 << 20));
+    /// assert_eq!(report.advice, [Advice::SmallLimit { limit: 256 << 20 }]);
+    /// # Ok::<(), tower_adaptive_page::ConfigError>(())
+    /// ```
+    pub fn monitor(&self, operation: impl Into<Cow<'static, str>>) -> Monitor {
+        Monitor::new(self.clone(), operation.into())
+    }
+
+    /// The current figures go into the peak of a new watch. The second says whether the limit is
+    /// small and that was not said yet.
+    pub(crate) fn watch(&self) -> (Arc<AtomicU64>, bool) {
+        self.refresh(Instant::now());
         let mut state = self.lock();
-        state.took = state.took.saturating_add(sample.took);
-        state.core.observe(sample, Instant::now());
+        let memory = state.core.memory;
+        let peak = Arc::new(AtomicU64::new(memory.map_or(0, |memory| memory.used)));
+        state.watches.push(Arc::clone(&peak));
+        let small = memory.is_some_and(|memory| memory.limit < ENOUGH);
+        let say = small && !state.warned;
+        state.warned |= small;
+        (peak, say)
+    }
+
+    pub(crate) fn unwatch(&self, peak: &Arc<AtomicU64>) {
+        self.refresh(Instant::now());
+        self.lock().watches.retain(|watch| !Arc::ptr_eq(watch, peak));
     }
 
     /// Says that the answer to a request for `asked` rows was too large to be
@@ -225,6 +255,10 @@ impl PageController {
             grows: counts.grows,
             alerts: counts.alerts,
             pauses: counts.pauses,
+            purges: counts.purges,
+            purged_bytes: counts.purged_bytes,
+            can_purge: self.shared.given.purge.is_some(),
+            peak: counts.peak,
             too_large: counts.too_large,
             pages: counts.pages,
             rows: counts.rows,
@@ -242,16 +276,25 @@ impl PageController {
     }
 
     pub(crate) fn sample_every(&self) -> Duration {
-        self.shared.sample_every
+        self.shared.given.sample_every
     }
 
     pub(crate) fn max_pause(&self) -> Duration {
-        self.shared.max_pause
+        self.shared.given.max_pause
     }
 
     pub(crate) fn refusal(&self, memory: Memory, waited: Duration) -> MemoryError {
         let pause_above = self.lock().core.settings.pause;
         MemoryError { memory, pause_above, waited }
+    }
+}
+
+impl State {
+    fn note_peak(&mut self, memory: Option<Memory>) {
+        let Some(Memory { used, .. }) = memory else { return };
+        for watch in &self.watches {
+            watch.fetch_max(used, Ordering::Relaxed);
+        }
     }
 }
 

@@ -19,7 +19,7 @@
 //!  └──────────────────┘       │   └─ limit=min(asked,size)─│─────▶ │           │
 //!                             │ learn rows, bytes, time ◀──│────── │           │
 //!                             └────────────────────────────┘       └───────────┘
-//!                       PageController ◀── MemoryProbe: own limit, cgroup v2, host
+//!                       PageController ◀── MemoryProbe: own limit, cgroup, host
 //! ```
 //!
 //! # The rule
@@ -31,7 +31,7 @@
 //! | --- | --- |
 //! | below 60 % | pages grow by a tenth each second, 5 s after the last time they shrank, back to the maximum |
 //! | 60 to 80 % | pages stay as they are, so that the size does not swing; where rows are dear, they grow up to 70 % |
-//! | above 80 % | pages shrink at once: by a tenth, rising to one half at 95 % |
+//! | above 80 % | pages shrink at once: by a tenth, rising to one half at 95 %; the allocator is [purged](PageControllerBuilder::purge), every 10 s at most |
 //! | above 85 % | the same, and the event `memory_alert` |
 //! | above 95 % | no page is asked for; a call waits, and fails with [`MemoryError`] after 30 s |
 //!
@@ -132,9 +132,9 @@
 //!
 //! # What it does not do
 //!
-//! It frees no memory, it only asks for less. It does not retry, and it knows no
-//! rate limits. It does not watch its own process by the allocator's figures: the
-//! probe is a trait, give it your own.
+//! It frees no memory but by your own [`purge`](PageControllerBuilder::purge), it
+//! only asks for less. It does not retry, and it knows no rate limits. It links no
+//! allocator: [`AllocatorMemory`] takes a closure, and the probe is a trait.
 //!
 //! # Events
 //!
@@ -144,9 +144,13 @@
 //! | `tower_adaptive_page::memory` | `memory_high` | info | the same |
 //! | `tower_adaptive_page::memory` | `memory_alert` | warn | the same |
 //! | `tower_adaptive_page::memory` | `memory_pause` | warn | the same |
+//! | `tower_adaptive_page::memory` | `memory_purged` | info | `returned`, `used`, `limit` (bytes) |
+//! | `tower_adaptive_page::memory` | `memory_small` | warn | `operation`, `limit` (bytes) |
+//! | `tower_adaptive_page::memory` | `memory_operation` | info | `operation`, `took_ms`, `peak` (bytes), `pages`, `rows`, `bytes` |
 //! | `tower_adaptive_page::walk` | `page_leads_back` | warn | `position` (no query of a URL), `again` |
 //!
-//! One is sent when what memory asks for changes, not at every reading.
+//! Of the first four one is sent when what memory asks for changes, not at every reading.
+//! [`PageStatus::advice`] says in words what would make it better.
 //!
 //! # Features
 //!
@@ -156,6 +160,8 @@
 //! [`from`]: Walk::from
 #![forbid(unsafe_code)]
 
+mod advice;
+mod cgroup;
 mod config;
 mod config_error;
 mod controller;
@@ -168,6 +174,7 @@ mod items;
 mod layer;
 mod learn;
 mod memory;
+mod monitor;
 mod origin;
 mod pace;
 mod pages;
@@ -178,28 +185,33 @@ mod query;
 mod room;
 mod seen;
 mod service;
+mod status;
 mod style;
 mod walk;
 mod walker;
 
 pub use self::{
+    advice::Advice,
+    cgroup::{CgroupV1, CgroupV2},
     config::PageControllerBuilder,
     config_error::{ConfigError, Problem},
     controller::Action,
     driver::{PageDriver, PageReceiver},
     error::{MemoryError, WalkError},
     future::ResponseFuture,
-    handle::{PageController, PageSample, PageStatus},
+    handle::{PageController, PageSample},
     items::Items,
     layer::AdaptivePageLayer,
     learn::{Learn, LearnBody, LearnContentLength, LearnTime, Learned, Lists, NamesPageSize},
     memory::{Memory, MemoryProbe},
+    monitor::{MemoryReport, Monitor},
     pages::{Pages, walk},
     position::{Next, Page, ParsePositionError, Parsed, Position},
     price::Price,
-    probe::{CgroupV2, Detected, ExplicitLimit, HostMemory, detect, detect_at},
+    probe::{AllocatorMemory, Detected, ExplicitLimit, HostMemory, detect, detect_at},
     room::Room,
     service::AdaptivePage,
+    status::PageStatus,
     style::{GetPages, MakeRequest, Style, StyleError},
     walk::Walk,
 };

@@ -1,23 +1,20 @@
 use std::{
     fs,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
-use crate::{Memory, MemoryProbe};
+use crate::{CgroupV1, CgroupV2, Memory, MemoryProbe};
 
-/// Deeper hierarchies do not exist; it bounds what a sample reads.
-const DEEPEST: usize = 32;
-
-fn read(path: &Path) -> Option<String> {
+pub(crate) fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-fn read_number(path: &Path) -> Option<u64> {
+pub(crate) fn read_number(path: &Path) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
 /// The value behind `key` in a file of lines `key value [unit]`.
-fn field(text: &str, key: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let rest = line.strip_prefix(key)?;
         // `key` must be the whole word.
@@ -69,53 +66,38 @@ fn page_size(auxv: &Path) -> Option<u64> {
     })
 }
 
-/// The limit of a cgroup of version 2: that of a container or of a service.
+/// What an allocator says is in use, against a limit of your own choosing.
 ///
-/// Of this process's cgroup and all above it, the one with the least memory
-/// left counts. Page cache that the kernel can take back at once
-/// (`inactive_file`) is not counted as used, as container runtimes do: else a
-/// program that writes a database would seem to run out of memory.
+/// ```
+/// use tower_adaptive_page::{AllocatorMemory, MemoryProbe};
+///
+/// // With jemalloc: `|| tikv_jemalloc_ctl::stats::resident::read().ok().map(|bytes| bytes as u64)`.
+/// let probe = AllocatorMemory::new(256 << 20, || Some(64 << 20));
+/// assert_eq!(probe.sample().unwrap().percent(), 25.0);
+/// ```
 #[derive(Clone, Debug)]
-pub struct CgroupV2 {
-    /// From this process's cgroup up to the root.
-    groups: Vec<PathBuf>,
+pub struct AllocatorMemory<F> {
+    limit: u64,
+    in_use: F,
 }
 
-impl CgroupV2 {
-    /// Finds this process's cgroup. `None` if there is none of version 2, or
-    /// if neither it nor one above it has a limit.
+impl<F> AllocatorMemory<F>
+where
+    F: Fn() -> Option<u64> + Send + Sync,
+{
+    /// A limit in bytes, and a closure that gives the bytes in use; `None` if it cannot tell.
     #[must_use]
-    pub fn detect() -> Option<Self> {
-        Self::detect_at("/proc", "/sys/fs/cgroup")
-    }
-
-    /// The same, with other places for `/proc` and `/sys/fs/cgroup`.
-    pub fn detect_at(proc: impl AsRef<Path>, mount: impl AsRef<Path>) -> Option<Self> {
-        let membership = read(&proc.as_ref().join("self/cgroup"))?;
-        let own = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let mount = mount.as_ref();
-        // A path with `..` lies outside of our name space: only the root is seen.
-        let own: PathBuf = match Path::new(own) {
-            path if path.components().any(|part| part == Component::ParentDir) => PathBuf::new(),
-            path => path.strip_prefix("/").unwrap_or(path).to_owned(),
-        };
-        let groups = own.ancestors().take(DEEPEST).map(|group| mount.join(group)).collect();
-        let probe = Self { groups };
-        probe.sample().is_some().then_some(probe)
+    pub const fn new(limit: u64, in_use: F) -> Self {
+        Self { limit, in_use }
     }
 }
 
-impl MemoryProbe for CgroupV2 {
+impl<F> MemoryProbe for AllocatorMemory<F>
+where
+    F: Fn() -> Option<u64> + Send + Sync,
+{
     fn sample(&self) -> Option<Memory> {
-        let limited = self.groups.iter().filter_map(|group| {
-            // "max" is no number: no limit.
-            let limit = read_number(&group.join("memory.max"))?;
-            let current = read_number(&group.join("memory.current"))?;
-            let stat = read(&group.join("memory.stat")).unwrap_or_default();
-            let reclaimable = field(&stat, "inactive_file").unwrap_or(0);
-            Some(Memory { used: current.saturating_sub(reclaimable), limit })
-        });
-        limited.min_by_key(|memory| memory.limit.saturating_sub(memory.used))
+        Some(Memory { used: (self.in_use)()?, limit: self.limit })
     }
 }
 
@@ -161,6 +143,8 @@ pub enum Detected {
     Explicit(ExplicitLimit),
     /// A cgroup limits this process.
     Cgroup(CgroupV2),
+    /// A cgroup of version 1 limits this process.
+    CgroupV1(CgroupV1),
     /// Nothing but the machine limits this process.
     Host(HostMemory),
 }
@@ -177,8 +161,12 @@ pub fn detect_at(limit: Option<u64>, proc: impl AsRef<Path>, cgroup: impl AsRef<
     if let Some(limit) = limit {
         return Detected::Explicit(ExplicitLimit::with_proc(limit, proc));
     }
-    match CgroupV2::detect_at(&proc, cgroup) {
-        Some(group) => Detected::Cgroup(group),
+    // Where both are mounted, the one that has the memory controller has a limit.
+    if let Some(group) = CgroupV2::detect_at(&proc, &cgroup) {
+        return Detected::Cgroup(group);
+    }
+    match CgroupV1::detect_at(&proc, cgroup) {
+        Some(group) => Detected::CgroupV1(group),
         None => Detected::Host(HostMemory::with_proc(proc)),
     }
 }
@@ -188,6 +176,7 @@ impl MemoryProbe for Detected {
         match self {
             Self::Explicit(probe) => probe.sample(),
             Self::Cgroup(probe) => probe.sample(),
+            Self::CgroupV1(probe) => probe.sample(),
             Self::Host(probe) => probe.sample(),
         }
     }

@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 use tower_adaptive_page::{
-    CgroupV2, Detected, ExplicitLimit, HostMemory, Memory, MemoryProbe, detect, detect_at,
+    AllocatorMemory, CgroupV1, CgroupV2, Detected, ExplicitLimit, HostMemory, Memory, MemoryProbe,
+    detect, detect_at,
 };
 
 fn write(root: &Path, path: &str, text: impl AsRef<[u8]>) {
@@ -98,6 +99,36 @@ fn without_a_limit_or_with_version_one_there_is_no_cgroup_probe() {
     let machine = Machine::new("5:memory:/a\n");
     machine.group("/a", "1000", 300, 0);
     assert_eq!(machine.sample(), None);
+}
+
+#[test]
+fn version_one_is_read_from_its_own_files_and_its_largest_number_is_no_limit() {
+    let machine = Machine::new("11:cpu,cpuacct:/x\n5:hugetlb,memory:/a/b\n0::/a/b\n");
+    let group = |path: &str, limit: u64, usage: u64| {
+        let file = |name: &str| format!("memory{path}/memory.{name}");
+        write(machine.cgroup.path(), &file("limit_in_bytes"), format!("{limit}\n"));
+        write(machine.cgroup.path(), &file("usage_in_bytes"), format!("{usage}\n"));
+        let stat = "inactive_file 1\ntotal_inactive_file 20\n";
+        write(machine.cgroup.path(), &file("stat"), stat);
+    };
+    let probe = || CgroupV1::detect_at(machine.proc.path(), machine.cgroup.path());
+    assert!(probe().is_none());
+    group("", 9_223_372_036_854_771_712, 900);
+    assert!(probe().is_none());
+    group("/a/b", 1_000, 500);
+    assert_eq!(probe().unwrap().sample(), Some(Memory { used: 480, limit: 1_000 }));
+    group("/a", 2_000, 1_990);
+    assert_eq!(probe().unwrap().sample(), Some(Memory { used: 1_970, limit: 2_000 }));
+    let detected = detect_at(None, machine.proc.path(), machine.cgroup.path());
+    assert!(matches!(detected, Detected::CgroupV1(_)));
+    assert_eq!(detected.sample(), Some(Memory { used: 1_970, limit: 2_000 }));
+}
+
+#[test]
+fn an_allocator_that_cannot_tell_gives_no_figures() {
+    assert_eq!(AllocatorMemory::new(10, || None).sample(), None);
+    let sample = AllocatorMemory::new(10, || Some(4)).sample();
+    assert_eq!(sample, Some(Memory { used: 4, limit: 10 }));
 }
 
 #[test]

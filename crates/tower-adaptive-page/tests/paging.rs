@@ -448,7 +448,8 @@ fn a_configuration_that_cannot_work_lists_field_value_and_range_of_everything_th
         .max_pause(Duration::MAX)
         .max_page_time(Duration::ZERO)
         .max_page_bytes(0)
-        .max_surcharge(100_001);
+        .max_surcharge(100_001)
+        .purge_every(Duration::from_secs(9));
     let max = format!("{:?}", Duration::MAX);
     same(
         &told(builder),
@@ -463,6 +464,7 @@ fn a_configuration_that_cannot_work_lists_field_value_and_range_of_everything_th
             ("max_page_time", "0ns", "1 ms to 1 h"),
             ("max_page_bytes", "0", "at least 1 byte"),
             ("max_surcharge", "100001", "0 to 100000 percent"),
+            ("purge_every", "9s", "10 s to a day"),
         ],
     );
     let fields = |shrink, alert, pause| {
