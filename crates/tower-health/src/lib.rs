@@ -131,6 +131,12 @@
 //!
 //! No event holds the text of an error.
 //!
+//! # Metrics
+//!
+//! [`OpenMetrics`] writes them, [`METRICS`] lists them, the README shows them in a table.
+//! [`Health::sample_every`] gives a [`Sample`] to a sink every so often, for a table of one's
+//! own; a [`SampleBuffer`] is one that is bounded.
+//!
 //! # Cost
 //!
 //! A call costs two readings of the clock, one clone of an `Arc` and one uncontended lock.
@@ -157,10 +163,12 @@ mod judge;
 mod latencies;
 mod layer;
 mod listeners;
+mod metrics;
 mod probe;
 mod prober;
 mod report;
 mod ring;
+mod samples;
 mod score;
 mod service;
 mod stop;
@@ -182,9 +190,11 @@ pub use self::{
     health::Health,
     judge::{ErrorsBad, Judge, Verdict},
     layer::HealthLayer,
+    metrics::{METRICS, Metric, OpenMetrics},
     probe::{Check, CheckOutcome, ProbeStatus},
     prober::{Prober, ProberBuilder},
     report::{Change, Reason, Report, State, Trend},
+    samples::{Sample, SampleBuffer, SampleSink},
     service::HealthService,
     stop::LoopHandle,
     system::{Assess, Assessment, PartReport, SystemHealth, SystemHealthBuilder, SystemReport},
