@@ -9,12 +9,11 @@ use http::HeaderName;
 use tokio::time::Instant;
 
 use crate::{
-    AttachRefusal, AwsCodes, Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError,
-    History, HttpStatus, Jitter, Learning, NotRetried, Problem, Profile, Repeatable, RetryBudget,
-    RetryPolicy, Strategy, Transport,
+    Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError, History, Learning,
+    NotRetried, Problem, Profile, RetryBudget, RetryPolicy,
     config_error::check_backoff,
     observe::Observer,
-    policy::{Limits, Shared},
+    shared::{Limits, Shared},
 };
 
 /// Configures a [`RetryPolicy`].
@@ -27,63 +26,8 @@ pub struct RetryBuilder<Req, Res> {
     classes: Vec<(Class, ClassPolicy)>,
 }
 
-impl<Req: Repeatable + 'static, Res: AttachRefusal> RetryPolicy<Req, Res> {
-    /// Configures a policy without any classifier.
-    ///
-    /// Every default is in the docs of its setter.
-    pub fn builder() -> RetryBuilder<Req, Res> {
-        Self::builder_of().attach(Res::attach)
-    }
-}
-
-impl<Req: Repeatable + 'static, Res> RetryPolicy<Req, Res> {
-    /// What the request itself knows.
-    pub(crate) fn builder_of() -> RetryBuilder<Req, Res> {
-        Self::builder_with(Req::try_clone)
-            .idempotent(Req::is_idempotent)
-            .once(|request| request.mark() == Some(false))
-            .deadline(Req::deadline)
-            .endpoint(Req::endpoint)
-    }
-}
-
-impl<B, ResB> RetryPolicy<http::Request<B>, http::Response<ResB>>
-where
-    http::Request<B>: Repeatable + 'static,
-{
-    /// Configures a policy for HTTP: [`HttpStatus`], [`Transport`] and
-    /// [`Profile::GENERIC`]. More classifiers may follow.
-    pub fn http() -> RetryBuilder<http::Request<B>, http::Response<ResB>> {
-        Self::builder().classify(HttpStatus::new()).classify(Transport::new())
-    }
-
-    /// Configures a policy for services of AWS: as [`http`](Self::http), and their
-    /// error codes ([`AwsCodes`]), with [`Profile::AWS`] and full jitter. More
-    /// classifiers may follow.
-    ///
-    /// What was throttled is retried whatever the method; what failed otherwise
-    /// only by method, key or mark, as ever. The AWS client libraries do not ask;
-    /// to be as bold, say `.idempotent(|_| true)`.
-    ///
-    /// ```
-    /// use http::{Request, Response};
-    /// use tower_retry_classify::{ConfigError, PeekLayer, RetryPolicy};
-    ///
-    /// let policy = RetryPolicy::<Request<String>, Response<String>>::aws().build()?;
-    /// // Inside of the retry: PeekLayer, or map_response(Peeked::note), for codes in bodies.
-    /// let _ = PeekLayer::new();
-    /// assert_eq!(policy.budget().available(), 500);
-    /// # Ok::<(), ConfigError>(())
-    /// ```
-    pub fn aws() -> RetryBuilder<http::Request<B>, http::Response<ResB>> {
-        let aws = Profile::AWS;
-        let aws = Profile { backoff: aws.backoff.jitter(Jitter::Full), ..aws };
-        Self::http().classify(AwsCodes::new()).profile(aws)
-    }
-}
-
 impl<Req, Res> RetryPolicy<Req, Res> {
-    /// Configures a policy for requests that are not [`Repeatable`]; `copy` gives
+    /// Configures a policy for requests that are not [`Repeatable`](crate::Repeatable); `copy` gives
     /// one that can be sent in a request's place, or `None`.
     ///
     /// No request counts as idempotent before
@@ -165,7 +109,7 @@ impl<Req, Res> RetryBuilder<Req, Res> {
     }
 
     /// Until when the caller waits for an answer. No wait begins that does not
-    /// end before. Default: [`Repeatable::deadline`], for HTTP the
+    /// end before. Default: [`Repeatable::deadline`](crate::Repeatable::deadline), for HTTP the
     /// [`Deadline`](crate::Deadline) among the extensions; without one, for ever.
     pub fn deadline(
         mut self,
@@ -184,7 +128,7 @@ impl<Req, Res> RetryBuilder<Req, Res> {
     }
 
     /// Marks further requests as safe to send twice. Several closures add up, and
-    /// add to what [`Repeatable`] says.
+    /// add to what [`Repeatable`](crate::Repeatable) says.
     pub fn idempotent(mut self, idempotent: impl Fn(&Req) -> bool + Send + Sync + 'static) -> Self {
         self.shared.idempotent.push(Box::new(idempotent));
         self
@@ -192,14 +136,14 @@ impl<Req, Res> RetryBuilder<Req, Res> {
 
     /// Marks requests that are sent once, whatever happens, also after a 429. Several
     /// closures add up, and overrule [`idempotent`](Self::idempotent). Default: those
-    /// whose [`Repeatable::mark`] is `Some(false)`.
+    /// whose [`Repeatable::mark`](crate::Repeatable::mark) is `Some(false)`.
     pub fn once(mut self, once: impl Fn(&Req) -> bool + Send + Sync + 'static) -> Self {
         self.shared.once.push(Box::new(once));
         self
     }
 
     /// How a response carries why it was not retried, and that it is to be kept
-    /// between attempts. Default: as [`AttachRefusal`] does; nothing with
+    /// between attempts. Default: as [`AttachRefusal`](crate::AttachRefusal) does; nothing with
     /// [`builder_with`](RetryPolicy::builder_with).
     pub const fn attach(mut self, attach: fn(&mut Res, NotRetried)) -> Self {
         self.shared.attach = Some(attach);
@@ -217,7 +161,7 @@ impl<Req, Res> RetryBuilder<Req, Res> {
 
     /// Names the endpoint of a request for statistics, history and learning: no
     /// identifiers, no secrets. Asked only when something failed. At most 255 are told
-    /// apart at a time. Default: [`Repeatable::endpoint`].
+    /// apart at a time. Default: [`Repeatable::endpoint`](crate::Repeatable::endpoint).
     pub fn endpoint(mut self, endpoint: impl Fn(&Req) -> String + Send + Sync + 'static) -> Self {
         self.shared.endpoint = Some(Box::new(endpoint));
         self
@@ -302,16 +246,6 @@ impl<B, Res> RetryBuilder<http::Request<B>, Res> {
     /// send twice. Default: no header is trusted.
     pub fn key_header(self, name: HeaderName) -> Self {
         self.idempotent(move |request| request.headers().contains_key(&name))
-    }
-}
-
-impl Limits {
-    /// A strategy of none is the same as no retries.
-    fn settled(mut self) -> Self {
-        if self.backoff.strategy == Strategy::None {
-            self.max_retries = 0;
-        }
-        self
     }
 }
 
