@@ -222,8 +222,9 @@ pub async fn a_call_that_is_dropped_is_there_whole_or_not_at_all(kit: &impl Kit)
 pub async fn a_pipeline_that_is_removed_leaves_others_alone(kit: &impl Kit) {
     let clock = Clock::new();
     let (gone, stays) = (filled(kit, &clock, 5).await, filled(kit, &clock, 5).await);
+    let mut leases = Vec::new();
     for pipeline in [&gone, &stays] {
-        pipeline.claim("search", 2).await.unwrap();
+        leases.push(pipeline.claim("search", 2).await.unwrap().lease.unwrap());
         pipeline.checkpoint("page", None).await.unwrap();
     }
     let before = stays.progress().await.unwrap();
@@ -232,6 +233,19 @@ pub async fn a_pipeline_that_is_removed_leaves_others_alone(kit: &impl Kit) {
     assert!(matches!(gone.claim("search", 1).await.unwrap_err(), StateError::NoPipeline(_)));
     assert_eq!(stays.progress().await.unwrap(), before);
     assert_eq!(stays.checkpoints().await.unwrap().len(), 1);
+    stays.renew(leases[1]).await.unwrap();
+    // Nothing of it is left behind.
+    for (table, column) in [
+        ("pipeline_phases", "pipeline"),
+        ("pipeline_checkpoints", "pipeline"),
+        ("pipeline_leases", "pipeline"),
+    ] {
+        let sql = format!("SELECT count(*) FROM {table} WHERE {column} = {}", gone.id());
+        assert_eq!(kit.number(&sql).await, 0, "{table}");
+    }
+    let orphans =
+        "SELECT count(*) FROM pipeline_state WHERE phase NOT IN (SELECT id FROM pipeline_phases)";
+    assert_eq!(kit.number(orphans).await, 0);
 }
 
 pub async fn failures_are_listed_in_pages_and_counted_by_category(kit: &impl Kit) {
@@ -277,6 +291,9 @@ pub async fn failed_items_are_reset_by_phase_and_category(kit: &impl Kit) {
     assert_eq!(pipeline.reset_failed(None, None).await.unwrap(), 2);
     assert_eq!(pipeline.progress().await.unwrap().whole().pending, 5);
     assert!(pipeline.failed(None, None, 10).await.unwrap().is_empty());
+    // What went wrong once is not said of what is tried again.
+    let told = "SELECT count(*) FROM pipeline_state WHERE state = 0 AND category IS NOT NULL";
+    assert_eq!(kit.number(told).await, 0);
     let again = pipeline.claim("search", 9).await.unwrap().items;
     assert!(again.iter().all(|item| item.attempt == 2), "{again:?}");
 }

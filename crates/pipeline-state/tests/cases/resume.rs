@@ -30,8 +30,11 @@ pub async fn checkpoints_come_by_count_and_by_time(kit: &impl Kit) {
     let labels: Vec<_> =
         pipeline.checkpoints().await.unwrap().into_iter().map(|info| info.label).collect();
     assert_eq!(labels, ["items", "items", "time", "items"]);
+    // Items that are given back are not settled.
+    let items = pipeline.claim("search", 20).await.unwrap().items;
+    let released: Vec<_> = items.iter().map(|item| item.released()).collect();
+    assert_eq!(pipeline.update(&released).await.unwrap().checkpoint, None);
     // Time alone makes none.
-    clock.advance(Duration::from_secs(3_600));
     let cadence = Cadence { items: 10, time: Duration::from_secs(60) };
     assert_eq!(cadence.due(0, Duration::from_secs(3_600)), None);
     let newest = pipeline.read_checkpoint(None).await.unwrap().unwrap();
@@ -169,7 +172,7 @@ pub async fn a_pipeline_goes_back_to_a_checkpoint(kit: &impl Kit) {
     let pipeline = filled(kit, &clock, 8).await;
     let tracker = kit.tracker(&clock, quiet());
     let items = pipeline.claim("search", 6).await.unwrap().items;
-    pipeline.update_with_checkpoint(&[items[0].completed()], "first", Some(b"1")).await.unwrap();
+    pipeline.update_with_checkpoint(&[items[0].completed()], "first", None).await.unwrap();
     let second = [items[1].completed().produces("domains", ["a"]), items[2].failed("net", "no")];
     pipeline.update_with_checkpoint(&second, "second", Some(b"2")).await.unwrap();
     let domain = pipeline.claim("domains", 1).await.unwrap().items;
@@ -190,7 +193,11 @@ pub async fn a_pipeline_goes_back_to_a_checkpoint(kit: &impl Kit) {
     assert_eq!(pipeline.checkpoints().await.unwrap().len(), 2);
     assert_eq!(pipeline.checkpoint("fourth", None).await.unwrap(), 4);
     let (pipeline, resumed) = tracker.resume(pipeline.id(), &Resume::Checkpoint(1)).await.unwrap();
-    assert_eq!(resumed.reset, 2);
+    assert_eq!(
+        (resumed.reset, resumed.payload),
+        (2, None),
+        "what came later is nothing to go on with"
+    );
     assert_eq!(pipeline.progress().await.unwrap().phase("search").unwrap().completed, 1);
     assert_eq!(pipeline.claim("search", 9).await.unwrap().items.len(), 7);
 }
@@ -215,6 +222,13 @@ pub async fn a_pipeline_goes_on_from_the_start_of_a_phase(kit: &impl Kit) {
     let (pipeline, resumed) = tracker.resume(pipeline.id(), &from).await.unwrap();
     assert_eq!((resumed.reset, resumed.pending, resumed.processing), (4, 5, 1));
     assert_eq!((resumed.checkpoint, resumed.payload), (None, None));
+    // What waited there waits no more, and was not done before.
+    let (_, waits) = tracker.resume(pipeline.id(), &Resume::FailedOnly).await.unwrap();
+    assert_eq!((waits.pending, waits.waiting), (4, 1), "those that were tried go on");
+    let (_, again) =
+        tracker.resume(pipeline.id(), &Resume::Phase("search".to_owned())).await.unwrap();
+    assert_eq!((again.reset, again.pending, again.waiting), (2, 7, 0), "one done, one in work");
+    let search = pipeline.claim("search", 2).await.unwrap().items;
     assert_eq!(pipeline.update(&[domains[2].completed()]).await.unwrap().stale.len(), 1);
     assert_eq!(pipeline.update(&[search[1].completed()]).await.unwrap().applied, 1);
     let nowhere = Resume::Phase("nowhere".to_owned());

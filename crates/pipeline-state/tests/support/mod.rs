@@ -47,6 +47,7 @@ pub trait Kit {
 
     fn store(&self) -> Self::Store;
     fn sql(&self, sql: &str) -> impl Future<Output = ()>;
+    fn number(&self, sql: &str) -> impl Future<Output = i64>;
 
     fn tracker(&self, clock: &Clock, config: PipelineConfigBuilder) -> StateTracker<Self::Store> {
         let clock = clock.clone();
@@ -84,6 +85,10 @@ impl Kit for Sqlite {
     async fn sql(&self, sql: &str) {
         sqlx::query(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
     }
+
+    async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await.unwrap()
+    }
 }
 
 #[derive(Clone)]
@@ -108,6 +113,10 @@ impl Kit for Postgres {
 
     async fn sql(&self, sql: &str) {
         sqlx::query(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await.unwrap()
     }
 }
 
