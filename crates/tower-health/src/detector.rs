@@ -18,6 +18,7 @@ use crate::{
 
 mod beats;
 mod config;
+mod hash;
 mod phi;
 pub(crate) mod status;
 mod table;

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::target::{Rules, Target, Turn, Turns};
+use super::{
+    hash::Names,
+    target::{Rules, Target, Turn, Turns},
+};
 use crate::{TargetChange, TargetState, TargetStatus};
 
 /// So many targets are gone over at a time, so that a beat never waits for all of them.
@@ -30,14 +33,20 @@ pub(crate) struct Sweep {
 pub(crate) struct Table<I> {
     rules: Rules,
     max_targets: usize,
-    places: HashMap<Arc<str>, usize>,
+    places: HashMap<Arc<str>, usize, Names>,
     entries: Vec<Option<Entry<I>>>,
     free: Vec<usize>,
 }
 
 impl<I> Table<I> {
     pub(crate) fn new(rules: Rules, max_targets: usize) -> Self {
-        Self { rules, max_targets, places: HashMap::new(), entries: Vec::new(), free: Vec::new() }
+        Self {
+            rules,
+            max_targets,
+            places: HashMap::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

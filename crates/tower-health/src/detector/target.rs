@@ -89,7 +89,11 @@ impl Target {
         self.settle(now, turns);
         self.beats.beat(now, rules.interval, rules.alarm);
         self.heartbeats += 1;
-        self.sign_of_life(now, rules, turns);
+        self.hear(now);
+        // A beat says nothing of operations, so it makes nobody worse.
+        if self.state != TargetState::Healthy {
+            self.sign_of_life(now, rules, turns);
+        }
     }
 
     pub(crate) fn success(&mut self, done: Operation, rules: &Rules, turns: &mut Turns) {
@@ -99,6 +103,7 @@ impl Target {
         self.count(now, took, 0);
         self.succeeded += 1;
         self.row = 0;
+        self.hear(now);
         self.sign_of_life(now, rules, turns);
     }
 
@@ -120,8 +125,9 @@ impl Target {
             TargetState::Unhealthy => {}
             TargetState::Recovering => self.fail(now, turns),
             _ if self.row >= rules.failures => self.fail(now, turns),
-            TargetState::Unknown => {}
-            TargetState::Healthy | TargetState::Degraded => self.conclude(now, rules, turns),
+            // A failure makes nothing better: who is degraded may be so for its silence.
+            TargetState::Unknown | TargetState::Degraded => {}
+            TargetState::Healthy => self.conclude(now, rules, turns),
         }
     }
 
@@ -161,12 +167,15 @@ impl Target {
         }
     }
 
-    fn sign_of_life(&mut self, now: Instant, rules: &Rules, turns: &mut Turns) {
+    fn hear(&mut self, now: Instant) {
         let Spans { late, dead } = self.beats.spans();
         // Two threads may come in the wrong order.
         self.heard = self.heard.max(now);
         self.late_at = self.heard + late;
         self.dead_at = self.heard + dead;
+    }
+
+    fn sign_of_life(&mut self, now: Instant, rules: &Rules, turns: &mut Turns) {
         match self.state {
             TargetState::Unhealthy | TargetState::Recovering => {
                 self.signs = self.signs.saturating_add(1);
