@@ -127,6 +127,16 @@ pub enum WalkError {
         /// How many pages the walk may have.
         max: u64,
     },
+    /// Of the rows that were handed out last none is left, so it cannot be known where the walk was.
+    #[error(
+        "the rows before the page at {} are no longer there, so it is not known what follows them; \
+         walk from the start",
+        Shown(.position)
+    )]
+    RowsShifted {
+        /// The page at which the walk gave up.
+        position: Position,
+    },
     /// The driver of this walk was dropped before the walk was over.
     #[error("the driver of this walk was dropped before the last page came")]
     DriverDropped,
@@ -146,6 +156,22 @@ impl WalkError {
             | Self::RepeatedCursor { position, .. }
             | Self::OffsetStuck { position, .. }
             | Self::ForeignOrigin { position, .. }
+            | Self::RowsShifted { position }
+            | Self::TooManyPages { position, .. } => Some(position),
+            Self::DriverDropped => None,
+        }
+    }
+
+    pub(crate) fn position_mut(&mut self) -> Option<&mut Position> {
+        match self {
+            Self::Service { position, .. }
+            | Self::Parse { position, .. }
+            | Self::Request { position, .. }
+            | Self::Memory { position, .. }
+            | Self::RepeatedCursor { position, .. }
+            | Self::OffsetStuck { position, .. }
+            | Self::ForeignOrigin { position, .. }
+            | Self::RowsShifted { position }
             | Self::TooManyPages { position, .. } => Some(position),
             Self::DriverDropped => None,
         }

@@ -279,6 +279,10 @@ impl PageController {
         self.shared.given.sample_every
     }
 
+    pub(crate) fn min(&self) -> u32 {
+        self.lock().core.settings.min
+    }
+
     pub(crate) fn max_pause(&self) -> Duration {
         self.shared.given.max_pause
     }

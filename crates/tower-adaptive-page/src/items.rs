@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    iter::Skip,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -22,7 +23,7 @@ pin_project! {
     {
         #[pin]
         pages: St,
-        page: Option<T::IntoIter>,
+        page: Option<Skip<T::IntoIter>>,
     }
 }
 
@@ -47,7 +48,7 @@ where
             }
             *this.page = None;
             match ready!(this.pages.as_mut().poll_next(cx)) {
-                Some(Ok(page)) => *this.page = Some(page.items.into_iter()),
+                Some(Ok(page)) => *this.page = Some(page.fresh()),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }

@@ -96,7 +96,15 @@
 //! spawn, which fetches while the consumer is at work; with
 //! [`prefetch(n)`](Walk::prefetch) at most `n` pages beyond the one in the
 //! consumer's hands have been asked for. Pages of one walk are asked for one
-//! after the other, as each names the next.
+//! after the other, as each names the next; where pages are named by offset or
+//! number, and the server says how long the list is, [several at
+//! once](Walk::at_once).
+//!
+//! Rows that are deleted under an offset walk make others move up, unseen, into
+//! pages that were had. With an [overlap](Walk::overlap) of one row a walk notices
+//! and repairs that: rows that exist throughout come exactly once. Without it
+//! [`Page::shrank`] says that it may have happened. An answer that is [too
+//! large](Walk::too_large) to be held is asked for again with fewer rows.
 //!
 //! Servers that lead in circles are detected: a next position that this walk has
 //! had is not believed. The page that named it is asked for once more, then the
@@ -148,6 +156,9 @@
 //! | `tower_adaptive_page::memory` | `memory_small` | warn | `operation`, `limit` (bytes) |
 //! | `tower_adaptive_page::memory` | `memory_operation` | info | `operation`, `took_ms`, `peak` (bytes), `pages`, `rows`, `bytes` |
 //! | `tower_adaptive_page::walk` | `page_leads_back` | warn | `position` (no query of a URL), `again` |
+//! | `tower_adaptive_page::walk` | `page_too_large` | info | `asked`, `now` (rows) |
+//! | `tower_adaptive_page::walk` | `rows_shifted` | warn | `position`, `back_to` |
+//! | `tower_adaptive_page::walk` | `total_shrank` | warn | `position`, `shrank` (rows) |
 //!
 //! Of the first four one is sent when what memory asks for changes, not at every reading.
 //! [`PageStatus::advice`] says in words what would make it better.
@@ -161,6 +172,8 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod ahead;
+mod anchors;
 mod cgroup;
 mod config;
 mod config_error;
@@ -183,6 +196,7 @@ mod price;
 mod probe;
 mod query;
 mod room;
+mod rules;
 mod seen;
 mod service;
 mod status;
@@ -206,7 +220,7 @@ pub use self::{
     memory::{Memory, MemoryProbe},
     monitor::{MemoryReport, Monitor},
     pages::{Pages, walk},
-    position::{Next, Page, ParsePositionError, Parsed, Position},
+    position::{Next, Page, ParsePositionError, Parsed, Position, row_key},
     price::Price,
     probe::{AllocatorMemory, Detected, ExplicitLimit, HostMemory, detect, detect_at},
     room::Room,

@@ -44,6 +44,21 @@ pub enum Style {
         /// The parameter that holds the page size.
         limit: Cow<'static, str>,
     },
+    /// A number.
+    Page {
+        /// The parameter that holds the number.
+        page: Cow<'static, str>,
+        /// The number of the first page, 0 or 1 mostly.
+        first: u64,
+        /// The parameter that holds the page size.
+        limit: Cow<'static, str>,
+    },
+    /// Every page but the first is named by the address that the server gives out, in the body or
+    /// in a `Link` header.
+    Url {
+        /// The parameter that holds the page size.
+        limit: Cow<'static, str>,
+    },
 }
 
 /// A page cannot be named in this style.
@@ -82,6 +97,31 @@ impl Style {
         Self::Cursor { cursor: cursor.into(), limit: limit.into() }
     }
 
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Offset { .. } => "offset",
+            Self::Cursor { .. } => "cursor",
+            Self::Page { .. } => "page number",
+            Self::Url { .. } => "address",
+        }
+    }
+
+    /// Pages are numbered from `first`.
+    #[must_use]
+    pub fn page(
+        page: impl Into<Cow<'static, str>>,
+        first: u64,
+        limit: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Page { page: page.into(), first, limit: limit.into() }
+    }
+
+    /// The server gives out the address of the next page.
+    #[must_use]
+    pub fn url(limit: impl Into<Cow<'static, str>>) -> Self {
+        Self::Url { limit: limit.into() }
+    }
+
     /// The address of the page at `position`, of `rows` rows: `base` with the
     /// parameters appended, or the address that the position itself is.
     ///
@@ -95,15 +135,23 @@ impl Style {
             (Self::Offset { start, limit }, Position::Start) => {
                 (limit, start, Some("0".to_owned()))
             }
-            (Self::Offset { start, limit }, Position::Offset(offset)) => {
-                (limit, start, Some(offset.to_string()))
+            (
+                Self::Offset { start, limit },
+                Position::Offset(offset) | Position::Anchored { offset, .. },
+            ) => (limit, start, Some(offset.to_string())),
+            (Self::Page { page, first, limit }, Position::Start) => {
+                (limit, page, Some(first.to_string()))
+            }
+            (Self::Page { page, limit, .. }, Position::Page(number)) => {
+                (limit, page, Some(number.to_string()))
             }
             (Self::Cursor { cursor, limit }, Position::Start) => (limit, cursor, None),
+            (Self::Url { limit }, Position::Start) => (limit, limit, None),
             (Self::Cursor { cursor, limit }, Position::Cursor(at)) => {
                 (limit, cursor, Some(at.clone()))
             }
             (style, position) => {
-                let style = if matches!(style, Self::Offset { .. }) { "offset" } else { "cursor" };
+                let style = style.name();
                 return Err(StyleError::Mixed { style, position: position.clone() });
             }
         };

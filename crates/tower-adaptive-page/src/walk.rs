@@ -1,8 +1,10 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http::{Request, Uri};
 
-use crate::{BoxError, GetPages, PageController, Parsed, Position, Style, origin::Origin};
+use crate::{
+    BoxError, GetPages, PageController, Parsed, Position, Style, layer::TooLarge, origin::Origin,
+};
 
 /// How a list is walked: how a page is asked for, how its answer is read, and
 /// within which bounds. Give it to [`walk`](crate::walk).
@@ -15,6 +17,9 @@ pub struct Walk<M, P> {
     pub(crate) max_pages: u64,
     pub(crate) size: Size,
     pub(crate) origin: Option<Origin>,
+    pub(crate) at_once: usize,
+    pub(crate) overlap: u32,
+    pub(crate) too_large: Option<TooLarge>,
 }
 
 /// Where the page size comes from.
@@ -50,6 +55,9 @@ impl<M, P> Walk<M, P> {
             max_pages: 1_000_000,
             size: Size::Fixed(100),
             origin: None,
+            at_once: 1,
+            overlap: 0,
+            too_large: None,
         }
     }
 
@@ -68,6 +76,77 @@ impl<M, P> Walk<M, P> {
     /// while the consumer is at work use [`Pages::into_driver`](crate::Pages::into_driver).
     pub fn prefetch(mut self, pages: usize) -> Self {
         self.prefetch = pages;
+        self
+    }
+
+    /// How many pages may be under way at once. Default: 1, one after the other.
+    ///
+    /// More only where it is known where the pages are: offsets and numbers, of a list whose
+    /// [total](Parsed::total) the server says; nothing is asked behind its end. Pages are handed out in
+    /// order. Those that turn out not to be next, as the server gives fewer rows than before, are
+    /// dropped and were asked for in vain. They come on top of what is [prefetched](Self::prefetch).
+    pub fn at_once(mut self, pages: usize) -> Self {
+        self.at_once = pages.max(1);
+        self
+    }
+
+    /// Lets each page of an offset walk begin so many rows before the end of the page before, so that
+    /// rows which shift under the walk are noticed, and none is missed or handed out twice. Default: 0,
+    /// no overlap; 1 is enough, and more only saves requests where many rows are deleted.
+    ///
+    /// The rows must have a fixed order, such as by `id`, and the parser must give their
+    /// [keys](Parsed::keys). The last 4,096 tell where the walk was. If none of those that a page
+    /// shares with the page before is left, the walk goes back until it finds one. If it finds none it
+    /// ends with [`WalkError::RowsShifted`](crate::WalkError::RowsShifted). Of a page, the first
+    /// [`skip`](crate::Page::skip) items were handed out before. Positions carry the last 32 keys
+    /// ([`Position::Anchored`]), so a walk that is resumed notices, too.
+    pub fn overlap(mut self, rows: u32) -> Self {
+        self.overlap = rows;
+        self
+    }
+
+    /// Which errors of the service or of the parser say that an answer was too large to be held. The
+    /// page is asked for again at half the size, and after the second such answer in a row at a
+    /// sixteenth. The walk goes on with that, or with what its [controller](Self::controller) says; an
+    /// answer of one row that is too large ends it. Default: none.
+    ///
+    /// ```
+    /// use futures_util::TryStreamExt;
+    /// use http::{Request, Response};
+    /// use tower::service_fn;
+    /// use tower_adaptive_page::{BoxError, Next, Parsed, Position, Walk, walk};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// // No more than 40 rows can be held.
+    /// let service = service_fn(|request: Request<(u64, u32)>| async move {
+    ///     let (start, rows) = *request.body();
+    ///     if rows > 40 {
+    ///         return Err(BoxError::from("too large"));
+    ///     }
+    ///     Ok(Response::new((start..100).take(rows as usize).collect::<Vec<u64>>()))
+    /// });
+    /// let how = Walk::new(
+    ///     |position: &Position, rows| {
+    ///         Request::new((if let Position::Offset(at) = position { *at } else { 0 }, rows))
+    ///     },
+    ///     |response: Response<Vec<u64>>| {
+    ///         let rows = response.into_body();
+    ///         let next = rows.last().filter(|last| **last < 99).map(|last| last + 1);
+    ///         Ok(Parsed::new(rows, Next::offset(next)))
+    ///     },
+    /// );
+    /// let how = how.page_size(50).too_large(|error| error.to_string() == "too large");
+    /// let pages: Vec<_> = walk(service, how).try_collect().await?;
+    /// assert_eq!(pages.iter().map(|page| page.asked).collect::<Vec<_>>(), [25; 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn too_large(
+        mut self,
+        is_too_large: impl Fn(&BoxError) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.too_large = Some(Arc::new(is_too_large));
         self
     }
 
@@ -119,6 +198,8 @@ impl<M, P> fmt::Debug for Walk<M, P> {
         f.debug_struct("Walk")
             .field("from", &self.from)
             .field("prefetch", &self.prefetch)
+            .field("at_once", &self.at_once)
+            .field("overlap", &self.overlap)
             .field("max_pages", &self.max_pages)
             .field("size", &self.size)
             .field("origin", &self.origin)

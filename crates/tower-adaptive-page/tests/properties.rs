@@ -167,10 +167,18 @@ proptest! {
     }
 
     #[test]
-    fn positions_are_text_and_back(text in ".*", offset in any::<u64>()) {
-        for position in
-            [Position::Offset(offset), Position::Cursor(text.clone()), Position::Url(text)]
-        {
+    fn positions_are_text_and_back(
+        text in ".*",
+        offset in any::<u64>(),
+        keys in prop::collection::vec(any::<u64>(), 0..33),
+    ) {
+        for position in [
+            Position::Offset(offset),
+            Position::Page(offset),
+            Position::Cursor(text.clone()),
+            Position::Url(text),
+            Position::Anchored { offset, keys },
+        ] {
             prop_assert_eq!(position.to_string().parse(), Ok(position));
         }
     }

@@ -616,7 +616,17 @@ fn positions_are_text_and_back() {
     ] {
         assert_eq!(position.to_string().parse(), Ok(position));
     }
-    for text in ["", "begin", "offset:x", "offset:-1", "page:3"] {
+    for text in [
+        "",
+        "begin",
+        "offset:x",
+        "offset:-1",
+        "pages:3",
+        "page:x",
+        "anchored:1",
+        "anchored:1:x",
+        "anchored::1",
+    ] {
         assert!(text.parse::<Position>().is_err(), "{text}");
     }
 }
