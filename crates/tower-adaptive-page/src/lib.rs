@@ -106,6 +106,9 @@
 //! [`Page::shrank`] says that it may have happened. An answer that is [too
 //! large](Walk::too_large) to be held is asked for again with fewer rows.
 //!
+//! Whether a list is walked by offset, page number, cursor, next URL or `Link`
+//! header ([`next_link`]), [`suggest_style`] tells from one answer.
+//!
 //! Servers that lead in circles are detected: a next position that this walk has
 //! had is not believed. The page that named it is asked for once more, then the
 //! walk ends with [`WalkError::RepeatedCursor`]. The last 4,096 positions are
@@ -180,12 +183,14 @@ mod config_error;
 mod controller;
 mod driver;
 mod error;
+mod fields;
 mod future;
 mod handle;
 mod hold;
 mod items;
 mod layer;
 mod learn;
+mod link;
 mod memory;
 mod monitor;
 mod origin;
@@ -201,6 +206,7 @@ mod seen;
 mod service;
 mod status;
 mod style;
+mod suggest;
 mod walk;
 mod walker;
 
@@ -217,6 +223,7 @@ pub use self::{
     items::Items,
     layer::AdaptivePageLayer,
     learn::{Learn, LearnBody, LearnContentLength, LearnTime, Learned, Lists, NamesPageSize},
+    link::next_link,
     memory::{Memory, MemoryProbe},
     monitor::{MemoryReport, Monitor},
     pages::{Pages, walk},
@@ -227,6 +234,7 @@ pub use self::{
     service::AdaptivePage,
     status::PageStatus,
     style::{GetPages, MakeRequest, Style, StyleError},
+    suggest::{Suggestion, suggest_style},
     walk::Walk,
 };
 

@@ -25,8 +25,6 @@ pub(crate) struct Rules<M, P> {
     too_large: Option<TooLarge>,
     /// Of a fixed size, after an answer that was too large.
     cap: u32,
-    /// Answers in a row that were too large.
-    cut_off: u32,
     origin: Option<Origin>,
     seen: Seen,
     /// Whether the present page is asked for again because its first answer
@@ -80,7 +78,6 @@ impl<M, P> Rules<M, P> {
             size,
             too_large: walk.too_large,
             cap: u32::MAX,
-            cut_off: 0,
             origin,
             seen: Seen::default(),
             again: false,
@@ -200,15 +197,13 @@ impl<M, P> Rules<M, P> {
         })
     }
 
-    /// Whether the page is to be asked for again, with fewer rows. After the second time in a row
-    /// with far fewer, as each costs what a page costs.
+    /// Whether the page is to be asked for again, with half the rows.
     fn asks_for_less(&mut self, error: &BoxError, size: u32) -> bool {
         let too_large = self.too_large.as_ref().is_some_and(|it| it(error));
         if !too_large || size <= self.least() {
             return false;
         }
-        self.cut_off += 1;
-        self.cap = (size / if self.cut_off == 1 { 2 } else { 16 }).max(self.least());
+        self.cap = (size / 2).max(self.least());
         if let Size::Controlled(controller) = &self.size {
             controller.too_large(size);
         }
@@ -258,7 +253,6 @@ impl<M, P> Rules<M, P> {
             Err(source) if self.asks_for_less(&source, size) => return Ok(Read::Ask(position)),
             Err(source) => return Err(WalkError::Parse { position, source }),
         };
-        self.cut_off = 0;
         if let Size::Controlled(controller) = &self.size {
             let (rows, bytes) = (parsed.rows, parsed.bytes);
             controller.observe(PageSample { asked: size, rows, bytes, took });

@@ -106,9 +106,11 @@ impl<M, P> Walk<M, P> {
     }
 
     /// Which errors of the service or of the parser say that an answer was too large to be held. The
-    /// page is asked for again at half the size, and after the second such answer in a row at a
-    /// sixteenth. The walk goes on with that, or with what its [controller](Self::controller) says; an
-    /// answer of one row that is too large ends it. Default: none.
+    /// page is asked for again at half the size, as often as it must, and the walk goes on with that. A
+    /// [controller](Self::controller), or one of a layer below, asks for the smallest page after the
+    /// second time, and from then on for what fits into
+    /// [`max_page_bytes`](crate::PageControllerBuilder::max_page_bytes). An answer of one row that is
+    /// too large ends the walk. Default: none.
     ///
     /// ```
     /// use futures_util::TryStreamExt;

@@ -9,11 +9,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use http::{Request, Uri};
+use http::{Request, Response, Uri};
 use tower::service_fn;
 use tower_adaptive_page::{
     BoxError, GetPages, Memory, Next, Page, PageController, Parsed, Position, Style, Walk,
-    WalkError, walk,
+    WalkError, next_link, walk,
 };
 use tower_service::Service;
 
@@ -193,7 +193,7 @@ fn too_large(error: &BoxError) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_is_too_large_is_asked_for_again_at_half_and_then_at_far_less() {
+async fn a_page_that_is_too_large_is_asked_for_again_at_half_the_size() {
     let list = List { holds: 60, ..List::new(200) };
     let walk_of =
         |list: &List| walk(list.service(), how(by_offset()).page_size(100).too_large(too_large));
@@ -203,12 +203,12 @@ async fn a_page_that_is_too_large_is_asked_for_again_at_half_and_then_at_far_les
 
     let list = List { holds: 20, ..List::new(9) };
     let rows: Vec<u64> = walk_of(&list).items().try_collect().await.unwrap();
-    assert_eq!((rows.len(), sizes(&list)), (9, vec![100, 50, 3, 3, 3]));
+    assert_eq!((rows.len(), sizes(&list)), (9, vec![100, 50, 25, 12]));
 
     let list = List { holds: 0, ..List::new(9) };
     let error = walk_of(&list).try_collect::<Vec<_>>().await.unwrap_err();
     assert!(matches!(error, WalkError::Service { position: Position::Start, .. }), "{error}");
-    assert_eq!(sizes(&list), [100, 50, 3, 1]);
+    assert_eq!(sizes(&list), [100, 50, 25, 12, 6, 3, 1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,6 +225,30 @@ async fn a_controlled_walk_learns_what_a_row_weighs_from_the_page_that_could_be_
     assert_eq!(&sizes[..3], [500, 250, 10]);
     assert!(sizes[3..].iter().all(|rows| (10..=22).contains(rows)), "{sizes:?}");
     assert_eq!(controller.status().bytes_per_row, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_in_a_link_header_are_followed_within_the_origin() {
+    let service = service_fn(async |request: Request<()>| {
+        let mut response = Response::new(request.uri().to_string());
+        if !request.uri().query().unwrap().contains("page=3") {
+            let page = if request.uri().query().unwrap().contains("page=2") { 3 } else { 2 };
+            let link = format!("<https://h/rows?page={page}&per_page=10>; rel=\"next\"");
+            response.headers_mut().insert("link", link.parse().unwrap());
+        }
+        Ok::<_, BoxError>(response)
+    });
+    let how = Walk::get(
+        Uri::from_static("https://h/rows"),
+        Style::url("per_page"),
+        |response: Response<String>| {
+            let next = next_link(response.headers());
+            Ok(Parsed::new([response.into_body()], next))
+        },
+    );
+    let asked: Vec<String> = walk(service, how.page_size(10)).items().try_collect().await.unwrap();
+    let page = |n| format!("https://h/rows?page={n}&per_page=10");
+    assert_eq!(asked, ["https://h/rows?per_page=10".to_owned(), page(2), page(3)]);
 }
 
 #[tokio::test(start_paused = true)]
