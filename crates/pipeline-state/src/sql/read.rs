@@ -153,16 +153,11 @@ fn whole(raw: Raw, pipeline: PipelineId, seq: u32) -> Result<Checkpoint> {
     Checkpoint { pipeline, seq, at, label, progress, payload }.verified(&checksum)
 }
 
-/// The newest number, up to `seq` if one is given, of a checkpoint that has a payload.
-pub(super) async fn with_payload(
-    tx: &mut Tx,
-    pipeline: PipelineId,
-    seq: Option<u32>,
-) -> Result<Option<u32>> {
+/// The newest number of a checkpoint that has a payload.
+pub(super) async fn with_payload(tx: &mut Tx, pipeline: PipelineId) -> Result<Option<u32>> {
     let sql = "SELECT coalesce(max(seq), 0) FROM pipeline_checkpoints
-               WHERE pipeline = $1 AND seq <= $2 AND payload IS NOT NULL";
-    let args = [pipeline.into(), Arg::Int(seq.unwrap_or(u32::MAX).into())];
-    let seq = tx.row(sql.to_owned(), &args, |row| row.number(0)).await?;
+               WHERE pipeline = $1 AND payload IS NOT NULL";
+    let seq = tx.row(sql.to_owned(), &[pipeline.into()], |row| row.number(0)).await?;
     Ok(seq.filter(|seq| *seq > 0))
 }
 

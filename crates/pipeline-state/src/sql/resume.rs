@@ -115,8 +115,8 @@ async fn payload(
     if matches!(from, Resume::Phase(_)) {
         return Ok(None);
     }
-    let seq = read::with_payload(tx, pipeline, checkpoint.map(|checkpoint| checkpoint.seq)).await?;
-    let Some(seq) = seq else { return Ok(None) };
+    // Those that came after the one that was gone back to are there no more.
+    let Some(seq) = read::with_payload(tx, pipeline).await? else { return Ok(None) };
     Ok(read::checkpoint(tx, pipeline, Some(seq)).await?.and_then(|checkpoint| checkpoint.payload))
 }
 

@@ -1,14 +1,8 @@
-use std::{
-    fmt,
-    path::Path,
-    str::FromStr as _,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -35,9 +29,6 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// Whether the connection's settings are ours to change.
     is_ours: bool,
-    /// What is in memory is there as long as somebody has it open, and a pool closes the connection of
-    /// whoever is dropped while he takes it.
-    _keeper: Option<Arc<Mutex<SqliteConnection>>>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -75,10 +66,8 @@ impl SqliteStore {
     ///
     /// If SQLite does not start.
     pub async fn in_memory() -> Result<Self> {
-        // A name of its own, which the keeper and the pool share.
-        let options = SqliteConnectOptions::from_str("sqlite::memory:")?;
-        let keeper = Some(Arc::new(Mutex::new(options.connect().await?)));
-        Ok(Self { _keeper: keeper, ..Self::with_pool(pool(1).connect_with(options).await?).await? })
+        let options = SqliteConnectOptions::new().in_memory(true);
+        Self::with_pool(pool(1).connect_with(options).await?).await
     }
 
     /// On a pool of connections that somebody else made, so that the tables can lie beside others. It
@@ -91,7 +80,7 @@ impl SqliteStore {
         if check(version(&pool).await?)? < SCHEMA_VERSION {
             migrate(&pool).await?;
         }
-        Ok(Self { readers: pool.clone(), pool, is_ours: false, _keeper: None })
+        Ok(Self { readers: pool.clone(), pool, is_ours: false })
     }
 
     /// Closes the file. What was written is safe without this, too.
@@ -106,7 +95,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .max_connections(connections)
         .idle_timeout(None)
         .max_lifetime(None)
-        // A file does not go away as a server does.
+        // A file does not go away as a server does. And a connection whose test is dropped is closed: with
+        // it would go what is in memory.
         .test_before_acquire(false)
 }
 

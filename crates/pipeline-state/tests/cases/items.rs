@@ -146,6 +146,8 @@ pub async fn what_is_not_there_is_named(kit: &impl Kit) {
     missing(tracker.resume(nobody, &Default::default()).await.unwrap_err());
     missing(tracker.remove(nobody).await.unwrap_err());
     let pipeline = filled(kit, &clock, 1).await;
+    let next = PipelineId::from(pipeline.id().get() + 1);
+    assert!(matches!(tracker.join(next).await, Err(StateError::NoPipeline(id)) if id == next));
     let told = [
         pipeline.add("nowhere", &["a"]).await.unwrap_err(),
         pipeline.claim("nowhere", 1).await.unwrap_err(),
@@ -178,7 +180,10 @@ pub async fn a_batch_that_fails_leaves_nothing_behind(kit: &impl Kit) {
     assert!(matches!(error, StateError::NoPhase { .. }), "{error:?}");
     assert_eq!(pipeline.progress().await.unwrap(), before);
     assert!(pipeline.checkpoints().await.unwrap().is_empty());
-    assert_eq!(pipeline.update(&updates[..1]).await.unwrap().applied, 1);
+    let twice = [updates[0].clone(), items[0].skipped()];
+    let settled = pipeline.update(&twice).await.unwrap();
+    assert_eq!((settled.applied, settled.stale), (1, vec![items[0].id]), "the first counts");
+    assert_eq!(pipeline.progress().await.unwrap().phase("search").unwrap().completed, 1);
 }
 
 pub async fn a_call_that_is_dropped_is_there_whole_or_not_at_all(kit: &impl Kit) {
