@@ -68,7 +68,7 @@ impl Latencies {
     /// The least latency that this part of all counted, in percent, did not exceed.
     pub(crate) fn percentile(&self, percent: u64) -> Duration {
         let all: u64 = self.cells.iter().copied().map(u64::from).sum();
-        let wanted = (all * percent).div_ceil(100).max(1);
+        let wanted = (all * percent).div_ceil(100);
         let mut passed = 0;
         for (index, count) in self.cells.iter().enumerate() {
             passed += u64::from(*count);

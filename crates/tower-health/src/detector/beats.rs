@@ -83,8 +83,10 @@ impl Beats {
             return;
         }
         self.weight = (self.weight + 1.0).min(HORIZON);
-        let share = 1.0 / self.weight;
-        let difference = passed.as_secs_f64() - self.mean;
+        // Divisions are what a beat would cost most; this has none once it has learned.
+        let share = if self.weight < HORIZON { 1.0 / self.weight } else { 1.0 / HORIZON };
+        let seconds = passed.as_secs() as f64 + f64::from(passed.subsec_nanos()) * 1e-9;
+        let difference = seconds - self.mean;
         let step = share * difference;
         self.mean += step;
         self.variance = (1.0 - share) * (self.variance + difference * step);
@@ -106,7 +108,7 @@ impl Beats {
                     let seconds =
                         (self.mean + deviations * deviation).clamp(0.0, DAY.as_secs_f64());
                     // Nobody is suspected before the interval that was promised has passed.
-                    (Duration::from_secs_f64(seconds) + phi.pause).max(interval)
+                    (Duration::from_nanos((seconds * 1e9) as u64) + phi.pause).max(interval)
                 };
                 Spans { late: span(phi.late), dead: span(phi.dead) }
             }
@@ -189,6 +191,42 @@ mod tests {
         // But the next interval counts from there.
         beats.beat(start + 201 * interval, interval, phi_of(8.0));
         assert!(beats.mean().abs_diff(interval) < SECOND);
+    }
+
+    #[test]
+    fn a_beat_that_lost_a_race_makes_the_next_interval_no_longer() {
+        let (start, interval) = (Instant::now() + 100 * SECOND, 30 * SECOND);
+        let mut beats = Beats::new(interval, Alarm::Misses(3));
+        for at in [0, 30, 20, 60] {
+            beats.beat(start + at * SECOND, interval, Alarm::Misses(3));
+        }
+        // 22.5 and 37.5 to begin with, then 30, none, 30.
+        assert!(beats.mean().abs_diff(24 * SECOND) < SECOND / 1_000, "{beats:?}");
+    }
+
+    #[test]
+    fn old_intervals_fade() {
+        let (start, interval) = (Instant::now(), 30 * SECOND);
+        let mut beats = Beats::new(interval, phi_of(8.0));
+        let mut now = start;
+        for n in 0..1_300 {
+            now += if n < 1_000 { 30 } else { 33 } * SECOND;
+            beats.beat(now, interval, phi_of(8.0));
+        }
+        // Three horizons later a twentieth of the difference is left.
+        assert!((32_800..33_000).contains(&beats.mean().as_millis()), "{beats:?}");
+    }
+
+    #[test]
+    fn phi_is_told_by_misses_too_and_never_by_less_than_a_tenth() {
+        let (start, interval) = (Instant::now(), 30 * SECOND);
+        let mut beats = Beats::new(interval, Alarm::Misses(3));
+        for n in 0..2_000 {
+            beats.beat(start + n * interval, interval, Alarm::Misses(3));
+        }
+        // Ten deviations of a tenth after the mean.
+        let phi = beats.phi(2 * interval, interval, Alarm::Misses(3));
+        assert!((phi - phi::phi(10.0)).abs() < 0.01, "{phi}");
     }
 
     proptest! {

@@ -138,7 +138,7 @@ impl<I> DetectorBuilder<I> {
         self
     }
 
-    /// How many targets there may be; each takes about 700 bytes. Default: 10,000; 1 to 1,000,000.
+    /// How many targets there may be; each takes about 900 bytes. Default: 10,000; 1 to 1,000,000.
     pub const fn max_targets(mut self, targets: usize) -> Self {
         self.max_targets = targets;
         self

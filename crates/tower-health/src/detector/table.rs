@@ -112,7 +112,7 @@ impl<I> Table<I> {
             entry.target.settle(now, &mut turns);
             let named = |turn| name_turn(&entry.name, turn);
             found.changes.extend(turns.drain(..).map(named));
-            let Target { state, since, .. } = entry.target;
+            let (state, since) = (entry.target.state, entry.target.work.since);
             let silent_for = now.saturating_duration_since(since);
             if state == TargetState::Unhealthy
                 && forget_after.is_some_and(|long| silent_for >= long)
@@ -172,8 +172,8 @@ impl<I> Entry<I> {
             target: Arc::clone(&self.name),
             info: Arc::clone(&self.info),
             state: target.state,
-            reason: target.reason,
-            since: target.since,
+            reason: target.work.reason,
+            since: target.work.since,
             silent,
             missed: u32::try_from(missed).unwrap_or(u32::MAX),
             phi: target.beats.phi(silent, rules.interval, rules.alarm),
@@ -184,12 +184,12 @@ impl<I> Entry<I> {
             bad: sum.bad,
             error_rate: sum.error_rate(),
             average: sum.average(),
-            consecutive_failures: target.row,
-            succeeded: target.succeeded,
-            failed: target.failed,
-            last_success: target.last_success,
-            last_failure: target.last_failure,
-            changes: target.changes,
+            consecutive_failures: target.work.row,
+            succeeded: target.work.succeeded,
+            failed: target.work.failed,
+            last_success: target.work.last_success,
+            last_failure: target.work.last_failure,
+            changes: target.work.changes,
         }
     }
 }
@@ -197,7 +197,7 @@ impl<I> Entry<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detector::beats::Alarm;
+    use crate::detector::{beats::Alarm, target::Work};
 
     #[test]
     fn who_comes_and_goes_leaves_no_place_behind() {
@@ -222,7 +222,8 @@ mod tests {
         }
         assert_eq!((table.len(), table.entries.len()), (2, 3));
         // As large as the builder says.
-        let each = size_of::<Option<Entry<()>>>() + size_of::<(Arc<str>, usize)>();
+        let each =
+            size_of::<Option<Entry<()>>>() + size_of::<Work>() + size_of::<(Arc<str>, usize)>();
         assert!((600..750).contains(&each), "{each}");
     }
 }

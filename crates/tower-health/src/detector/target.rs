@@ -38,19 +38,27 @@ pub(crate) struct Turn {
 /// Where the changes go. It takes memory only when there is one.
 pub(crate) type Turns = Vec<Turn>;
 
+/// What a beat needs comes first and lies together: with thousands of targets each look at
+/// another line of memory counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) state: TargetState,
+    /// Signs of life since it was unhealthy.
+    signs: u32,
     /// The newest sign of life, or the registration.
     pub(crate) heard: Instant,
     late_at: Instant,
     dead_at: Instant,
-    /// Signs of life since it was unhealthy.
-    signs: u32,
-    /// Failures since the last success.
-    pub(crate) row: u32,
     pub(crate) beats: Beats,
     pub(crate) heartbeats: u64,
+    /// What only operations and changes need.
+    pub(crate) work: Box<Work>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// Failures since the last success.
+    pub(crate) row: u32,
     pub(crate) reason: TargetReason,
     pub(crate) since: Instant,
     pub(crate) changes: u64,
@@ -65,15 +73,8 @@ impl Target {
     pub(crate) fn new(rules: &Rules, now: Instant) -> Self {
         let beats = Beats::new(rules.interval, rules.alarm);
         let Spans { late, dead } = beats.spans();
-        Self {
-            state: TargetState::Unknown,
-            heard: now,
-            late_at: now + late,
-            dead_at: now + dead,
-            signs: 0,
+        let work = Work {
             row: 0,
-            beats,
-            heartbeats: 0,
             reason: TargetReason::Registered,
             since: now,
             changes: 0,
@@ -82,6 +83,16 @@ impl Target {
             failed: [0; FailureKind::ALL.len()],
             last_success: None,
             last_failure: None,
+        };
+        Self {
+            state: TargetState::Unknown,
+            signs: 0,
+            heard: now,
+            late_at: now + late,
+            dead_at: now + dead,
+            beats,
+            heartbeats: 0,
+            work: Box::new(work),
         }
     }
 
@@ -99,10 +110,10 @@ impl Target {
     pub(crate) fn success(&mut self, done: Operation, rules: &Rules, turns: &mut Turns) {
         let Operation { took, at: now, .. } = done;
         self.settle(now, turns);
-        self.last_success = Some(done);
+        self.work.last_success = Some(done);
         self.count(now, took, 0);
-        self.succeeded += 1;
-        self.row = 0;
+        self.work.succeeded += 1;
+        self.work.row = 0;
         self.hear(now);
         self.sign_of_life(now, rules, turns);
     }
@@ -118,13 +129,13 @@ impl Target {
         let Operation { took, at: now, .. } = failed;
         self.settle(now, turns);
         self.count(now, took, 1);
-        self.failed[kind as usize] += 1;
-        self.last_failure = Some(failed);
-        self.row = self.row.saturating_add(1);
+        self.work.failed[kind as usize] += 1;
+        self.work.last_failure = Some(failed);
+        self.work.row = self.work.row.saturating_add(1);
         match self.state {
             TargetState::Unhealthy => {}
             TargetState::Recovering => self.fail(now, turns),
-            _ if self.row >= rules.failures => self.fail(now, turns),
+            _ if self.work.row >= rules.failures => self.fail(now, turns),
             // A failure makes nothing better: who is degraded may be so for its silence.
             TargetState::Unknown | TargetState::Degraded => {}
             TargetState::Healthy => self.conclude(now, rules, turns),
@@ -132,7 +143,12 @@ impl Target {
     }
 
     fn fail(&mut self, now: Instant, turns: &mut Turns) {
-        self.turn(now, TargetState::Unhealthy, TargetReason::Failures { row: self.row }, turns);
+        self.turn(
+            now,
+            TargetState::Unhealthy,
+            TargetReason::Failures { row: self.work.row },
+            turns,
+        );
     }
 
     /// Applies what time alone has changed.
@@ -209,7 +225,7 @@ impl Target {
             return TargetReason::WithinLimits;
         }
         // Once over a limit, it must come a fifth below it, so that it does not flicker.
-        let (rate_held, latency_held) = match self.reason {
+        let (rate_held, latency_held) = match self.work.reason {
             TargetReason::ErrorRate { .. } => (0.8, 1.0),
             TargetReason::Latency { .. } => (1.0, 0.8),
             _ => (1.0, 1.0),
@@ -218,7 +234,7 @@ impl Target {
         if bad as f64 >= limit * rate_held * calls as f64 - 1e-9 {
             return TargetReason::ErrorRate { bad, calls, limit };
         }
-        let average = self.ring.sum().average();
+        let average = self.work.ring.sum().average();
         match rules.latency {
             Some(limit) if average > limit.mul_f64(latency_held) => {
                 TargetReason::Latency { average, limit }
@@ -228,14 +244,14 @@ impl Target {
     }
 
     fn count(&mut self, now: Instant, took: Duration, bad: u64) {
-        self.ring.turn(now);
-        self.ring.add(Sum { calls: 1, bad, nanos: nanos(took) });
+        self.work.ring.turn(now);
+        self.work.ring.add(Sum { calls: 1, bad, nanos: nanos(took) });
     }
 
     /// The operations in the window.
     pub(crate) fn sum(&mut self, now: Instant) -> Sum {
-        self.ring.turn(now);
-        self.ring.sum()
+        self.work.ring.turn(now);
+        self.work.ring.sum()
     }
 
     #[cold]
@@ -244,10 +260,10 @@ impl Target {
             self.signs = 0;
         }
         let from = std::mem::replace(&mut self.state, to);
-        self.changes += 1;
-        self.reason = reason;
-        self.since = now;
-        turns.push(Turn { number: self.changes, from, to, reason, at: now });
+        self.work.changes += 1;
+        self.work.reason = reason;
+        self.work.since = now;
+        turns.push(Turn { number: self.work.changes, from, to, reason, at: now });
     }
 }
 
