@@ -5,7 +5,11 @@ mod counting;
 mod manual;
 mod trials;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -29,9 +33,25 @@ pub(crate) struct Moment {
 pub(crate) struct Pass {
     pub(crate) generation: u64,
     /// The trial's own number, if it is one.
-    pub(crate) trial: Option<u64>,
+    pub(crate) trial: Option<NonZeroU32>,
     /// When the call began, if anybody asks how long it took.
-    pub(crate) began: Option<Instant>,
+    pub(crate) began: Option<Stamp>,
+}
+
+/// An instant in one word: nanoseconds since the epoch of its rules, and one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(NonZeroU64);
+
+impl Stamp {
+    pub(crate) fn new(epoch: Instant, now: Instant) -> Self {
+        // Enough for five hundred years.
+        let nanos = now.saturating_duration_since(epoch).as_nanos() as u64;
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    fn elapsed(self, epoch: Instant, now: Instant) -> Duration {
+        Duration::from_nanos(Self::new(epoch, now).0.get().saturating_sub(self.0.get()))
+    }
 }
 
 /// A refusal: why it is open, and when to come back.
@@ -124,7 +144,7 @@ impl Breaker {
             return;
         }
         let took =
-            pass.began.map_or(Duration::ZERO, |began| at.now.saturating_duration_since(began));
+            pass.began.map_or(Duration::ZERO, |began| began.elapsed(self.rules.epoch, at.now));
         match self.phase {
             Phase::Closed => self.count(verdict, took, at),
             Phase::HalfOpen { .. } => self.tried(verdict, took, at),
@@ -293,6 +313,11 @@ impl Breaker {
 
     pub(crate) const fn streak(&self) -> u32 {
         self.streak
+    }
+
+    /// Whether a trial place became free since the last question.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        self.trials.take_freed()
     }
 
     /// Trials running, and trials that succeeded.

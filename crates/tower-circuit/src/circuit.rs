@@ -173,7 +173,7 @@ impl Circuit {
     pub fn admit(&self) -> Result<Permit, Open> {
         let word = self.shared.word.load(Ordering::Acquire);
         if word & PASSES == PASSES {
-            let began = self.shared.measures.then(Instant::now);
+            let began = self.shared.measures.then(|| self.stamp(Instant::now()));
             let pass = Pass { generation: word >> FLAGS, trial: None, began };
             return Ok(Permit::new(self.clone(), pass));
         }

@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
     Circuit, CircuitsBuilder, ConfigError, Fault, Mode, OpenTime, Peers, Throttled, Transition,
     Verdict, Window,
@@ -50,6 +52,7 @@ impl CircuitBuilder {
             trial_time: Duration::from_secs(60),
             cancelled: Verdict::Failure,
             throttled: Throttled::Ignore,
+            epoch: Instant::now(),
         };
         Self {
             name,

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{OpenTime, Verdict};
 
 /// What the ratios look at. It slides: the oldest leaves as the newest comes.
@@ -60,6 +62,8 @@ pub(crate) struct Rules {
     pub(crate) trial_time: Duration,
     pub(crate) cancelled: Verdict,
     pub(crate) throttled: Throttled,
+    /// From where calls are timed.
+    pub(crate) epoch: Instant,
 }
 
 impl Rules {

@@ -30,7 +30,8 @@ impl Tally {
         }
     }
 
-    pub(crate) fn add(&mut self, now: Instant, mark: Mark) {
+    /// Adds one outcome, and gives what the window holds then.
+    pub(crate) fn add(&mut self, now: Instant, mark: Mark) -> WindowCounts {
         match self {
             Self::Time(window) => window.add(now, mark),
             Self::Calls(window) => window.add(mark),

@@ -156,3 +156,13 @@ async fn fifty_cancelled_calls_open_a_circuit_of_three() {
     }
     assert_eq!((circuit.state(), refused), (State::Open, 47));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_just_the_slow_time_is_slow() {
+    let builder = Circuit::builder("slow").consecutive(1).slow_ratio(1.0, 2 * SECOND);
+    let circuit = build(builder);
+    record(&circuit, Verdict::Failure, 1);
+    advance(10 * SECOND).await;
+    slow(&circuit, Verdict::Success, 2 * SECOND, 1).await;
+    assert_eq!(circuit.status().last.reason, Reason::TrialSlow { took: 2 * SECOND });
+}

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Breaker, Moment, Pass, Phase, Refusal};
+use super::{Breaker, Moment, Pass, Phase, Refusal, Stamp};
 use crate::{Mode, Reason, State};
 
 impl Breaker {
@@ -14,7 +14,7 @@ impl Breaker {
             None => None,
             Some(refusal) => self.refuse(refusal).map(|()| None)?,
         };
-        Ok(Pass { generation: self.generation, trial, began: Some(at.now) })
+        Ok(Pass { generation: self.generation, trial, began: self.stamp(at.now) })
     }
 
     /// As `look` for who waits and is not refused: when to look again, if that is known.
@@ -39,7 +39,7 @@ impl Breaker {
         let current = pass.generation == self.generation;
         match pass.trial {
             Some(trial) if current && self.trials.send(trial, at.now) => {
-                Ok(Pass { began: Some(at.now), ..pass })
+                Ok(Pass { began: self.stamp(at.now), ..pass })
             }
             _ => self.admit(at),
         }
@@ -62,6 +62,10 @@ impl Breaker {
             Some(refusal) if self.mode != Mode::Observing => self.refuse(refusal),
             _ => Ok(()),
         }
+    }
+
+    fn stamp(&self, now: Instant) -> Option<Stamp> {
+        self.rules.slow.map(|_| Stamp::new(self.rules.epoch, now))
     }
 
     fn refusal(&self) -> Option<Refusal> {

@@ -21,26 +21,25 @@ impl Breaker {
             }
         }
         mark.slow = self.rules.slow.is_some_and(|slow| took >= slow.from);
-        self.add(at.now, mark);
+        let counts = self.add(at.now, mark);
         if matches!(self.mode, Mode::Automatic | Mode::Observing) {
-            if let Some(reason) = self.trips(at.now) {
+            if let Some(reason) = self.trips(counts) {
                 self.open(at, reason);
             }
         }
     }
 
-    pub(super) fn add(&mut self, now: Instant, mark: Mark) {
-        if let Some(tally) = &mut self.tally {
-            tally.add(now, mark);
-        }
+    /// Adds it to the window, and gives what that holds then.
+    pub(super) fn add(&mut self, now: Instant, mark: Mark) -> Option<WindowCounts> {
+        self.tally.as_mut().map(|tally| tally.add(now, mark))
     }
 
-    fn trips(&mut self, now: Instant) -> Option<Reason> {
+    fn trips(&self, counts: Option<WindowCounts>) -> Option<Reason> {
         let rules = &self.rules;
         if rules.consecutive.is_some_and(|most| self.streak >= most) {
             return Some(Reason::Consecutive { failures: self.streak });
         }
-        let WindowCounts { calls, failures, slow } = self.tally.as_mut()?.counts(now);
+        let WindowCounts { calls, failures, slow } = counts?;
         if calls < rules.min_calls {
             return None;
         }

@@ -1,6 +1,6 @@
 //! The places of the half-open state.
 
-use std::time::Duration;
+use std::{mem, num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
@@ -8,12 +8,13 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
     running: Vec<Trial>,
-    numbers: u64,
+    numbers: u32,
+    freed: bool,
 }
 
 #[derive(Debug)]
 struct Trial {
-    number: u64,
+    number: NonZeroU32,
     began: Instant,
     /// Not if the place is only reserved.
     sent: bool,
@@ -24,21 +25,24 @@ impl Trials {
         u32::try_from(self.running.len()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn begin(&mut self, now: Instant, sent: bool) -> u64 {
-        self.numbers += 1;
-        self.running.push(Trial { number: self.numbers, began: now, sent });
-        self.numbers
+    pub(crate) fn begin(&mut self, now: Instant, sent: bool) -> NonZeroU32 {
+        // Round again after four billion, when nobody has the old ones any more.
+        self.numbers = self.numbers.wrapping_add(1);
+        let number = NonZeroU32::new(self.numbers).unwrap_or(NonZeroU32::MIN);
+        self.running.push(Trial { number, began: now, sent });
+        number
     }
 
     /// What was reserved is sent; false if the place was lost.
-    pub(crate) fn send(&mut self, number: u64, now: Instant) -> bool {
+    pub(crate) fn send(&mut self, number: NonZeroU32, now: Instant) -> bool {
         let trial = self.running.iter_mut().find(|trial| trial.number == number);
         trial.map(|trial| (trial.began, trial.sent) = (now, true)).is_some()
     }
 
     /// Frees the place of a trial; false if it has lost it already.
-    pub(crate) fn end(&mut self, number: u64) -> bool {
+    pub(crate) fn end(&mut self, number: NonZeroU32) -> bool {
         let place = self.running.iter().position(|trial| trial.number == number);
+        self.freed |= place.is_some();
         place.map(|place| self.running.remove(place)).is_some()
     }
 
@@ -46,7 +50,13 @@ impl Trials {
     pub(crate) fn give_up(&mut self, now: Instant, after: Duration) -> Option<bool> {
         let hung = |trial: &Trial| now.saturating_duration_since(trial.began) >= after;
         let place = self.running.iter().position(hung)?;
+        self.freed = true;
         Some(self.running.remove(place).sent)
+    }
+
+    /// Whether a place became free since the last question.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        mem::take(&mut self.freed)
     }
 
     pub(crate) fn clear(&mut self) {

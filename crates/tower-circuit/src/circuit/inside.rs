@@ -9,8 +9,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Audience, CLEAN, Circuit, FLAGS, Listener, PASSES, word};
 use crate::{
-    Open, Permit, State, Transition, Verdict,
-    breaker::{Breaker, Moment, Pass, Refusal},
+    Open, Permit, State, Throttled, Transition, Verdict,
+    breaker::{Breaker, Moment, Pass, Refusal, Stamp},
     place::Place,
     sync::{MutexGuard, Ordering},
     waiters::Waiters,
@@ -55,6 +55,10 @@ impl Circuit {
         self.shared.audience.get_or_init(make)
     }
 
+    pub(super) fn stamp(&self, now: Instant) -> Stamp {
+        Stamp::new(self.shared.settings.rules.epoch, now)
+    }
+
     /// Turns a reserved place into leave to make the call.
     pub(crate) fn send(&self, pass: Pass) -> Result<Permit, Open> {
         self.permit(|breaker, at| breaker.send(pass, at))
@@ -77,6 +81,7 @@ impl Circuit {
     pub(crate) fn record(&self, pass: Pass, verdict: Verdict) {
         match verdict {
             Verdict::Ignore if pass.trial.is_none() => {}
+            Verdict::Throttled if pass.trial.is_none() && !self.counts_throttled() => {}
             Verdict::Success if pass.trial.is_none() && !self.shared.keeps_window => {
                 // The usual success ends no streak, and asks for no lock.
                 if self.shared.word.load(Ordering::Acquire) & CLEAN == 0 {
@@ -92,6 +97,10 @@ impl Circuit {
                 }
             }
         }
+    }
+
+    fn counts_throttled(&self) -> bool {
+        self.shared.settings.rules.throttled == Throttled::RatioOnly && self.shared.keeps_window
     }
 
     /// After a failure that did not open the circuit: do the peers see it, too?
@@ -149,17 +158,17 @@ impl Circuit {
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
         let at = Moment { now: Instant::now(), random: fastrand::f64 };
         let mut breaker = self.lock();
-        let before = (word(&breaker), breaker.trials().0);
+        let before = self.shared.word.load(Ordering::Relaxed);
         let result = change(&mut breaker, at);
-        let after = (word(&breaker), breaker.trials().0);
-        if after == before {
+        let (after, freed) = (word(&breaker), breaker.take_freed());
+        if after == before && !freed {
             return result;
         }
-        self.shared.word.store(after.0, Ordering::Release);
-        let changed = after.0 >> FLAGS != before.0 >> FLAGS;
+        self.shared.word.store(after, Ordering::Release);
+        let changed = after >> FLAGS != before >> FLAGS;
         let newest = changed.then(|| breaker.last());
         drop(breaker);
-        if changed || after.1 < before.1 {
+        if changed || freed {
             if let Some(audience) = self.shared.audience.get() {
                 audience.waiters.wake();
             }

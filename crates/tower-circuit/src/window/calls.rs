@@ -23,7 +23,7 @@ impl LastCalls {
         Self { bits, size, next: 0, sum: WindowCounts::default() }
     }
 
-    pub(crate) fn add(&mut self, mark: Mark) {
+    pub(crate) fn add(&mut self, mark: Mark) -> WindowCounts {
         let word = &mut self.bits[(self.next / CALLS_PER_WORD) as usize];
         let shift = self.next % CALLS_PER_WORD * 2;
         let old = *word >> shift;
@@ -36,6 +36,7 @@ impl LastCalls {
         self.sum.slow -= u64::from(old & SLOW != 0);
         self.sum.calls = (self.sum.calls + 1).min(u64::from(self.size));
         self.next = if self.next + 1 == self.size { 0 } else { self.next + 1 };
+        self.sum
     }
 
     pub(crate) const fn counts(&self) -> WindowCounts {

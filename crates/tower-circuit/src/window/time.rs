@@ -40,18 +40,18 @@ impl TenBuckets {
 
     /// Adds one outcome. A `now` that lies before the current bucket, as when
     /// two threads race for the lock, is counted in the current bucket.
-    pub(crate) fn add(&mut self, now: Instant, mark: Mark) {
+    pub(crate) fn add(&mut self, now: Instant, mark: Mark) -> WindowCounts {
         self.turn(now);
         let bucket = &mut self.ring[self.current];
-        if bucket.calls == u32::MAX {
-            return;
+        if bucket.calls < u32::MAX {
+            bucket.calls += 1;
+            bucket.failures += u32::from(mark.failed);
+            bucket.slow += u32::from(mark.slow);
+            self.sum.calls += 1;
+            self.sum.failures += u64::from(mark.failed);
+            self.sum.slow += u64::from(mark.slow);
         }
-        bucket.calls += 1;
-        bucket.failures += u32::from(mark.failed);
-        bucket.slow += u32::from(mark.slow);
-        self.sum.calls += 1;
-        self.sum.failures += u64::from(mark.failed);
-        self.sum.slow += u64::from(mark.slow);
+        self.sum
     }
 
     /// What the window holds at `now`.
