@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Action, Memory, MemoryError, MemoryProbe, Monitor, PageControllerBuilder, PageStatus, Room,
-    advice::ENOUGH, controller::Controller,
+    advice::ENOUGH, controller::Controller, status::report,
 };
 
 /// What is known of a page that came.
@@ -310,24 +310,5 @@ impl fmt::Debug for PageController {
             .field("action", &state.core.action)
             .field("memory", &state.core.memory)
             .finish_non_exhaustive()
-    }
-}
-
-fn report(action: Action, before: Action, memory: Option<Memory>, size: u32) {
-    let used = memory.map_or(0, |memory| memory.used);
-    let limit = memory.map_or(0, |memory| memory.limit);
-    match action {
-        Action::Go => {
-            tracing::info!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_ok");
-        }
-        Action::Shrink => {
-            tracing::info!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_high");
-        }
-        Action::Alert => {
-            tracing::warn!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_alert");
-        }
-        Action::Pause => {
-            tracing::warn!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_pause");
-        }
     }
 }

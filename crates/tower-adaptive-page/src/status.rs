@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{Action, Memory};
 
-/// What a [`PageController`] knows, all of one moment.
+/// What a [`PageController`](crate::PageController) knows, all of one moment.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -69,4 +69,24 @@ pub struct PageStatus {
     pub sizes_used: Vec<(u32, u64)>,
     /// Pages of sizes beyond those 64.
     pub other_sizes: u64,
+}
+
+/// Tells that what memory asks for has changed.
+pub(crate) fn report(action: Action, before: Action, memory: Option<Memory>, size: u32) {
+    let used = memory.map_or(0, |memory| memory.used);
+    let limit = memory.map_or(0, |memory| memory.limit);
+    match action {
+        Action::Go => {
+            tracing::info!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_ok");
+        }
+        Action::Shrink => {
+            tracing::info!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_high");
+        }
+        Action::Alert => {
+            tracing::warn!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_alert");
+        }
+        Action::Pause => {
+            tracing::warn!(target: "tower_adaptive_page::memory", used, limit, size, ?before, "memory_pause");
+        }
+    }
 }
