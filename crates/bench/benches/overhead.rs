@@ -200,6 +200,45 @@ mod ours {
         bencher.bench_local(|| one_call(&mut service, black_box(())).is_ok());
     }
 
+    #[divan::bench]
+    fn health_record(bencher: Bencher) {
+        let health = Health::builder("bench").build().expect("valid");
+        let took = Duration::from_millis(30);
+        bencher.bench_local(|| health.record(black_box(tower_health::Verdict::Good), black_box(took)));
+    }
+
+    #[divan::bench]
+    fn health_gate(bencher: Bencher) {
+        let health = Health::builder("bench").build().expect("valid");
+        let gate = tower_health::HealthGateLayer::builder(health).build().expect("valid");
+        let mut service = gate.layer(Echo);
+        bencher.bench_local(|| one_call(&mut service, black_box(())).is_ok());
+    }
+
+    /// Ten thousand targets beat, one after the other in no order.
+    fn heartbeat(bencher: Bencher, builder: tower_health::DetectorBuilder) {
+        let detector = builder.build().expect("valid");
+        let names: Vec<String> = (0..10_000_u64).map(|n| format!("worker-{:05}", n * 7_919 % 10_000)).collect();
+        for name in &names {
+            detector.register(name.as_str(), ()).expect("there is room");
+        }
+        let mut next = 0;
+        bencher.bench_local(move || {
+            next = if next + 1 == names.len() { 0 } else { next + 1 };
+            detector.heartbeat(black_box(&names[next]))
+        });
+    }
+
+    #[divan::bench]
+    fn detector_heartbeat_by_misses(bencher: Bencher) {
+        heartbeat(bencher, tower_health::FailureDetector::builder("bench"));
+    }
+
+    #[divan::bench]
+    fn detector_heartbeat_by_phi(bencher: Bencher) {
+        heartbeat(bencher, tower_health::FailureDetector::builder("bench").phi(8.0));
+    }
+
     const PLENTY: u64 = 4_000_000_000;
 
     fn limiter(freed_by_answer: bool) -> (Limiter, Charge) {
