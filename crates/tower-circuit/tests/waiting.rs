@@ -194,3 +194,19 @@ async fn a_dry_run_lets_nobody_wait() {
     assert_ready_ok!(ready!(service).poll());
     assert!(service.call(true).await.unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_place_of_an_earlier_half_open_time_is_none_of_this_one() {
+    let circuit = builder().half_open(1, 1).build().unwrap();
+    fail(&circuit);
+    advance(10 * SECOND).await;
+    let mut old = service(&circuit);
+    assert_ready_ok!(ready!(old).poll());
+    circuit.reset();
+    fail(&circuit);
+    advance(10 * SECOND).await;
+    let taken = circuit.admit().unwrap();
+    assert!(old.call(true).await.unwrap_err().is::<Open>(), "the place is another's now");
+    taken.record(Verdict::Success);
+    assert_eq!(circuit.state(), State::Closed);
+}

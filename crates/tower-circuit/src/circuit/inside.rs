@@ -158,7 +158,8 @@ impl Circuit {
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
         let at = Moment { now: Instant::now(), random: fastrand::f64 };
         let mut breaker = self.lock();
-        let before = self.shared.word.load(Ordering::Relaxed);
+        // Computed and not read: a read here would hide the other reads from the model checker.
+        let before = word(&breaker);
         let result = change(&mut breaker, at);
         let (after, freed) = (word(&breaker), breaker.take_freed());
         if after == before && !freed {
