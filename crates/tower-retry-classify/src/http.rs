@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn also_a_success_can_be_worth_a_retry() {
+        let pending = HttpStatus::new().also(StatusCode::ACCEPTED, Class::Custom("pending"));
+        let verdict = pending.judge(StatusCode::ACCEPTED, &HeaderMap::new());
+        assert_eq!(verdict, Verdict::retry(Class::Custom("pending")));
+        assert_eq!(pending.judge(StatusCode::OK, &HeaderMap::new()), Verdict::NoOpinion);
+    }
+
+    #[test]
     fn retry_after_comes_along_in_both_forms() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(httpdate::fmt_http_date(at(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");

@@ -196,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_goes_back_brings_nothing() {
+        let rule = Share::FINAGLE;
+        let mut tally = Tally::default();
+        assert_eq!(drain(&mut tally, &rule, ms(50_000)), 100);
+        assert_eq!(tally.available(&rule, ms(0)), 0);
+        assert_eq!(tally.available(&rule, ms(50_000)), 0);
+    }
+
+    #[test]
     fn a_refund_can_be_spent_again() {
         let rule = Share::FINAGLE.per_second(1).window(Duration::from_secs(1));
         let mut tally = Tally::default();

@@ -104,6 +104,14 @@ proptest! {
     }
 
     #[test]
+    fn nothing_however_often_multiplied_stays_nothing(
+        retry in any::<u32>(), factor in 1.0..1e6, jitter in jitters(), random in randoms(),
+    ) {
+        let backoff = Backoff::exponential(Duration::ZERO, factor).jitter(jitter);
+        prop_assert_eq!(backoff.delay(retry, Duration::ZERO, random), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn no_strategy_no_delay(retry in any::<u32>(), random in randoms()) {
         prop_assert_eq!(Backoff::none().delay(retry, Duration::ZERO, random), None);
     }
