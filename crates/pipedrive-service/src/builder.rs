@@ -35,14 +35,17 @@ pub struct ClientBuilder {
     config: Config,
     limiter: LimiterOptions,
     probe: Option<Arc<dyn MemoryProbe>>,
+    purge: Option<Purge>,
     seed: Option<u64>,
     priority: Priority,
 }
 
+type Purge = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
 impl ClientBuilder {
     pub(crate) fn new(config: Config) -> Self {
         let (limiter, priority) = (LimiterOptions::default(), Priority::NORMAL);
-        Self { config, limiter, probe: None, seed: None, priority }
+        Self { config, limiter, probe: None, purge: None, seed: None, priority }
     }
 
     /// The day's tokens are spent only as far as a lease allows; see [`Client::lease`]. Until the first grant every
@@ -86,6 +89,14 @@ impl ClientBuilder {
     /// What knows how much memory is in use. Default: the configured limit, else the container's, else the machine's.
     pub fn memory_probe(mut self, probe: impl MemoryProbe + 'static) -> Self {
         self.probe = Some(Arc::new(probe));
+        self
+    }
+
+    /// Gives memory that the program's allocator holds and does not need back to the system, and says how many bytes
+    /// that were, if it knows. Called when memory is short, every 10 s at most, unless `PIPEDRIVE_FORCE_GC` is off.
+    /// Default: nothing is given back.
+    pub fn purge(mut self, purge: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.purge = Some(Arc::new(purge));
         self
     }
 
@@ -163,7 +174,7 @@ impl ClientBuilder {
     ///
     /// As [`build`](Self::build).
     pub fn parts(self) -> Result<(Config, Parts), ConfigError> {
-        let Self { config, limiter, probe, seed, priority: _ } = self;
+        let Self { config, limiter, probe, purge, seed, priority: _ } = self;
         if let (Some(ledger), false) = (&config.rate_limiting.ledger, limiter.shared) {
             let text =
                 "this program cannot share budgets; unset it, or build the client with `shared`";
@@ -177,7 +188,7 @@ impl ClientBuilder {
             budgets,
             circuit: circuit(&config)?,
             health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
-            pages: pages(&config, probe)?,
+            pages: pages(&config, probe, purge)?,
             retry: retry(&config, seed)?,
             auth,
             attempt_timeout: config.error_handling.request_timeout,
@@ -235,6 +246,7 @@ fn health(config: &Config) -> Result<Health, ConfigError> {
 fn pages(
     config: &Config,
     probe: Option<Arc<dyn MemoryProbe>>,
+    purge: Option<Purge>,
 ) -> Result<PageController, ConfigError> {
     let settings = &config.memory_management;
     let builder = PageController::builder()
@@ -251,6 +263,10 @@ fn pages(
     let builder = match probe {
         Some(probe) => builder.probe(move || probe.sample()),
         None => builder.probe(detect(settings.memory_limit)),
+    };
+    let builder = match purge.filter(|_| settings.force_gc) {
+        Some(purge) => builder.purge(move || purge()),
+        None => builder,
     };
     builder.build().map_err(|error| said(&error))
 }

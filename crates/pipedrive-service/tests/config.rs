@@ -1,11 +1,19 @@
 //! Where settings come from, which wins, and what is said about wrong ones.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use pipedrive_service::{
     AuthKind, Client, Config, Entity, Plan, Sources,
     config::{Kind, SETTINGS, Source, Unit},
 };
+use tower_adaptive_page::Memory;
 
 /// Every variable that must be known, with a value that is not its default and what the setting then shows.
 const VARIABLES: &[(&str, &str, &str, &str)] = &[
@@ -398,6 +406,25 @@ fn the_token_is_in_no_debug_and_no_view() {
     let sources = one("PIPEDRIVE_API_TOKEN", "hunter2").set("connection.api_token", "hunter2");
     let all = format!("{config:?} {:?} {sources:?}", config.effective());
     assert!(!all.contains("hunter2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_programs_purge_is_called_when_memory_is_short_unless_that_is_switched_off() {
+    for (switch, expected) in [("true", 1), ("false", 0)] {
+        let sources = one("PIPEDRIVE_FORCE_GC", switch).env([("PIPEDRIVE_API_TOKEN", "token")]);
+        let purges = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&purges);
+        let client = Client::builder(Config::load(&sources).unwrap())
+            .memory_probe(|| Some(Memory { used: 90, limit: 100 }))
+            .purge(move || {
+                counted.fetch_add(1, SeqCst);
+                None
+            })
+            .build()
+            .unwrap();
+        assert!(client.pages().size() < 500);
+        assert_eq!(purges.load(SeqCst), expected, "{switch}");
+    }
 }
 
 #[test]

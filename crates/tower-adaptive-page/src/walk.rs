@@ -100,6 +100,37 @@ impl<M, P> Walk<M, P> {
     /// ends with [`WalkError::RowsShifted`](crate::WalkError::RowsShifted). Of a page, the first
     /// [`skip`](crate::Page::skip) items were handed out before. Positions carry the last 32 keys
     /// ([`Position::Anchored`]), so a walk that is resumed notices, too.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use futures_util::TryStreamExt;
+    /// use http::Request;
+    /// use tower::service_fn;
+    /// use tower_adaptive_page::{BoxError, Next, Parsed, Position, Walk, walk};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// // The first row is deleted after each page, so all others move up by one.
+    /// let list = Arc::new(Mutex::new((0..100).collect::<Vec<u64>>()));
+    /// let service = service_fn(|request: Request<u64>| {
+    ///     let mut list = list.lock().unwrap();
+    ///     let page: Vec<u64> = list.iter().copied().skip(*request.body() as usize).take(10).collect();
+    ///     list.remove(0);
+    ///     async move { Ok::<_, BoxError>((*request.body() + page.len() as u64, page)) }
+    /// });
+    /// let how = Walk::new(
+    ///     |at: &Position, _| Request::new(if let Position::Offset(at) = at { *at } else { 0 }),
+    ///     |(end, rows): (u64, Vec<u64>)| {
+    ///         let (keys, more) = (rows.clone(), rows.last().is_some_and(|last| *last < 99));
+    ///         Ok(Parsed::new(rows, Next::offset(more.then_some(end))).keys(keys))
+    ///     },
+    /// );
+    /// let rows: Vec<u64> = walk(service, how.page_size(10).overlap(1)).items().try_collect().await?;
+    /// assert_eq!(rows, (0..100).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn overlap(mut self, rows: u32) -> Self {
         self.overlap = rows;
         self
