@@ -73,7 +73,7 @@ impl HealthProbe {
     }
 
     pub(crate) fn watch_over(&self) -> (LoopHandle, impl Future<Output = ()> + Send + use<>) {
-        self.prober.clone().watch_over()
+        self.prober.watch_over()
     }
 
     pub(crate) fn status(&self) -> ProbeStatus {

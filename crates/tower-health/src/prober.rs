@@ -155,7 +155,7 @@ impl<S, M, J> Prober<S, M, J> {
     /// # async fn main() -> Result<(), BoxError> {
     /// let service = tower::service_fn(|_: ()| async { Ok::<_, BoxError>(()) });
     /// let prober = Prober::builder("api", service, || ()).interval(Duration::from_secs(300)).build()?;
-    /// let (handle, watching) = prober.clone().watch_over();
+    /// let (handle, watching) = prober.watch_over();
     /// tokio::spawn(watching);
     /// tokio::time::sleep(Duration::from_secs(3_000)).await;
     /// assert_eq!((prober.state(), prober.status().checks), (State::Healthy, 10));
@@ -168,7 +168,7 @@ impl<S, M, J> Prober<S, M, J> {
     ///
     /// As [`check`](Self::check).
     pub fn watch_over<Request>(
-        self,
+        &self,
     ) -> (LoopHandle, impl Future<Output = ()> + use<S, M, J, Request>)
     where
         S: Service<Request> + Clone,
@@ -176,6 +176,7 @@ impl<S, M, J> Prober<S, M, J> {
         M: Fn() -> Request,
         J: Judge<S::Response, S::Error>,
     {
+        let prober = self.clone();
         let random = RandomState::new().hash_one(0);
         let start_within = self.inner.shared.start_within;
         let ProbeRules { ttl, interval, .. } = *self.inner.shared.lock().rules();
@@ -184,7 +185,7 @@ impl<S, M, J> Prober<S, M, J> {
         stoppable(async move {
             loop {
                 sleep_until(next).await;
-                self.check_within(fresh).await;
+                prober.check_within(fresh).await;
                 // A check that took longer than the interval is not made up for.
                 next = (next + interval).max(Instant::now());
             }

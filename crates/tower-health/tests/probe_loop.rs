@@ -47,7 +47,7 @@ impl Server {
 
 fn run(builder: Builder) -> (Prober<Inner, fn()>, tower_health::LoopHandle) {
     let prober = builder.build().unwrap();
-    let (handle, watching) = prober.clone().watch_over();
+    let (handle, watching) = prober.watch_over();
     tokio::spawn(watching);
     (prober, handle)
 }

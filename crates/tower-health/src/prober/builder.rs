@@ -136,7 +136,7 @@ impl<S, M, J> ProberBuilder<S, M, J> {
         self
     }
 
-    /// How many checks [`ProbeStatus::recent`] keeps. Default: 50; between 1 and 10,000.
+    /// How many checks [`ProbeStatus::recent`](crate::ProbeStatus::recent) keeps. Default: 50; between 1 and 10,000.
     pub const fn history(mut self, checks: usize) -> Self {
         self.rules.history = checks;
         self
