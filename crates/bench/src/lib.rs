@@ -2,6 +2,7 @@
 //! call through a stack without an executor in between.
 
 pub mod counting;
+pub mod pairs;
 pub mod rounds;
 
 use std::{

@@ -87,6 +87,18 @@ async fn a_row_of_failures_goes_on_and_an_operators_word_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_flaps_flaps_over_a_restart() {
+    let circuit = builder().build().unwrap();
+    record(&circuit, Verdict::Failure, 3);
+    advance(10 * SECOND).await;
+    record(&circuit, Verdict::Success, 1);
+    let again = restored(&circuit.snapshot(wall(0)), 1);
+    advance(9 * SECOND).await;
+    record(&again, Verdict::Failure, 3);
+    assert_eq!(again.admit().unwrap_err().wait(), Some(20 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_open_is_restored_with_its_places_free() {
     let circuit = builder().build().unwrap();
     record(&circuit, Verdict::Failure, 3);
