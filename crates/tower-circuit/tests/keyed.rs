@@ -134,6 +134,14 @@ async fn a_circuit_of_ones_own_stays_and_does_not_count() {
     assert_eq!(circuits.len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn those_of_ones_own_take_no_room_from_the_others() {
+    let circuits: Circuits<u32> = keyed().max_keys(2).build().unwrap();
+    circuits.insert(0, presets::WORKER.builder().build().unwrap());
+    drop((circuits.get(&1), circuits.get(&2)));
+    assert_eq!((circuits.len(), circuits.evicted()), (3, 0));
+}
+
 #[test]
 fn everything_wrong_with_a_registry_is_told_with_what_is_wrong_with_its_circuits() {
     let builder = Circuit::builder("").keyed().max_keys(0).idle(Duration::ZERO);

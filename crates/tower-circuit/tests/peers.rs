@@ -112,6 +112,12 @@ async fn too_few_voters_are_no_quorum() {
     record(&nodes[1], Verdict::Failure, 3);
     record(&nodes[2], Verdict::Failure, 1);
     assert_eq!(nodes[2].state(), State::Closed, "two voters, three are asked for");
+    let board = Board::default();
+    let nodes = processes(&board, 4);
+    record(&nodes[0], Verdict::Failure, 3);
+    record(&nodes[1], Verdict::Failure, 3);
+    record(&nodes[2], Verdict::Failure, 1);
+    assert_eq!(nodes[2].status().last.reason, Reason::Quorum { down: 2, voters: 3 });
 }
 
 #[tokio::test(start_paused = true)]
