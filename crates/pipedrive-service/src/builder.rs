@@ -7,7 +7,7 @@ use http::{HeaderName, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_adaptive_page::{MemoryProbe, PageController, Price, detect};
-use tower_circuit::Circuit;
+use tower_circuit::{Circuit, OpenTime};
 use tower_health::Health;
 use tower_ratelimit_tokens::{Limiter, Priority, WallClock};
 use tower_retry_classify::{Backoff, Class, ClassPolicy, Jitter, RetryPolicy};
@@ -221,13 +221,21 @@ fn circuit(config: &Config) -> Result<Circuit, ConfigError> {
     let settings = &config.error_handling;
     Circuit::builder("pipedrive")
         .consecutive(settings.circuit_breaker_threshold)
-        .open_for(settings.circuit_breaker_timeout)
+        .open_for(open_time(settings))
         .half_open(settings.half_open_max_requests, 1)
         // A trial is one attempt, and that has a time-out of its own.
         .trial_time((settings.request_timeout * 2).max(Duration::from_secs(60)))
         .enabled(settings.circuit_breaker_enabled)
         .build()
         .map_err(|error| said(&error))
+}
+
+/// A server that restarts is back in seconds, and one that is down for long is asked less and less often.
+fn open_time(settings: &config::ErrorHandling) -> OpenTime {
+    let longest = settings.circuit_breaker_timeout;
+    let first = settings.circuit_breaker_first_timeout.min(longest);
+    // Many programs that one outage has stopped do not come back at once.
+    OpenTime::constant(first).growing(2.0, longest).jitter(0.1)
 }
 
 fn health(config: &Config) -> Result<Health, ConfigError> {

@@ -213,6 +213,8 @@ impl Config {
                 ),
                 circuit_breaker_timeout: r
                     .time("robustness.error_handling.circuit_breaker_timeout"),
+                circuit_breaker_first_timeout: r
+                    .time("robustness.error_handling.circuit_breaker_first_timeout"),
                 half_open_max_requests: small("robustness.error_handling.half_open_max_requests"),
                 request_timeout: r.time("robustness.error_handling.request_timeout"),
             },

@@ -22,6 +22,7 @@ Examples:
   pipedrive limits --ask                           budgets, forecast, others' use, who waits; asks for 2 tokens
   pipedrive verify --database acme.sqlite          compare the copy with the account
   pipedrive status --json                          where every walk stands
+  pipedrive circuits reset                         ask again at once what was down, also of a sync that runs
   pipedrive health-check --max-age 26h             for a container's HEALTHCHECK
   pipedrive config                                 what is in effect, and where it came from
 
@@ -54,6 +55,8 @@ pub enum Command {
     Status(Status),
     /// Say what may be spent, what was, by whom, and how long it lasts. Asks the API nothing, unless told to.
     Limits(Limits),
+    /// Say whether the API was left alone when it was last asked, and why; or forget that. Asks the API nothing.
+    Circuits(Circuits),
     /// Say by exit code whether the copy is there and fresh.
     HealthCheck(HealthCheck),
     /// Show the configuration in effect, and where each value came from.
@@ -109,7 +112,7 @@ pub struct Connection {
 #[derive(Clone, Debug, Args)]
 pub struct DatabaseArg {
     /// The SQLite file, as a path or as sqlite:PATH.
-    #[arg(long, env = DATABASE_VARIABLE, default_value = DEFAULT_DATABASE, value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, env = DATABASE_VARIABLE, default_value = DEFAULT_DATABASE, value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
     pub database: String,
 }
 
@@ -256,6 +259,30 @@ pub struct Limits {
     /// As one JSON object on standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `pipedrive circuits`
+#[derive(Clone, Debug, Args)]
+pub struct Circuits {
+    /// What to do; shows them otherwise.
+    #[command(subcommand)]
+    pub action: Option<CircuitAction>,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do with circuits.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CircuitAction {
+    /// Close a circuit, for the next sync and for one that runs.
+    Reset {
+        /// Its name; all unless one is named.
+        name: Option<String>,
+    },
 }
 
 /// `pipedrive health-check`

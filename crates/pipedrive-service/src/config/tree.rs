@@ -99,6 +99,7 @@ pub struct ErrorHandling {
     pub circuit_breaker_enabled: bool,
     pub circuit_breaker_threshold: u32,
     pub circuit_breaker_timeout: Duration,
+    pub circuit_breaker_first_timeout: Duration,
     pub half_open_max_requests: u32,
     pub request_timeout: Duration,
 }

@@ -27,7 +27,10 @@ impl Error {
             ErrorKind::BadRequest { .. } => {
                 "Correct the request; the answer's text says what is wrong with it."
             }
-            ErrorKind::Server { .. } | ErrorKind::Timeout | ErrorKind::CircuitOpen => {
+            ErrorKind::CircuitOpen => {
+                "Pipedrive had trouble a moment ago; try again when the time is over, or reset the circuit."
+            }
+            ErrorKind::Server { .. } | ErrorKind::Timeout => {
                 "Pipedrive has trouble; try again later and see its status page."
             }
             ErrorKind::Garbled => {

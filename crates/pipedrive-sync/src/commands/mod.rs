@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod circuits;
 mod common;
 mod config;
 mod demo;
@@ -30,6 +31,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Limits(args) => limits::run(args).await,
+        Command::Circuits(args) => circuits::run(args).await,
         Command::HealthCheck(args) => health::run(args).await,
         Command::Config(args) => config::run(&args),
     }

@@ -10,6 +10,7 @@
 //!         SQLite
 //! ```
 
+mod circuits;
 mod lease;
 pub mod plan;
 mod walk;
@@ -212,11 +213,13 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
+    let mut circuits = circuits::Kept::take_up(&job.client, &mut job.store).await?;
     let camera = Camera::of(&job.client)?.with_ledger(job.ledger.clone());
     let (run, command) = (outcome.run, job.command);
     let limits = move || kept_picture(run, command, camera.take(wall::exact()));
-    let result = under_lease(job, plan, &mut lease, outcome, &limits).await;
+    let result = under_lease(job, plan, &mut lease, outcome, &limits, &mut circuits).await;
     note_limits(&mut job.store, &limits()).await;
+    circuits.keep(&mut job.store).await;
     // What was leased and not spent is given back, or every start that fails would shorten the day.
     let returned = lease.close(&mut job.store).await;
     result.and(returned.map_err(Failure::from))
@@ -228,6 +231,7 @@ async fn under_lease(
     lease: &mut DayLease,
     outcome: &mut Outcome,
     limits: &(dyn Fn() -> String + Sync),
+    circuits: &mut circuits::Kept,
 ) -> Result<(), Failure> {
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
         || (job.client.config().is_set("account.plan")
@@ -250,7 +254,7 @@ async fn under_lease(
     job.store
         .begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state))
         .await?;
-    let result = walk_all(job, plan, lease, outcome, limits).await;
+    let result = walk_all(job, plan, lease, outcome, limits, circuits).await;
     outcome.used.1 = lease.used();
     result
 }
@@ -261,10 +265,12 @@ async fn walk_all(
     lease: &mut DayLease,
     outcome: &mut Outcome,
     limits: &(dyn Fn() -> String + Sync),
+    circuits: &mut circuits::Kept,
 ) -> Result<(), Failure> {
     // One flag ends all: the user's signal, or the first walk that cannot go on.
     let (halt, halted) = watch::channel(false);
     let halt = Arc::new(halt);
+    circuits.until(halted.clone());
     let (sender, receiver) = mpsc::channel(2 * plan.walks.len().max(1));
     let places = Arc::new(Semaphore::new(job.settings.concurrency.max(1)));
     let busy = Arc::new(Busy::new(plan.walks.len()));
@@ -319,8 +325,10 @@ async fn walk_all(
         page_size: &|| Some(pages.size()),
         progress: &*job.progress,
         limits,
+        circuits: &mut *circuits,
     };
     let written = writer.run(&mut walks, receiver).await;
+    circuits.keep(&mut job.store).await;
     relay.abort();
     // If the writer failed, nobody leases any more: walks that wait for tokens would wait for ever.
     halt.send_replace(true);

@@ -9,6 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tower_adaptive_page::Position;
+use tower_circuit::State;
 
 use super::{Settings, plan::WalkPlan};
 use crate::{
@@ -128,7 +129,17 @@ impl Walk {
                 reason: &failure.line,
                 pause,
             });
-            sleep_until(until).await;
+            self.sleep(until, error.is_local()).await;
+        }
+    }
+
+    /// Pauses; after a refusal of ours no longer than until the circuit closes, by itself or by hand.
+    async fn sleep(&self, until: Instant, local: bool) {
+        let mut changes = self.client.circuit().watch();
+        let was = changes.borrow_and_update().to;
+        tokio::select! {
+            () = sleep_until(until) => {}
+            _ = changes.wait_for(|change| change.to == State::Closed), if local && was != State::Closed => {}
         }
     }
 

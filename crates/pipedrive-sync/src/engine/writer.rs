@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     DayLease,
+    circuits::Kept,
     plan::{WalkPlan, high_water},
     walk::Delivery,
 };
@@ -55,6 +56,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// The limits as they are now, for `pipedrive limits`.
     pub(crate) limits: &'a (dyn Fn() -> String + Sync),
+    pub(crate) circuits: &'a mut Kept,
 }
 
 impl Writer<'_> {
@@ -72,7 +74,10 @@ impl Writer<'_> {
             tokio::select! {
                 biased;
                 wanted = self.lease.wanted() => self.lease.extend(wanted, self.store).await?,
-                _ = ticks.tick() => note_limits(self.store, &(self.limits)()).await,
+                _ = ticks.tick() => {
+                    note_limits(self.store, &(self.limits)()).await;
+                    self.circuits.keep(self.store).await;
+                }
                 count = pages.recv_many(&mut waiting, PAGES_PER_COMMIT) => {
                     if count == 0 {
                         break;

@@ -6,6 +6,7 @@
 //! anyway or less; an API token allows at most 60 requests a second, and pages that wait share a commit.
 //! So rows get the same promise, and there is one connection to reason about and not two.
 
+mod circuits;
 mod error;
 mod file;
 mod lease;
@@ -15,6 +16,7 @@ mod state;
 mod write;
 
 pub use self::{
+    circuits::reset_circuits,
     error::StoreError,
     file::Database,
     lease::{BudgetRow, note_spent},

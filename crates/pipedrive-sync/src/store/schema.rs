@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
 /// `user_version` of the newest schema.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
 pub const ENTITIES: [&str; 21] = [
@@ -72,9 +72,26 @@ CREATE TABLE budget (
 ) STRICT;
 ";
 
+/// Where circuits stood, and which of them are to be reset.
+const CIRCUITS: &str = "
+CREATE TABLE circuits (
+    name     TEXT PRIMARY KEY NOT NULL,
+    at       TEXT NOT NULL,
+    snapshot TEXT NOT NULL
+) STRICT;
+CREATE TABLE circuit_resets (
+    name TEXT PRIMARY KEY NOT NULL,
+    at   TEXT NOT NULL
+) STRICT;
+";
+
 /// What takes a file from version `from` to `from + 1`.
 pub(crate) fn migration(from: u32) -> Option<String> {
-    (from == 0).then(first)
+    match from {
+        0 => Some(first()),
+        1 => Some(CIRCUITS.to_owned()),
+        _ => None,
+    }
 }
 
 fn first() -> String {

@@ -1,0 +1,147 @@
+//! `pipedrive circuits`
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tower_circuit::{Mode, Snapshot, State};
+
+use super::common;
+use crate::{
+    cli,
+    exit::{Code, Failure},
+    limits::span,
+    store::{Database, Reader, reset_circuits},
+    table::table,
+    wall,
+};
+
+/// What is known of the circuits.
+#[derive(Debug, Serialize)]
+struct Circuits {
+    database: PathBuf,
+    circuits: Vec<CircuitPicture>,
+    /// Those that have just been reset.
+    reset: Vec<String>,
+}
+
+/// One circuit as a sync that starts now would take it up.
+#[derive(Debug, Serialize)]
+struct CircuitPicture {
+    name: String,
+    state: State,
+    mode: Mode,
+    /// When the first trial may go; none unless it is open, or if that is not known.
+    opens_at: Option<Timestamp>,
+    /// Why it opened last; none if it never did.
+    reason: Option<String>,
+    consecutive_failures: u32,
+    /// Openings in a row.
+    openings: u32,
+    refused: u64,
+    /// When it was seen like this.
+    seen_at: Timestamp,
+}
+
+impl CircuitPicture {
+    fn at(now: Timestamp, kept: Snapshot) -> Self {
+        let millis = i64::try_from(kept.taken_at_ms).unwrap_or(i64::MAX);
+        let seen_at = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
+        let left = kept.open_left.and_then(|left| SignedDuration::try_from(left).ok());
+        let opens_at = left.and_then(|left| seen_at.saturating_add(left).ok()).map(wall::ceil);
+        let is_over = opens_at.is_some_and(|at| at <= now) && kept.mode == Mode::Automatic;
+        let state = if kept.state == State::Open && is_over { State::HalfOpen } else { kept.state };
+        Self {
+            state,
+            mode: kept.mode,
+            opens_at: opens_at.filter(|_| state == State::Open),
+            reason: (kept.openings > 0 || state != State::Closed)
+                .then(|| kept.opened_by.to_string()),
+            consecutive_failures: kept.consecutive_failures,
+            openings: kept.openings,
+            refused: kept.refused,
+            seen_at: wall::nearest(seen_at),
+            name: kept.name,
+        }
+    }
+}
+
+pub(super) async fn run(args: cli::Circuits) -> Result<(), Failure> {
+    let found = circuits(&args).await;
+    match found {
+        Ok(found) => {
+            common::print(args.json, &found, &text(&found));
+            Ok(())
+        }
+        Err(failure) => {
+            common::print_failure(args.json, &failure);
+            Err(failure)
+        }
+    }
+}
+
+async fn circuits(args: &cli::Circuits) -> Result<Circuits, Failure> {
+    let database = common::database(&args.database)?;
+    let reset = match &args.action {
+        Some(cli::CircuitAction::Reset { name }) => reset(&database, name.as_deref()).await?,
+        None => Vec::new(),
+    };
+    let kept = Reader::open(&database).await?.circuits().await?;
+    let now = wall::exact();
+    let circuits = kept.into_iter().map(|kept| CircuitPicture::at(now, kept)).collect();
+    Ok(Circuits { database: database.path().to_owned(), circuits, reset })
+}
+
+async fn reset(database: &Database, name: Option<&str>) -> Result<Vec<String>, Failure> {
+    let known = Reader::open(database).await?.circuits().await?;
+    if let Some(name) = name
+        && !known.iter().any(|kept| kept.name == name)
+    {
+        let names: Vec<_> = known.iter().map(|kept| kept.name.as_str()).collect();
+        let names = if names.is_empty() {
+            "there is none".into()
+        } else {
+            format!("there is {}", names.join(", "))
+        };
+        let line = format!("no circuit is called {name:?}: {names}");
+        return Err(Failure::new(Code::Usage, line));
+    }
+    Ok(reset_circuits(database, name).await?)
+}
+
+fn text(found: &Circuits) -> String {
+    let mut text = format!("{}\n", found.database.display());
+    for name in &found.reset {
+        text.push_str(&format!(
+            "{name} is reset: closed for the next sync, and within seconds for one that runs\n"
+        ));
+    }
+    if found.circuits.is_empty() && found.reset.is_empty() {
+        text.push_str("no sync has said anything of its circuits yet\n");
+    }
+    if found.circuits.is_empty() {
+        return text;
+    }
+    let head =
+        ["circuit", "state", "first trial", "failures", "refused", "seen", "why it opened last"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    let now = wall::exact();
+    for circuit in &found.circuits {
+        let state = match circuit.mode {
+            Mode::Automatic => circuit.state.to_string(),
+            mode => mode.as_str().to_owned(),
+        };
+        let wait = |at: Timestamp| format!("in {}", span(at.duration_since(now)));
+        rows.push(vec![
+            circuit.name.clone(),
+            state,
+            circuit.opens_at.map_or_else(|| "-".into(), wait),
+            circuit.consecutive_failures.to_string(),
+            circuit.refused.to_string(),
+            format!("{} ago", span(now.duration_since(circuit.seen_at))),
+            circuit.reason.clone().unwrap_or_else(|| "-".into()),
+        ]);
+    }
+    text.push_str(&table(&rows));
+    text
+}

@@ -1,0 +1,120 @@
+//! `pipedrive circuits`: what one run found to be down, the next one leaves alone, until its time is over or somebody
+//! says else.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use common::{Ended, World};
+use pipedrive_sync::store::{Reader, Store, reset_circuits};
+use saas_sim::pipedrive::{FaultKind, Faults, SimConfig, Sizes};
+use serde_json::Value;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+
+fn config(each: u64) -> SimConfig {
+    SimConfig { sizes: Some(Sizes::each(each)), burst: Some(100_000), ..SimConfig::default() }
+}
+
+fn down() -> Faults {
+    Faults { rates: BTreeMap::from([(FaultKind::Error503, 1.0)]), ..Faults::none() }
+}
+
+/// Opens at the third failure and stays open for five minutes.
+const EAGER: [(&str, &str); 3] = [
+    ("PIPEDRIVE_CIRCUIT_BREAKER_THRESHOLD", "3"),
+    ("PIPEDRIVE_CIRCUIT_BREAKER_FIRST_TIMEOUT", "300"),
+    ("PIGEON_RETRY_BASE_DELAY_MS", "1"),
+];
+
+async fn run(world: &World, args: &[&str]) -> Ended {
+    let mut program = world.pipedrive(args[0]);
+    program.args(&args[1..]).envs(EAGER);
+    common::ended(program).await
+}
+
+async fn circuit(world: &World) -> Value {
+    let ended = run(world, &["circuits", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let found: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(found["circuits"].as_array().unwrap().len(), 1, "{found}");
+    found["circuits"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_down_is_left_alone_by_the_next_run_until_it_is_reset() {
+    let world = World::new(config(20)).await;
+    world.sim.set_faults(down()).unwrap();
+    let ended = run(&world, &["sync"]).await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    let seen = circuit(&world).await;
+    assert_eq!((&seen["name"], &seen["state"]), (&"pipedrive".into(), &"open".into()), "{seen}");
+    assert_eq!(seen["reason"], "3 failures in a row");
+    assert!(seen["opens_at"].is_string(), "{seen}");
+
+    world.sim.set_faults(Faults::none()).unwrap();
+    let before = world.sim.truth().requests;
+    let ended = run(&world, &["sync"]).await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert_eq!(world.sim.truth().requests, before, "nothing was sent");
+    assert!(ended.err.contains("the circuit is open"), "{ended:?}");
+    assert!(ended.err.contains("reset the circuit"), "{ended:?}");
+
+    let ended = run(&world, &["circuits", "reset", "pipe"]).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("no circuit is called \"pipe\": there is pipedrive"), "{ended:?}");
+    let ended = run(&world, &["circuits", "reset", "pipedrive"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("pipedrive is reset"), "{ended:?}");
+    let ended = run(&world, &["sync"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(circuit(&world).await["state"], "closed");
+    assert_eq!(world.differences().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_reaches_a_sync_that_runs() {
+    let world = World::new(config(400)).await;
+    // The start goes well; then nothing does.
+    let rule = "[[rules]]\nfrom = 2\nfault = \"error_503\"\n";
+    world.sim.set_faults(Faults::from_toml(rule).unwrap()).unwrap();
+    let mut program = world.pipedrive("sync");
+    program.envs(EAGER);
+    let sync = tokio::spawn(common::ended(program));
+    let open = async {
+        loop {
+            if let Ok(mut reader) = Reader::open(&world.database()).await
+                && let Ok(kept) = reader.circuits().await
+                && kept.iter().any(|kept| kept.state == tower_circuit::State::Open)
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), open).await.unwrap();
+    world.sim.set_faults(Faults::none()).unwrap();
+    assert_eq!(reset_circuits(&world.database(), None).await.unwrap(), ["pipedrive"]);
+    let ended = tokio::time::timeout(Duration::from_secs(60), sync)
+        .await
+        .expect("five minutes are not waited for");
+    assert_eq!(ended.unwrap().code, Some(0));
+    assert_eq!(world.differences().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_from_before_there_were_circuits_is_read_and_brought_up_to_date() {
+    let world = World::new(config(0)).await;
+    Store::open(&world.database()).await.unwrap().close().await.unwrap();
+    let mut conn = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
+    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; PRAGMA user_version = 1";
+    sqlx::raw_sql(back).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    assert_eq!(reset_circuits(&world.database(), None).await.unwrap(), [""; 0]);
+    let ended = run(&world, &["circuits"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("no sync has said anything of its circuits yet"), "{ended:?}");
+    let mut store = Store::open(&world.database()).await.unwrap();
+    assert_eq!(store.circuits().await.unwrap().len(), 0);
+    assert_eq!(store.take_resets().await.unwrap(), [""; 0]);
+}
