@@ -10,7 +10,7 @@ use tower_adaptive_page::{MemoryProbe, PageController, Price, detect};
 use tower_circuit::{Circuit, OpenTime};
 use tower_health::Health;
 use tower_ratelimit_tokens::{Limiter, Priority, WallClock};
-use tower_retry_classify::{Backoff, Class, ClassPolicy, Jitter, RetryPolicy};
+use tower_retry_classify::{Backoff, Class, ClassPolicy, Jitter, RecentHistory, RetryPolicy};
 use tower_service::Service;
 
 use crate::{
@@ -25,6 +25,9 @@ use crate::{
     stack::{ApiRetry, Parts, stack},
     transport,
 };
+
+/// How many failed attempts are kept for who wants to write them down.
+const FAILURES: usize = 10_000;
 
 /// Pipedrive's header for an API token.
 const X_API_TOKEN: HeaderName = HeaderName::from_static("x-api-token");
@@ -183,13 +186,15 @@ impl ClientBuilder {
         let auth = auth(&config)?;
         let (limiter, budgets) =
             budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
+        let failures = RecentHistory::new(FAILURES);
         let parts = Parts {
             limiter,
             budgets,
             circuit: circuit(&config)?,
             health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
             pages: pages(&config, probe, purge)?,
-            retry: retry(&config, seed)?,
+            retry: retry(&config, seed, failures.clone())?,
+            failures,
             auth,
             attempt_timeout: config.error_handling.request_timeout,
             max_body: config.max_body,
@@ -279,7 +284,11 @@ fn pages(
     builder.build().map_err(|error| said(&error))
 }
 
-fn retry(config: &Config, seed: Option<u64>) -> Result<ApiRetry, ConfigError> {
+fn retry(
+    config: &Config,
+    seed: Option<u64>,
+    failures: RecentHistory,
+) -> Result<ApiRetry, ConfigError> {
     let (settings, limiting) = (&config.error_handling, &config.rate_limiting);
     let base = settings.base_delay;
     let backoff = match settings.backoff {
@@ -300,6 +309,7 @@ fn retry(config: &Config, seed: Option<u64>) -> Result<ApiRetry, ConfigError> {
         .class(Class::Quota, ClassPolicy::new().untouched())
         .max_wait(limiting.queue_timeout)
         .local(judge::is_local_box)
+        .history(failures)
         .idempotent(|request: &Request<Bytes>| {
             request.extensions().get::<Call>().is_some_and(Call::is_repeatable)
         })

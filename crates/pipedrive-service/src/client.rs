@@ -17,7 +17,7 @@ use tower_adaptive_page::{PageController, Position};
 use tower_circuit::Circuit;
 use tower_health::{Check, Health, LoopHandle, ProbeStatus};
 use tower_ratelimit_tokens::{Lease, Limiter};
-use tower_retry_classify::RetryStats;
+use tower_retry_classify::{RecentHistory, RetryStats};
 use tower_service::Service;
 
 use crate::{
@@ -125,6 +125,12 @@ impl Client {
     #[must_use]
     pub fn retry_stats(&self) -> RetryStats {
         self.shared.parts.retry.stats()
+    }
+
+    /// The newest failed attempts, 10,000 at most, and what came of them.
+    #[must_use]
+    pub fn failures(&self) -> &RecentHistory {
+        &self.shared.parts.failures
     }
 
     /// The page size.

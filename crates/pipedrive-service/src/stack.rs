@@ -34,7 +34,7 @@ use tower_http::decompression::DecompressionLayer;
 use tower_ratelimit_tokens::{
     BudgetId, Charge, EndpointId, Limiter, OnLimit, Outcome, Settle, Terms, TokenLimitLayer,
 };
-use tower_retry_classify::{Class, Classify as _, RetryPolicy, Verdict};
+use tower_retry_classify::{Class, Classify as _, RecentHistory, RetryPolicy, Verdict};
 
 use crate::{
     BoxError,
@@ -74,6 +74,8 @@ pub struct Parts {
     pub pages: PageController,
     /// The retry policy.
     pub retry: ApiRetry,
+    /// The newest failed attempts, and what came of them.
+    pub failures: RecentHistory,
     /// The credentials and where they may go.
     pub auth: AuthLayer,
     /// How long one attempt may take.

@@ -23,6 +23,7 @@ Examples:
   pipedrive verify --database acme.sqlite          compare the copy with the account
   pipedrive status --json                          where every walk stands
   pipedrive circuits reset                         ask again at once what was down, also of a sync that runs
+  pipedrive errors --last 60m                      what failed, and what came of it
   pipedrive health-check --max-age 26h             for a container's HEALTHCHECK
   pipedrive config                                 what is in effect, and where it came from
 
@@ -57,6 +58,8 @@ pub enum Command {
     Limits(Limits),
     /// Say whether the API was left alone when it was last asked, and why; or forget that. Asks the API nothing.
     Circuits(Circuits),
+    /// Say what failed lately, how it ended and what to do about it. Asks the API nothing.
+    Errors(Errors),
     /// Say by exit code whether the copy is there and fresh.
     HealthCheck(HealthCheck),
     /// Show the configuration in effect, and where each value came from.
@@ -283,6 +286,20 @@ pub enum CircuitAction {
         /// Its name; all unless one is named.
         name: Option<String>,
     },
+}
+
+/// `pipedrive errors`
+#[derive(Clone, Debug, Args)]
+pub struct Errors {
+    /// How far to look back, such as 60m or 26h.
+    #[arg(long, default_value = "60m", value_parser = age)]
+    pub last: jiff::SignedDuration,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `pipedrive health-check`

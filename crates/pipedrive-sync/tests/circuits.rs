@@ -107,14 +107,42 @@ async fn a_database_from_before_there_were_circuits_is_read_and_brought_up_to_da
     let world = World::new(config(0)).await;
     Store::open(&world.database()).await.unwrap().close().await.unwrap();
     let mut conn = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
-    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; PRAGMA user_version = 1";
+    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; DROP TABLE retry_history; PRAGMA user_version = 1";
     sqlx::raw_sql(back).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
     assert_eq!(reset_circuits(&world.database(), None).await.unwrap(), [""; 0]);
     let ended = run(&world, &["circuits"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("no sync has said anything of its circuits yet"), "{ended:?}");
+    let ended = run(&world, &["errors"]).await;
+    assert!(ended.out.contains("no attempt failed"), "{ended:?}");
     let mut store = Store::open(&world.database()).await.unwrap();
     assert_eq!(store.circuits().await.unwrap().len(), 0);
     assert_eq!(store.take_resets().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_told_afterwards_with_how_it_ended() {
+    let world = World::new(config(40)).await;
+    let rules = "[[rules]]\npath = \"/api/v2/deals\"\nnth = 1\nfault = \"error_500\"\n";
+    world.sim.set_faults(Faults::from_toml(rules).unwrap()).unwrap();
+    assert_eq!(run(&world, &["sync", "--entity", "deals", "--quiet"]).await.code, Some(0));
+    let mut wrong = world.pipedrive("sync");
+    wrong.args(["--quiet"]).env("PIPEDRIVE_API_TOKEN", "another");
+    assert_eq!(common::ended(wrong).await.code, Some(3));
+    let ended = run(&world, &["errors", "--last", "10m", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let found: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(found["failed"], 2, "{found}");
+    assert_eq!((&found["recovered"], &found["lost"]), (&1.into(), &1.into()), "{found}");
+    assert_eq!(found["recovered_with"]["2"], 1, "{found}");
+    let of = |n: usize| found["endpoints"][n]["endpoint"].as_str();
+    assert_eq!(
+        (of(0), of(1)),
+        (Some("GET /api/v1/users/me"), Some("GET /api/v2/deals")),
+        "{found}"
+    );
+    let text = run(&world, &["errors"]).await.out;
+    assert!(text.contains("2 attempts failed; 1 calls succeeded after that, 1 did not"), "{text}");
+    assert!(text.contains("auth"), "{text}");
 }

@@ -99,6 +99,30 @@ impl RecentHistory {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.iter().cloned().collect()
     }
+
+    /// Takes the records out, the oldest first: for somebody who writes them elsewhere now and then.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt as _, retry::RetryLayer, service_fn};
+    /// use tower_retry_classify::{BoxError, RecentHistory, RetryPolicy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> Result<(), BoxError> {
+    /// let history = RecentHistory::new(100);
+    /// let policy = RetryPolicy::http().history(history.clone()).build()?;
+    /// let gone = service_fn(|_: Request<()>| async {
+    ///     Ok::<_, BoxError>(Response::builder().status(404).body(())?)
+    /// });
+    /// let client = ServiceBuilder::new().layer(RetryLayer::new(policy)).service(gone);
+    /// client.oneshot(Request::get("/deals/17").body(())?).await?;
+    /// assert_eq!((history.take().len(), history.take().len()), (1, 0));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn take(&self) -> Vec<RetryRecord> {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *records).into()
+    }
 }
 
 impl Default for RecentHistory {

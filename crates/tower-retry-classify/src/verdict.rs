@@ -144,6 +144,19 @@ impl Class {
         matches!(self, Self::RateLimit | Self::Connect)
     }
 
+    /// The class of that [`name`](Self::name); none if it is a custom one's.
+    ///
+    /// ```
+    /// use tower_retry_classify::Class;
+    ///
+    /// assert_eq!(Class::named("not_found"), Some(Class::NotFound));
+    /// assert_eq!(Class::named("mine"), None);
+    /// ```
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::BUILT_IN.into_iter().find(|class| class.name() == name)
+    }
+
     /// A short stable name for logs and metrics: `rate_limit`, `server`, ...
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -4,6 +4,7 @@ mod circuits;
 mod common;
 mod config;
 mod demo;
+mod errors;
 mod health;
 mod limits;
 mod plan;
@@ -32,6 +33,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => status::run(args).await,
         Command::Limits(args) => limits::run(args).await,
         Command::Circuits(args) => circuits::run(args).await,
+        Command::Errors(args) => errors::run(args).await,
         Command::HealthCheck(args) => health::run(args).await,
         Command::Config(args) => config::run(&args),
     }

@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     DayLease,
     circuits::Kept,
+    failures::Failures,
     plan::{WalkPlan, high_water},
     walk::Delivery,
 };
@@ -57,6 +58,7 @@ pub(crate) struct Writer<'a> {
     /// The limits as they are now, for `pipedrive limits`.
     pub(crate) limits: &'a (dyn Fn() -> String + Sync),
     pub(crate) circuits: &'a mut Kept,
+    pub(crate) failures: &'a Failures,
 }
 
 impl Writer<'_> {
@@ -77,6 +79,7 @@ impl Writer<'_> {
                 _ = ticks.tick() => {
                     note_limits(self.store, &(self.limits)()).await;
                     self.circuits.keep(self.store).await;
+                    self.failures.keep(self.store).await;
                 }
                 count = pages.recv_many(&mut waiting, PAGES_PER_COMMIT) => {
                     if count == 0 {

@@ -8,6 +8,7 @@
 
 mod circuits;
 mod error;
+mod failures;
 mod file;
 mod lease;
 mod read;
@@ -18,6 +19,7 @@ mod write;
 pub use self::{
     circuits::reset_circuits,
     error::StoreError,
+    failures::FailureRow,
     file::Database,
     lease::{BudgetRow, note_spent},
     read::{Counts, Reader, RunRow},

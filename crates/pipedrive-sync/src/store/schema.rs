@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
 /// `user_version` of the newest schema.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
 pub const ENTITIES: [&str; 21] = [
@@ -85,11 +85,28 @@ CREATE TABLE circuit_resets (
 ) STRICT;
 ";
 
+/// What failed, and what came of it; the newest only.
+const FAILURES: &str = "
+CREATE TABLE retry_history (
+    id       INTEGER PRIMARY KEY,
+    run      INTEGER NOT NULL,
+    at       TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    class    TEXT NOT NULL,
+    attempt  INTEGER NOT NULL,
+    event    TEXT NOT NULL CHECK (event IN ('retried', 'recovered', 'gave_up', 'final')),
+    reason   TEXT,
+    wait_ms  INTEGER
+) STRICT;
+CREATE INDEX retry_history_at ON retry_history (at);
+";
+
 /// What takes a file from version `from` to `from + 1`.
 pub(crate) fn migration(from: u32) -> Option<String> {
     match from {
         0 => Some(first()),
         1 => Some(CIRCUITS.to_owned()),
+        2 => Some(FAILURES.to_owned()),
         _ => None,
     }
 }
