@@ -60,6 +60,8 @@ pub enum Command {
     Circuits(Circuits),
     /// Say what failed lately, how it ended and what to do about it. Asks the API nothing.
     Errors(Errors),
+    /// Say how everything is doing, part by part with reasons, as the last sync left it. Asks the API nothing.
+    Health(Health),
     /// Say by exit code whether the copy is there and fresh.
     HealthCheck(HealthCheck),
     /// Show the configuration in effect, and where each value came from.
@@ -294,6 +296,23 @@ pub struct Errors {
     /// How far to look back, such as 60m or 26h.
     #[arg(long, default_value = "60m", value_parser = age)]
     pub last: jiff::SignedDuration,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pipedrive health`
+#[derive(Clone, Debug, Args)]
+pub struct Health {
+    /// How old the last complete copy may be, such as 26h or 90m.
+    #[arg(long, default_value = "26h", value_parser = age)]
+    pub max_age: jiff::SignedDuration,
+    /// How many samples of the past are shown.
+    #[arg(long, default_value_t = 10, value_name = "SAMPLES", value_parser = clap::value_parser!(u32).range(0..=20_000))]
+    pub samples: u32,
     /// Where the copy is.
     #[command(flatten)]
     pub database: DatabaseArg,

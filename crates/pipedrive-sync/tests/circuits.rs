@@ -41,6 +41,35 @@ async fn circuit(world: &World) -> Value {
     found["circuits"][0].clone()
 }
 
+/// State and reason of one part of `pipedrive health`, and the overall state.
+async fn part(world: &World, name: &str) -> (String, String, String) {
+    let ended = run(world, &["health", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let found: Value = serde_json::from_str(&ended.out).unwrap();
+    let part = found["parts"].as_array().unwrap().iter().find(|part| part["name"] == name).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&part["state"]), text(&part["reason"]), text(&found["overall"]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_sums_up_what_the_last_sync_has_seen() {
+    let world = World::new(config(40)).await;
+    assert_eq!(run(&world, &["sync", "--quiet"]).await.code, Some(0));
+    for name in ["api", "circuit", "day's tokens", "copy"] {
+        let (state, reason, overall) = part(&world, name).await;
+        assert_eq!((state.as_str(), overall.as_str()), ("healthy", "healthy"), "{name}: {reason}");
+    }
+    let text = run(&world, &["health"]).await.out;
+    assert!(text.contains("p95") && text.contains("complete"), "{text}");
+    world.sim.set_faults(down()).unwrap();
+    assert_eq!(run(&world, &["sync", "--full", "--quiet"]).await.code, Some(5));
+    let (state, reason, overall) = part(&world, "circuit").await;
+    assert_eq!((state.as_str(), overall.as_str()), ("unavailable", "unavailable"), "{reason}");
+    assert!(reason.ends_with("3 failures in a row"), "{reason}");
+    assert_ne!(part(&world, "api").await.0, "healthy");
+    assert_eq!(part(&world, "copy").await.0, "healthy", "it is still there");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_down_is_left_alone_by_the_next_run_until_it_is_reset() {
     let world = World::new(config(20)).await;
@@ -107,7 +136,7 @@ async fn a_database_from_before_there_were_circuits_is_read_and_brought_up_to_da
     let world = World::new(config(0)).await;
     Store::open(&world.database()).await.unwrap().close().await.unwrap();
     let mut conn = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
-    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; DROP TABLE retry_history; PRAGMA user_version = 1";
+    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; DROP TABLE retry_history; DROP TABLE health_samples; PRAGMA user_version = 1";
     sqlx::raw_sql(back).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
     assert_eq!(reset_circuits(&world.database(), None).await.unwrap(), [""; 0]);
@@ -116,6 +145,7 @@ async fn a_database_from_before_there_were_circuits_is_read_and_brought_up_to_da
     assert!(ended.out.contains("no sync has said anything of its circuits yet"), "{ended:?}");
     let ended = run(&world, &["errors"]).await;
     assert!(ended.out.contains("no attempt failed"), "{ended:?}");
+    assert_eq!(part(&world, "api").await.0, "unknown");
     let mut store = Store::open(&world.database()).await.unwrap();
     assert_eq!(store.circuits().await.unwrap().len(), 0);
     assert_eq!(store.take_resets().await.unwrap(), [""; 0]);

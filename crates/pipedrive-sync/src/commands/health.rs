@@ -1,84 +1,166 @@
-//! `pipedrive health-check`
+//! `pipedrive health`
 
-use serde_json::json;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tower_circuit::{Mode, Snapshot};
+use tower_health::{Assessment, State, SystemHealth, SystemReport};
 
 use super::common;
 use crate::{
     cli,
-    engine::{START_UP_TOKENS, plan},
     exit::{Code, Failure},
-    ledger,
-    store::{Reader, note_spent},
+    limits::{Kept, span},
+    store::{HealthRow, Reader, WalkState},
+    table::table,
     wall,
 };
 
-pub(super) async fn run(args: cli::HealthCheck) -> Result<(), Failure> {
-    let database = common::database(&args.database)?;
-    let found = check(&args, &database).await;
-    if args.json {
-        let (healthy, line, code) = match &found {
-            Ok(line) => (true, line.as_str(), Code::Done),
-            Err(failure) => (false, failure.line.as_str(), failure.code),
-        };
-        common::print(
-            true,
-            &json!({"healthy": healthy, "detail": line, "exit_code": code.number()}),
-            "",
-        );
-    } else if let Ok(line) = &found {
-        common::print(false, &(), line);
-    }
-    found.map(drop)
+/// What an idle hour ago says of now: nothing.
+const STALE: SignedDuration = SignedDuration::from_hours(1);
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    database: PathBuf,
+    #[serde(flatten)]
+    report: SystemReport,
+    /// The newest first.
+    samples: Vec<HealthRow>,
 }
 
-async fn check(
-    args: &cli::HealthCheck,
-    database: &crate::store::Database,
-) -> Result<String, Failure> {
-    let mut reader = Reader::open(database).await?;
-    let walks = reader.walks().await?;
-    let wanted: Vec<&str> = match args.entities.as_slice() {
-        [] => walks.iter().map(|walk| walk.entity.as_str()).collect(),
-        names => plan::entities(names)
-            .map_err(|line| Failure::new(Code::Usage, line))?
-            .iter()
-            .map(|entity| entity.name())
-            .collect(),
-    };
-    // The copy is as old as its oldest part. A walk that is under way counts by the one before.
-    let done = |entity: &&str| {
-        let main = walks.iter().find(|walk| walk.walk == **entity)?;
-        main.last_done.as_deref().and_then(wall::parse)
-    };
-    let oldest = wanted.iter().map(done).min().flatten();
-    let last_run = reader.runs(1).await?.into_iter().next();
-    let age = oldest.map(|done| wall::now().duration_since(done));
-    let line = match age {
-        Some(age) if age <= args.max_age => {
-            format!("healthy: every entity was complete {age:#} ago or less")
+pub(super) async fn run(args: cli::Health) -> Result<(), Failure> {
+    match health(&args).await {
+        Ok(found) => {
+            common::print(args.json, &found, &text(&found));
+            Ok(())
         }
-        Some(age) => {
-            return Err(Failure::new(
-                Code::Other,
-                format!("unhealthy: the copy is {age:#} old, {:#} are allowed", args.max_age),
-            ));
+        Err(failure) => {
+            common::print_failure(args.json, &failure);
+            Err(failure)
         }
-        None => {
-            let outcome = last_run
-                .and_then(|run| run.outcome)
-                .unwrap_or_else(|| "no sync has ended yet".into());
-            return Err(Failure::new(
-                Code::Other,
-                format!("unhealthy: not every entity is complete; {outcome}"),
-            ));
-        }
-    };
-    if args.probe {
-        drop(reader);
-        let config = common::load(&common::sources(&args.connection))?;
-        let (client, day) = common::asking_client(config)?;
-        note_spent(database, &day, START_UP_TOKENS).await?;
-        ledger::during(&client, async |_| Ok(client.me().await?)).await?;
     }
-    Ok(line)
+}
+
+async fn health(args: &cli::Health) -> Result<Shown, Failure> {
+    let database = common::database(&args.database)?;
+    let mut reader = Reader::open(&database).await?;
+    let now = wall::exact();
+    let mut samples = reader.health(args.samples.max(1)).await?;
+    let api = api(now, samples.first());
+    samples.truncate(args.samples as usize);
+    let circuit = circuit(now, reader.circuits().await?.first());
+    let kept = reader.limits().await?.and_then(|text| serde_json::from_str(&text).ok());
+    let budget = budget(now, kept.as_ref());
+    let copy = copy(now, &reader.walks().await?, args.max_age);
+    let report = SystemHealth::builder("pipedrive")
+        .required("api", move || api.clone())
+        .required("circuit", move || circuit.clone())
+        .optional("day's tokens", move || budget.clone())
+        .required("copy", move || copy.clone())
+        .build()
+        .map_err(|error| Failure::new(Code::Other, error.to_string()))?
+        .report();
+    Ok(Shown { database: database.path().to_owned(), report, samples })
+}
+
+/// How the API was doing when it was last asked.
+fn api(now: Timestamp, newest: Option<&HealthRow>) -> Assessment {
+    let Some(newest) = newest else {
+        return Assessment::new(State::Unknown, "no sync has asked it yet");
+    };
+    let age = now.duration_since(newest.at);
+    let seen = format!("{}; seen {} ago", newest.reason, span(age));
+    if age > STALE {
+        Assessment::new(State::Unknown, seen)
+    } else {
+        Assessment::new(newest.state, seen)
+    }
+}
+
+/// Where the circuit stands.
+fn circuit(now: Timestamp, kept: Option<&Snapshot>) -> Assessment {
+    let Some(kept) = kept else {
+        return Assessment::new(State::Healthy, "no sync has said anything of it yet");
+    };
+    let taken = Timestamp::from_millisecond(i64::try_from(kept.taken_at_ms).unwrap_or(i64::MAX));
+    let opens = taken
+        .ok()
+        .zip(kept.open_left)
+        .and_then(|(taken, left)| taken.checked_add(SignedDuration::try_from(left).ok()?).ok());
+    match (kept.state, kept.mode) {
+        (tower_circuit::State::Closed, _) | (_, Mode::ForcedClosed | Mode::Disabled) => {
+            Assessment::new(State::Healthy, "closed")
+        }
+        (tower_circuit::State::Open, Mode::Automatic) if opens.is_some_and(|at| at > now) => {
+            let left = opens.map_or(SignedDuration::ZERO, |at| at.duration_since(now));
+            let reason = format!("open for another {}: {}", span(left), kept.opened_by);
+            Assessment::new(State::Unavailable, reason)
+        }
+        (_, Mode::Automatic | Mode::Observing) => {
+            let reason = format!("the next call is a trial: {}", kept.opened_by);
+            Assessment::new(State::Degraded, reason)
+        }
+        (_, mode) => Assessment::new(State::Unavailable, mode.as_str()),
+    }
+}
+
+/// What is left of the day.
+fn budget(now: Timestamp, kept: Option<&Kept>) -> Assessment {
+    let day = kept.and_then(|kept| kept.picture.budgets.iter().find(|budget| budget.name == "day"));
+    match day {
+        None => Assessment::new(State::Unknown, "no sync has spent any yet"),
+        Some(day) if day.resets_at.is_some_and(|at| at <= now) => {
+            Assessment::new(State::Healthy, "a new day has begun")
+        }
+        Some(day) if day.exhausted => Assessment::new(State::Critical, "spent"),
+        Some(day) => {
+            let share = day.used as f64 / day.limit.max(1) as f64;
+            let reason = format!("{} of {} used", day.used, day.limit);
+            Assessment { reason, ..Assessment::of_value(share, 0.8, 1.0) }
+        }
+    }
+}
+
+/// Whether the copy is whole and fresh, as `health-check` sees it.
+fn copy(now: Timestamp, walks: &[WalkState], max_age: SignedDuration) -> Assessment {
+    let mains = || walks.iter().filter(|walk| walk.walk == walk.entity);
+    let done = |walk: &WalkState| walk.last_done.as_deref().and_then(wall::parse);
+    let open = mains().filter(|walk| done(walk).is_none()).count();
+    if walks.is_empty() || open > 0 {
+        let reason = format!("{open} of {} entities are not complete", mains().count());
+        return Assessment::new(State::Critical, reason);
+    }
+    let age =
+        mains().filter_map(done).min().map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+    let state = if age > max_age { State::Degraded } else { State::Healthy };
+    Assessment::new(state, format!("complete {} ago", span(age)))
+}
+
+fn text(found: &Shown) -> String {
+    let mut text = format!("{}  {}\n", found.database.display(), found.report.overall);
+    let parts = found.report.parts.iter();
+    let rows: Vec<_> = parts
+        .map(|part| vec![part.name.to_string(), part.state.to_string(), part.reason.clone()])
+        .collect();
+    text.push_str(&table(&rows));
+    if found.samples.is_empty() {
+        return text;
+    }
+    let head = ["api at", "state", "attempts", "bad", "average", "p50", "p95", "p99"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    let ms = |time: Option<u64>| time.map_or_else(|| "-".into(), |time| format!("{time} ms"));
+    for sample in &found.samples {
+        rows.push(vec![
+            wall::text(sample.at),
+            sample.state.to_string(),
+            sample.calls.to_string(),
+            sample.bad.to_string(),
+            ms(Some(sample.average_ms)),
+            ms(sample.p50_ms),
+            ms(sample.p95_ms),
+            ms(sample.p99_ms),
+        ]);
+    }
+    text + &table(&rows)
 }

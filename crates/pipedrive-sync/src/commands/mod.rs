@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod errors;
 mod health;
+mod health_check;
 mod limits;
 mod plan;
 mod status;
@@ -34,7 +35,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Limits(args) => limits::run(args).await,
         Command::Circuits(args) => circuits::run(args).await,
         Command::Errors(args) => errors::run(args).await,
-        Command::HealthCheck(args) => health::run(args).await,
+        Command::Health(args) => health::run(args).await,
+        Command::HealthCheck(args) => health_check::run(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

@@ -1,14 +1,24 @@
-//! What failed in a sync goes into the database, for `pipedrive errors`.
+//! What failed in a sync, and how the API was doing, go into the database: for `pipedrive errors` and `health`.
+
+use std::time::Duration;
 
 use pipedrive_service::Client;
+use tokio::time::Instant;
+use tower_health::{Health, State};
 use tower_retry_classify::RecentHistory;
 
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+
+/// A state that does not change is written down this often.
+const SAMPLES_EVERY: Duration = Duration::from_secs(20);
 
 /// What the client has noted of one run.
 #[derive(Debug)]
 pub(crate) struct Failures {
     history: RecentHistory,
+    health: Option<Health>,
+    /// What was written down last, and when.
+    noted: Option<(State, Instant)>,
     run: i64,
 }
 
@@ -16,13 +26,33 @@ impl Failures {
     pub(crate) fn of(client: &Client, run: i64) -> Self {
         // What failed before the run began is not its own.
         drop(client.failures().take());
-        Self { history: client.failures().clone(), run }
+        let (history, health) = (client.failures().clone(), client.health().cloned());
+        Self { history, health, noted: None, run }
     }
 
     /// Writes down what is new. That it cannot be done is no reason to end.
-    pub(crate) async fn keep(&self, store: &mut Store) {
-        if let Err(error) = store.note_failures(self.run, &self.history.take()).await {
+    pub(crate) async fn keep(&mut self, store: &mut Store) {
+        if let Err(error) = self.try_keep(store).await {
             tracing::debug!(target: "pipedrive_sync::failures", %error, "failures were not kept");
         }
+    }
+
+    /// The same at the end, whenever the last sample was.
+    pub(crate) async fn keep_last(&mut self, store: &mut Store) {
+        self.noted = None;
+        self.keep(store).await;
+    }
+
+    async fn try_keep(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        store.note_failures(self.run, &self.history.take()).await?;
+        let Some(health) = &self.health else { return Ok(()) };
+        let (report, now) = (health.report(), Instant::now());
+        let is_news =
+            self.noted.is_none_or(|(state, at)| state != report.state || now - at >= SAMPLES_EVERY);
+        if is_news && report.calls > 0 {
+            store.note_health(self.run, &report).await?;
+            self.noted = Some((report.state, now));
+        }
+        Ok(())
     }
 }

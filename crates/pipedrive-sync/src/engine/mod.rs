@@ -215,15 +215,15 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let mut circuits = circuits::Kept::take_up(&job.client, &mut job.store).await?;
-    let failures = failures::Failures::of(&job.client, outcome.run);
+    let mut failures = failures::Failures::of(&job.client, outcome.run);
     let camera = Camera::of(&job.client)?.with_ledger(job.ledger.clone());
     let (run, command) = (outcome.run, job.command);
     let limits = move || kept_picture(run, command, camera.take(wall::exact()));
     let result =
-        under_lease(job, plan, &mut lease, outcome, &limits, (&mut circuits, &failures)).await;
+        under_lease(job, plan, &mut lease, outcome, &limits, (&mut circuits, &mut failures)).await;
     note_limits(&mut job.store, &limits()).await;
     circuits.keep(&mut job.store).await;
-    failures.keep(&mut job.store).await;
+    failures.keep_last(&mut job.store).await;
     // What was leased and not spent is given back, or every start that fails would shorten the day.
     let returned = lease.close(&mut job.store).await;
     result.and(returned.map_err(Failure::from))
@@ -235,7 +235,7 @@ async fn under_lease(
     lease: &mut DayLease,
     outcome: &mut Outcome,
     limits: &(dyn Fn() -> String + Sync),
-    (circuits, failures): (&mut circuits::Kept, &failures::Failures),
+    (circuits, failures): (&mut circuits::Kept, &mut failures::Failures),
 ) -> Result<(), Failure> {
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
         || (job.client.config().is_set("account.plan")
@@ -269,7 +269,7 @@ async fn walk_all(
     lease: &mut DayLease,
     outcome: &mut Outcome,
     limits: &(dyn Fn() -> String + Sync),
-    (circuits, failures): (&mut circuits::Kept, &failures::Failures),
+    (circuits, failures): (&mut circuits::Kept, &mut failures::Failures),
 ) -> Result<(), Failure> {
     // One flag ends all: the user's signal, or the first walk that cannot go on.
     let (halt, halted) = watch::channel(false);

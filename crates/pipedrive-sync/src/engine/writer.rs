@@ -58,7 +58,7 @@ pub(crate) struct Writer<'a> {
     /// The limits as they are now, for `pipedrive limits`.
     pub(crate) limits: &'a (dyn Fn() -> String + Sync),
     pub(crate) circuits: &'a mut Kept,
-    pub(crate) failures: &'a Failures,
+    pub(crate) failures: &'a mut Failures,
 }
 
 impl Writer<'_> {

@@ -10,6 +10,7 @@ mod circuits;
 mod error;
 mod failures;
 mod file;
+mod health;
 mod lease;
 mod read;
 pub mod schema;
@@ -21,6 +22,7 @@ pub use self::{
     error::StoreError,
     failures::FailureRow,
     file::Database,
+    health::HealthRow,
     lease::{BudgetRow, note_spent},
     read::{Counts, Reader, RunRow},
     state::{Mode, WalkState},

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
 /// `user_version` of the newest schema.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
 pub const ENTITIES: [&str; 21] = [
@@ -101,12 +101,30 @@ CREATE TABLE retry_history (
 CREATE INDEX retry_history_at ON retry_history (at);
 ";
 
+/// How the API was doing, as a series of samples; the newest only.
+const HEALTH: &str = "
+CREATE TABLE health_samples (
+    id      INTEGER PRIMARY KEY,
+    run     INTEGER NOT NULL,
+    at      TEXT NOT NULL,
+    state   TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    calls   INTEGER NOT NULL,
+    bad     INTEGER NOT NULL,
+    average_ms INTEGER NOT NULL,
+    p50_ms  INTEGER,
+    p95_ms  INTEGER,
+    p99_ms  INTEGER
+) STRICT;
+";
+
 /// What takes a file from version `from` to `from + 1`.
 pub(crate) fn migration(from: u32) -> Option<String> {
     match from {
         0 => Some(first()),
         1 => Some(CIRCUITS.to_owned()),
         2 => Some(FAILURES.to_owned()),
+        3 => Some(HEALTH.to_owned()),
         _ => None,
     }
 }
