@@ -5,7 +5,7 @@ mod me;
 
 pub use self::me::{Me, ServerCount};
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,8 +15,8 @@ use serde::Serialize;
 use tower::util::BoxCloneSyncService;
 use tower_adaptive_page::{PageController, Position};
 use tower_circuit::Circuit;
-use tower_health::{Check, Health, LoopHandle, ProbeStatus};
-use tower_ratelimit_tokens::{Lease, Limiter};
+use tower_health::{Check, Health, LoopHandle, ProbeStatus, State};
+use tower_ratelimit_tokens::{Lease, Limiter, Priority, Status};
 use tower_retry_classify::{RecentHistory, RetryStats};
 use tower_service::Service;
 
@@ -35,6 +35,9 @@ use crate::{
     stack::Parts,
     walk::RowsWalk,
 };
+
+/// How often health is looked at for who is turned away.
+const SHED_EVERY: Duration = Duration::from_secs(1);
 
 /// A Pipedrive account, through the whole stack.
 ///
@@ -148,6 +151,32 @@ impl Client {
     /// all other work, and not while the budget is gone. Spawn the future; it stops when the handle is dropped.
     pub fn watch_health(&self) -> (LoopHandle, impl Future<Output = ()> + Send + 'static + use<>) {
         self.shared.probe.watch_over()
+    }
+
+    /// A loop by which health drives the limiter: while the API is degraded, or worse, calls below the priorities
+    /// `shed_degraded` and `shed_critical` of the configuration are turned away, those who wait included. None if
+    /// neither is set, or health is not watched.
+    ///
+    /// It looks once a second. Calls that are let through show when the API is well again; if there are none, health is
+    /// unknown after a while, and all are let through. Spawn the future; dropped, it leaves the level as it is.
+    pub fn shed_by_health(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        let limiting = &self.config().rate_limiting;
+        let (degraded, critical) =
+            (limiting.shed_degraded, limiting.shed_critical.max(limiting.shed_degraded));
+        let health = self.health().filter(|_| critical > Priority::LOWEST)?.clone();
+        let limiter = self.limiter().clone();
+        Some(async move {
+            let level = |_: &Status| {
+                let state = health.state();
+                let below = match state {
+                    State::Degraded => degraded,
+                    State::Critical | State::Unavailable => critical,
+                    State::Unknown | State::Healthy => Priority::LOWEST,
+                };
+                (below > Priority::LOWEST).then(|| (below, format!("the API is {state}").into()))
+            };
+            limiter.shed_while(SHED_EVERY, level).await;
+        })
     }
 
     /// What the probe knows.

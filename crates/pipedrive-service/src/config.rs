@@ -186,6 +186,12 @@ impl Config {
                 reserve_from: Priority::new(
                     u8::try_from(r.number("robustness.rate_limiting.reserve_from")).unwrap_or(10),
                 ),
+                shed_degraded: Priority::new(
+                    u8::try_from(r.number("robustness.rate_limiting.shed_degraded")).unwrap_or(0),
+                ),
+                shed_critical: Priority::new(
+                    u8::try_from(r.number("robustness.rate_limiting.shed_critical")).unwrap_or(0),
+                ),
                 warn_at: r.fractions("robustness.rate_limiting.warn_at"),
                 day_pace: match text("robustness.rate_limiting.day_pacing") {
                     "even" => Pace::Even,

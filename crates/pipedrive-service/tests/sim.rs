@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all};
 use http::{Request, StatusCode};
-use pipedrive_service::{Entity, ErrorKind, ListQuery, WalkOptions};
+use pipedrive_service::{Entity, ErrorKind, ListQuery, Priority, WalkOptions};
 use saas_sim::pipedrive::{Edge, Expire, FaultKind, Faults, Rule, SimConfig};
 use serde_json::json;
 use support::{client, digest, sim, small, theirs, whole};
@@ -423,4 +423,41 @@ async fn searches_have_a_window_of_their_own() {
     assert_eq!(truth.refusals.caused(), 0);
     assert!(truth.window.search_peak <= 10);
     assert_eq!(client.limiter().status().budget("burst").unwrap().limit, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_api_fails_calls_of_low_priority_are_turned_away_if_that_is_wished() {
+    let sim = sim(small());
+    let settings = [
+        ("PIPEDRIVE_RATE_LIMIT_SHED_CRITICAL", "5"),
+        ("PIPEDRIVE_CIRCUIT_BREAKER_ENABLED", "false"),
+        ("PIPEDRIVE_MAX_RETRY_ATTEMPTS", "0"),
+    ];
+    assert!(client(&sim, &settings[1..]).shed_by_health().is_none(), "not unless it is set");
+    let client = client(&sim, &settings);
+    let shed = tokio::spawn(client.shed_by_health().unwrap());
+    let low = client.clone().with_priority(Priority::LOW);
+    assert!(low.list(Entity::Deals, ListQuery::new()).await.is_ok());
+    sim.set_faults(always(FaultKind::Error500)).unwrap();
+    for _ in 0..30 {
+        let _ = client.list(Entity::Deals, ListQuery::new()).await.unwrap_err();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refused = low.list(Entity::Deals, ListQuery::new()).await.unwrap_err();
+    assert!(refused.is_local(), "{refused:?}");
+    assert_eq!(refused.kind(), &ErrorKind::NotAdmitted);
+    let asked = sim.truth().requests;
+    assert!(!client.list(Entity::Deals, ListQuery::new()).await.unwrap_err().is_local());
+    assert_eq!(sim.truth().requests, asked + 1, "the more urgent ask on");
+    sim.set_faults(Faults::none()).unwrap();
+    for _ in 0..200 {
+        let _ = client.list(Entity::Deals, ListQuery::new()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(
+        low.list(Entity::Deals, ListQuery::new()).await.is_ok(),
+        "{:?}",
+        client.limiter().status().shedding
+    );
+    shed.abort();
 }

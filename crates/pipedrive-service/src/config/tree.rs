@@ -43,6 +43,8 @@ pub struct RateLimiting {
     /// From 0 to 1.
     pub reserve: f64,
     pub reserve_from: Priority,
+    pub shed_degraded: Priority,
+    pub shed_critical: Priority,
     /// From 0 to 1, in rising order.
     pub warn_at: Vec<f64>,
     /// How the day's tokens are spread over the day.

@@ -216,6 +216,7 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let mut circuits = circuits::Kept::take_up(&job.client, &mut job.store).await?;
     let mut failures = failures::Failures::of(&job.client, outcome.run);
+    let _shedding = job.client.shed_by_health().map(|shed| AbortOnDrop(tokio::spawn(shed)));
     let camera = Camera::of(&job.client)?.with_ledger(job.ledger.clone());
     let (run, command) = (outcome.run, job.command);
     let limits = move || kept_picture(run, command, camera.take(wall::exact()));
@@ -414,6 +415,16 @@ fn fits(
         return Err(Failure::new(Code::Budget, line + &lease.resets()));
     }
     Ok(())
+}
+
+/// Ends a task with the work beside which it runs.
+#[derive(Debug)]
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Notes when fewer than four walks were left.
