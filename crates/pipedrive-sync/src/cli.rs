@@ -345,7 +345,8 @@ pub struct HealthCheck {
 }
 
 fn age(text: &str) -> Result<jiff::SignedDuration, String> {
-    text.parse().map_err(|_| "expected a time such as 26h or 90m".to_owned())
+    let age = text.parse::<jiff::SignedDuration>().ok().filter(|age| !age.is_negative());
+    age.ok_or_else(|| "expected a time such as 26h or 90m".to_owned())
 }
 
 /// `pipedrive config`

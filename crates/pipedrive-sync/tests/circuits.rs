@@ -95,6 +95,8 @@ async fn what_was_down_is_left_alone_by_the_next_run_until_it_is_reset() {
     let ended = run(&world, &["circuits", "reset", "pipedrive"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("pipedrive is reset"), "{ended:?}");
+    let again = run(&world, &["circuits", "reset", "pipedrive"]).await;
+    assert_eq!((again.code, &again.out), (Some(0), &ended.out), "it is still to be reset");
     let ended = run(&world, &["sync"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(circuit(&world).await["state"], "closed");
@@ -175,4 +177,58 @@ async fn what_failed_is_told_afterwards_with_how_it_ended() {
     let text = run(&world, &["errors"]).await.out;
     assert!(text.contains("2 attempts failed; 1 calls succeeded after that, 1 did not"), "{text}");
     assert!(text.contains("auth"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_that_meets_the_end_of_a_sync_is_not_undone_by_it() {
+    let world = World::new(config(20)).await;
+    let wall = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let circuit = tower_circuit::Circuit::builder("pipedrive").consecutive(1).build().unwrap();
+    circuit.admit().unwrap().record(tower_circuit::Verdict::Down(Duration::from_secs(300)));
+    let open = [circuit.snapshot(wall)];
+    let mut store = Store::open(&world.database()).await.unwrap();
+    store.note_circuits(&open).await.unwrap();
+    assert_eq!(reset_circuits(&world.database(), None).await.unwrap(), ["pipedrive"]);
+    // What the sync saw before it could hear of it.
+    store.note_circuits(&open).await.unwrap();
+    assert_eq!(circuit_states(&world).await, [""; 0]);
+    store.close().await.unwrap();
+    assert_eq!(run(&world, &["sync", "--quiet"]).await.code, Some(0));
+    assert_eq!(circuit_states(&world).await, ["closed"]);
+}
+
+async fn circuit_states(world: &World) -> Vec<String> {
+    let mut reader = Reader::open(&world.database()).await.unwrap();
+    let kept = reader.circuits().await.unwrap();
+    kept.iter().map(|kept| kept.state.to_string()).collect()
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_signal_breaks_off_says_nothing_of_the_api() {
+    let world = World::new(config(100)).await;
+    // Broken off at the first request, and in the middle of the walks.
+    for from in [1, 3] {
+        let rule = format!("[[rules]]\nfrom = {from}\nfault = \"hang\"\n");
+        world.sim.set_faults(Faults::from_toml(&rule).unwrap()).unwrap();
+        let before = world.sim.truth().requests;
+        let mut program = world.pipedrive("sync");
+        program.args(["--quiet", "--full"]).env("PIPEDRIVE_CIRCUIT_BREAKER_THRESHOLD", "1");
+        program.env("PIPEDRIVE_CIRCUIT_BREAKER_FIRST_TIMEOUT", "300");
+        let child = program.spawn().unwrap();
+        while world.sim.truth().requests < before + from {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+        assert_eq!(Ended::from(ended.await.unwrap()).code, Some(1));
+        let (state, reason, _) = part(&world, "api").await;
+        assert!(matches!(state.as_str(), "unknown" | "healthy"), "{state}: {reason}");
+        world.sim.set_faults(Faults::none()).unwrap();
+        let ended = run(&world, &["sync", "--quiet"]).await;
+        assert_eq!(ended.code, Some(0), "{from}: {ended:?}");
+    }
 }

@@ -51,8 +51,10 @@ impl Snapshot {
         held || self.state != State::Closed || self.consecutive_failures > 0 || self.openings > 0
     }
 
-    /// What is left of the open time at `wall`. A clock that went back prolongs nothing.
-    pub(crate) fn left(&self, wall: SystemTime) -> Option<Duration> {
+    /// What is left of the open time at `wall`; none if it was not open, or open without end. A clock that went back
+    /// prolongs nothing.
+    #[must_use]
+    pub fn left(&self, wall: SystemTime) -> Option<Duration> {
         let gone = Duration::from_millis(millis(wall).saturating_sub(self.taken_at_ms));
         self.open_left.map(|left| left.saturating_sub(gone))
     }

@@ -21,7 +21,7 @@ use crate::{
 struct Circuits {
     database: PathBuf,
     circuits: Vec<CircuitPicture>,
-    /// Those that have just been reset.
+    /// Those that are reset, which a sync that runs or comes next has yet to hear.
     reset: Vec<String>,
 }
 
@@ -47,9 +47,13 @@ impl CircuitPicture {
     fn at(now: Timestamp, kept: Snapshot) -> Self {
         let millis = i64::try_from(kept.taken_at_ms).unwrap_or(i64::MAX);
         let seen_at = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
-        let left = kept.open_left.and_then(|left| SignedDuration::try_from(left).ok());
-        let opens_at = left.and_then(|left| seen_at.saturating_add(left).ok()).map(wall::ceil);
-        let is_over = opens_at.is_some_and(|at| at <= now) && kept.mode == Mode::Automatic;
+        // As the next sync takes it up.
+        let left = kept.left(now.into()).filter(|left| !left.is_zero());
+        let opens_at = left
+            .and_then(|left| SignedDuration::try_from(left).ok())
+            .and_then(|left| now.checked_add(left).ok())
+            .map(wall::ceil);
+        let is_over = left.is_none() && kept.mode == Mode::Automatic;
         let state = if kept.state == State::Open && is_over { State::HalfOpen } else { kept.state };
         Self {
             state,
@@ -82,31 +86,29 @@ pub(super) async fn run(args: cli::Circuits) -> Result<(), Failure> {
 
 async fn circuits(args: &cli::Circuits) -> Result<Circuits, Failure> {
     let database = common::database(&args.database)?;
-    let reset = match &args.action {
-        Some(cli::CircuitAction::Reset { name }) => reset(&database, name.as_deref()).await?,
-        None => Vec::new(),
-    };
-    let kept = Reader::open(&database).await?.circuits().await?;
+    if let Some(cli::CircuitAction::Reset { name }) = &args.action {
+        reset(&database, name.as_deref()).await?;
+    }
+    let mut reader = Reader::open(&database).await?;
+    let (kept, reset) = (reader.circuits().await?, reader.resets().await?);
     let now = wall::exact();
     let circuits = kept.into_iter().map(|kept| CircuitPicture::at(now, kept)).collect();
     Ok(Circuits { database: database.path().to_owned(), circuits, reset })
 }
 
-async fn reset(database: &Database, name: Option<&str>) -> Result<Vec<String>, Failure> {
-    let known = Reader::open(database).await?.circuits().await?;
-    if let Some(name) = name
-        && !known.iter().any(|kept| kept.name == name)
-    {
-        let names: Vec<_> = known.iter().map(|kept| kept.name.as_str()).collect();
-        let names = if names.is_empty() {
-            "there is none".into()
-        } else {
-            format!("there is {}", names.join(", "))
-        };
-        let line = format!("no circuit is called {name:?}: {names}");
-        return Err(Failure::new(Code::Usage, line));
+async fn reset(database: &Database, name: Option<&str>) -> Result<(), Failure> {
+    if let Some(name) = name {
+        let mut reader = Reader::open(database).await?;
+        let kept = reader.circuits().await?.into_iter().map(|kept| kept.name);
+        let known: Vec<_> = kept.chain(reader.resets().await?).collect();
+        if !known.iter().any(|known| known == name) {
+            let names = if known.is_empty() { "none yet".into() } else { known.join(", ") };
+            let line = format!("no circuit is called {name:?}: there is {names}");
+            return Err(Failure::new(Code::Usage, line));
+        }
     }
-    Ok(reset_circuits(database, name).await?)
+    reset_circuits(database, name).await?;
+    Ok(())
 }
 
 fn text(found: &Circuits) -> String {
@@ -138,7 +140,7 @@ fn text(found: &Circuits) -> String {
             circuit.opens_at.map_or_else(|| "-".into(), wait),
             circuit.consecutive_failures.to_string(),
             circuit.refused.to_string(),
-            format!("{} ago", span(now.duration_since(circuit.seen_at))),
+            format!("{} ago", span(now.duration_since(circuit.seen_at).max(SignedDuration::ZERO))),
             circuit.reason.clone().unwrap_or_else(|| "-".into()),
         ]);
     }

@@ -70,12 +70,20 @@ fn api(now: Timestamp, newest: Option<&HealthRow>) -> Assessment {
         return Assessment::new(State::Unknown, "no sync has asked it yet");
     };
     let age = now.duration_since(newest.at);
-    let seen = format!("{}; seen {} ago", newest.reason, span(age));
-    if age > STALE {
-        Assessment::new(State::Unknown, seen)
-    } else {
-        Assessment::new(newest.state, seen)
-    }
+    let HealthRow { calls, bad, state, .. } = newest;
+    let seen = format!(
+        "{bad} of {calls} attempts were bad, {} ms each; seen {}",
+        newest.average_ms,
+        ago(age)
+    );
+    // A clock that went back says nothing either.
+    let known = age <= STALE && age >= -SignedDuration::from_mins(1);
+    Assessment::new(if known { *state } else { State::Unknown }, seen)
+}
+
+/// How long ago; nothing lies ahead.
+fn ago(age: SignedDuration) -> String {
+    format!("{} ago", span(age.max(SignedDuration::ZERO)))
 }
 
 /// Where the circuit stands.
@@ -83,17 +91,15 @@ fn circuit(now: Timestamp, kept: Option<&Snapshot>) -> Assessment {
     let Some(kept) = kept else {
         return Assessment::new(State::Healthy, "no sync has said anything of it yet");
     };
-    let taken = Timestamp::from_millisecond(i64::try_from(kept.taken_at_ms).unwrap_or(i64::MAX));
-    let opens = taken
-        .ok()
-        .zip(kept.open_left)
-        .and_then(|(taken, left)| taken.checked_add(SignedDuration::try_from(left).ok()?).ok());
+    // As the next sync takes it up.
+    let left = kept.left(now.into()).filter(|left| !left.is_zero());
+    let left = left.and_then(|left| SignedDuration::try_from(left).ok());
     match (kept.state, kept.mode) {
         (tower_circuit::State::Closed, _) | (_, Mode::ForcedClosed | Mode::Disabled) => {
             Assessment::new(State::Healthy, "closed")
         }
-        (tower_circuit::State::Open, Mode::Automatic) if opens.is_some_and(|at| at > now) => {
-            let left = opens.map_or(SignedDuration::ZERO, |at| at.duration_since(now));
+        (tower_circuit::State::Open, Mode::Automatic) if left.is_some() => {
+            let left = left.unwrap_or_default();
             let reason = format!("open for another {}: {}", span(left), kept.opened_by);
             Assessment::new(State::Unavailable, reason)
         }
@@ -134,7 +140,7 @@ fn copy(now: Timestamp, walks: &[WalkState], max_age: SignedDuration) -> Assessm
     let age =
         mains().filter_map(done).min().map_or(SignedDuration::ZERO, |at| now.duration_since(at));
     let state = if age > max_age { State::Degraded } else { State::Healthy };
-    Assessment::new(state, format!("complete {} ago", span(age)))
+    Assessment::new(state, format!("complete {}", ago(age)))
 }
 
 fn text(found: &Shown) -> String {

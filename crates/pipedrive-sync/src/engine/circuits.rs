@@ -24,10 +24,11 @@ impl Kept {
     /// closed one starts with a clean slate, and one that the configuration or a program holds stays as it is.
     pub(crate) async fn take_up(client: &Client, store: &mut Store) -> Result<Self, StoreError> {
         let circuit = client.circuit().clone();
-        // What was asked for while nobody ran has been done already.
-        store.take_resets().await?;
-        let kept = store.circuits().await?.into_iter();
-        let noted = kept.into_iter().find(|kept| kept.name == circuit.name());
+        // Of what is to be reset nothing was kept, or it is out of date.
+        let resets = store.take_resets().await?;
+        let mut kept = store.circuits().await?.into_iter();
+        let noted = kept.find(|kept| kept.name == circuit.name());
+        let noted = noted.filter(|kept| !resets.contains(&kept.name));
         if let Some(kept) = &noted
             && kept.state != State::Closed
             && [kept.mode, circuit.status().mode].iter().all(|mode| *mode == Mode::Automatic)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipedrive_service::Client;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tower_health::{Health, State};
 use tower_retry_classify::RecentHistory;
 
@@ -20,6 +20,8 @@ pub(crate) struct Failures {
     /// What was written down last, and when.
     noted: Option<(State, Instant)>,
     run: i64,
+    /// Set when walks are broken off.
+    halted: Option<watch::Receiver<bool>>,
 }
 
 impl Failures {
@@ -27,7 +29,13 @@ impl Failures {
         // What failed before the run began is not its own.
         drop(client.failures().take());
         let (history, health) = (client.failures().clone(), client.health().cloned());
-        Self { history, health, noted: None, run }
+        Self { history, health, noted: None, run, halted: None }
+    }
+
+    /// From the moment at which walks are broken off, no sample is written down: the attempts that are dropped then
+    /// count as bad, and say nothing of the API.
+    pub(crate) fn until(&mut self, halted: watch::Receiver<bool>) {
+        self.halted = Some(halted);
     }
 
     /// Writes down what is new. That it cannot be done is no reason to end.
@@ -46,6 +54,9 @@ impl Failures {
     async fn try_keep(&mut self, store: &mut Store) -> Result<(), StoreError> {
         store.note_failures(self.run, &self.history.take()).await?;
         let Some(health) = &self.health else { return Ok(()) };
+        if self.halted.as_ref().is_some_and(|halted| *halted.borrow()) {
+            return Ok(());
+        }
         let (report, now) = (health.report(), Instant::now());
         let is_news =
             self.noted.is_none_or(|(state, at)| state != report.state || now - at >= SAMPLES_EVERY);

@@ -216,6 +216,8 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let mut circuits = circuits::Kept::take_up(&job.client, &mut job.store).await?;
     let mut failures = failures::Failures::of(&job.client, outcome.run);
+    circuits.until(job.stop.clone());
+    failures.until(job.stop.clone());
     let _shedding = job.client.shed_by_health().map(|shed| AbortOnDrop(tokio::spawn(shed)));
     let camera = Camera::of(&job.client)?.with_ledger(job.ledger.clone());
     let (run, command) = (outcome.run, job.command);
@@ -276,6 +278,7 @@ async fn walk_all(
     let (halt, halted) = watch::channel(false);
     let halt = Arc::new(halt);
     circuits.until(halted.clone());
+    failures.until(halted.clone());
     let (sender, receiver) = mpsc::channel(2 * plan.walks.len().max(1));
     let places = Arc::new(Semaphore::new(job.settings.concurrency.max(1)));
     let busy = Arc::new(Busy::new(plan.walks.len()));
@@ -331,10 +334,11 @@ async fn walk_all(
         progress: &*job.progress,
         limits,
         circuits: &mut *circuits,
-        failures,
+        failures: &mut *failures,
     };
     let written = writer.run(&mut walks, receiver).await;
     circuits.keep(&mut job.store).await;
+    failures.keep_last(&mut job.store).await;
     relay.abort();
     // If the writer failed, nobody leases any more: walks that wait for tokens would wait for ever.
     halt.send_replace(true);

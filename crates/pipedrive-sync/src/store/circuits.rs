@@ -18,7 +18,8 @@ impl Store {
         circuits(&mut self.conn).await
     }
 
-    /// Keeps circuits, each in place of what was kept of it before.
+    /// Keeps circuits, each in place of what was kept of it before. One that is to be reset is passed over: where it
+    /// stood does not count any more.
     ///
     /// # Errors
     ///
@@ -27,7 +28,8 @@ impl Store {
         for snapshot in snapshots {
             let text = serde_json::to_string(snapshot).unwrap_or_default();
             sqlx::query(
-                "INSERT INTO circuits (name, at, snapshot) VALUES (?1, ?2, ?3)
+                "INSERT INTO circuits (name, at, snapshot)
+                 SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM circuit_resets WHERE name = ?1)
                  ON CONFLICT (name) DO UPDATE SET at = ?2, snapshot = ?3",
             )
             .bind(&snapshot.name)
@@ -58,6 +60,19 @@ impl Store {
 }
 
 impl Reader {
+    /// The circuits that are to be reset, which no sync has heard yet.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn resets(&mut self) -> Result<Vec<String>, StoreError> {
+        if !has_table(&mut self.conn).await? {
+            return Ok(Vec::new());
+        }
+        let names = sqlx::query_scalar("SELECT name FROM circuit_resets ORDER BY name");
+        Ok(names.fetch_all(&mut self.conn).await?)
+    }
+
     /// As [`Store::circuits`].
     ///
     /// # Errors
@@ -68,14 +83,16 @@ impl Reader {
     }
 }
 
-async fn circuits(conn: &mut SqliteConnection) -> Result<Vec<Snapshot>, StoreError> {
-    // A file of version 1 that only readers have seen since has no such table.
-    let there: bool = sqlx::query_scalar(
+/// A file of version 1 that only readers have seen since has no such tables.
+async fn has_table(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let there = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'circuits')",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if !there {
+    );
+    Ok(there.fetch_one(conn).await?)
+}
+
+async fn circuits(conn: &mut SqliteConnection) -> Result<Vec<Snapshot>, StoreError> {
+    if !has_table(conn).await? {
         return Ok(Vec::new());
     }
     let kept: Vec<String> =
