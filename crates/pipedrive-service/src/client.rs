@@ -159,6 +159,23 @@ impl Client {
     ///
     /// It looks once a second. Calls that are let through show when the API is well again; if there are none, health is
     /// unknown after a while, and all are let through. Spawn the future; dropped, it leaves the level as it is.
+    ///
+    /// ```
+    /// use pipedrive_service::{Client, Config, Sources};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sources = Sources::new().set("connection.api_token", "secret");
+    /// assert!(Client::new(Config::load(&sources)?)?.shed_by_health().is_none());
+    ///
+    /// let sources = sources.set("robustness.rate_limiting.shed_critical", "5");
+    /// let client = Client::new(Config::load(&sources)?)?;
+    /// let shedding = tokio::spawn(client.shed_by_health().expect("5 is above the lowest"));
+    /// assert_eq!(client.limiter().status().shedding, None, "nothing is known to be wrong");
+    /// shedding.abort();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shed_by_health(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
         let limiting = &self.config().rate_limiting;
         let (degraded, critical) =

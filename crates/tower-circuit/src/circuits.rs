@@ -157,7 +157,7 @@ impl<K: Eq + Hash> Circuits<K> {
             list.extend(lock(shard).iter().map(|entry| (entry.key.clone(), entry.circuit.clone())));
         }
         let taken = list.into_iter().map(|(key, circuit)| (key, circuit.snapshot(wall)));
-        taken.filter(|(_, snapshot)| snapshot.is_felt()).collect()
+        taken.filter(|(_, snapshot)| snapshot.is_felt(self.inner.settings.enabled)).collect()
     }
 
     /// Takes over what [`snapshot`](Self::snapshot) gave, as of `wall`; the circuits are made as they are needed.

@@ -17,10 +17,11 @@
 //!                                   └──────────────┘
 //! ```
 //!
-//! Three layers work on it:
+//! Four layers work on it:
 //!
 //! ```text
-//!  alone:      CircuitLayer ▶ service
+//!  alone:      CircuitLayer ▶ service      refuses
+//!              WaitLayer ▶ service         waits
 //!
 //!  in a stack: GateLayer ▶ whatever waits (a limiter, a queue) ▶ GuardLayer ▶ service
 //!              refuses;                                          asks again; takes the
@@ -109,8 +110,9 @@
 //!
 //! # Cost
 //!
-//! While closed, a call costs one atomic load, one clone of an `Arc`, and at its end one
-//! uncontended lock; with a ratio, one reading of the clock as well, with a slow ratio two. It
+//! While closed, a call costs one atomic load, one clone of an `Arc`, and at its end one more load; a failure, the
+//! success after one, and with a ratio every outcome that counts, takes one uncontended lock. With a ratio there is
+//! one reading of the clock as well, with a slow ratio two. It
 //! allocates nothing. No window grows with the traffic: ten buckets and their sum, or two bits for
 //! each call that a window of calls holds. A circuit of a registry holds about 350 bytes with
 //! consecutive failures only, 530 with a window of time, 350 and two bits a call with one of calls, its key beside.

@@ -4,27 +4,26 @@ use crate::{Circuit, Open, Permit, Verdict, breaker::Pass};
 #[derive(Debug)]
 pub(crate) struct Place {
     circuit: Circuit,
-    pass: Option<Pass>,
+    pass: Pass,
+    sent: bool,
 }
 
 impl Place {
     pub(crate) const fn new(circuit: Circuit, pass: Pass) -> Self {
-        Self { circuit, pass: Some(pass) }
+        Self { circuit, pass, sent: false }
     }
 
     /// Turns it into leave to make the call; asks anew if it was lost.
     pub(crate) fn send(mut self) -> Result<Permit, Open> {
-        match self.pass.take() {
-            Some(pass) => self.circuit.send(pass),
-            None => self.circuit.admit(),
-        }
+        self.sent = true;
+        self.circuit.send(self.pass)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(pass) = self.pass {
-            self.circuit.record(pass, Verdict::Ignore);
+        if !self.sent {
+            self.circuit.record(self.pass, Verdict::Ignore);
         }
     }
 }

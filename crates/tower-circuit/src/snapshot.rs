@@ -29,9 +29,9 @@ pub struct Snapshot {
     pub opened_by: Reason,
     /// Failures since the last success.
     pub consecutive_failures: u32,
-    /// Openings in a row, and the length of the newest.
+    /// Openings in a row.
     pub openings: u32,
-    /// The length of the newest opening.
+    /// How long the newest opening that a rule or a failed trial caused was to last.
     pub open_time: Duration,
     /// Calls refused so far.
     pub refused: u64,
@@ -45,10 +45,14 @@ impl Snapshot {
     /// The version that this crate writes and reads.
     pub const VERSION: u32 = 1;
 
-    /// Whether it differs from a new circuit in more than totals.
-    pub(crate) fn is_felt(&self) -> bool {
-        let held = !matches!(self.mode, Mode::Automatic | Mode::Observing);
-        held || self.state != State::Closed || self.consecutive_failures > 0 || self.openings > 0
+    /// Whether it differs from a new circuit in more than totals. `enabled`: as the builder said.
+    pub(crate) fn is_felt(&self, enabled: bool) -> bool {
+        let by_default = matches!(self.mode, Mode::Automatic | Mode::Observing)
+            || self.mode == Mode::Disabled && !enabled;
+        !by_default
+            || self.state != State::Closed
+            || self.consecutive_failures > 0
+            || self.openings > 0
     }
 
     /// What is left of the open time at `wall`; none if it was not open, or open without end. A clock that went back

@@ -181,3 +181,16 @@ async fn a_snapshot_goes_through_json_and_its_form_is_kept() {
     assert!(text.contains(r#""opened_by":{"told":"edge ban"}"#), "{text}");
     assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), told);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_switched_off_by_its_builder_has_nothing_to_keep() {
+    let off: Circuits<u32> = builder().enabled(false).keyed().build().unwrap();
+    let on: Circuits<u32> = builder().keyed().build().unwrap();
+    for circuits in [&off, &on] {
+        record(&circuits.get(&1), Verdict::Success, 1);
+    }
+    on.get(&2).disable();
+    assert!(off.snapshot(wall(0)).is_empty());
+    let kept: Vec<_> = on.snapshot(wall(0)).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(kept, [2], "an operator's word is kept");
+}

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, ConfigError, Health, Reason, State, config::DAY, error::Faults};
+use crate::{BoxError, Change, ConfigError, Health, Reason, State, config::DAY, error::Faults};
 
 /// Decides which calls are let through in which state. Closures `Fn(&Request, State) -> bool` do.
 pub trait Admit<Request> {
-    /// Whether this call may pass. Called once per call, outside every lock.
+    /// Whether this call may pass. Called once per call, and once more if it may
+    /// not and the state turns out to have changed since it was last looked at. Outside every lock.
     fn admit(&self, request: &Request, state: State) -> bool;
 }
 
@@ -166,28 +167,28 @@ impl<A> Gate<A> {
     where
         A: Admit<Request>,
     {
-        if self.admit.admit(request, self.health.last_state()) {
+        let seen = self.health.last_state();
+        if self.admit.admit(request, seen) {
             return Ok(());
         }
         // It may have fallen idle since.
-        let state = self.health.state();
-        if self.admit.admit(request, state) {
+        let now = self.health.change_now();
+        if now.to != seen && self.admit.admit(request, now.to) {
             return Ok(());
         }
-        self.refuse(state)
+        self.refuse(&now)
     }
 
     #[cold]
-    fn refuse(&self, state: State) -> Result<(), Shed> {
+    fn refuse(&self, change: &Change) -> Result<(), Shed> {
         let now = Instant::now();
         let mut next = self.next_trial.lock().unwrap_or_else(PoisonError::into_inner);
         match *next {
             Some(at) if now < at => {
                 drop(next);
-                let change = self.health.last_change();
                 Err(Shed {
                     health: self.health.shared_name(),
-                    state,
+                    state: change.to,
                     reason: change.reason,
                     retry_in: at - now,
                 })

@@ -67,10 +67,7 @@ impl Health {
     /// How the service is doing now.
     #[must_use]
     pub fn state(&self) -> State {
-        self.update(Instant::now(), |score, now| {
-            score.settle(now);
-            score.last().to
-        })
+        self.change_now().to
     }
 
     /// Whether the service is healthy now; a degraded one is not.
@@ -129,8 +126,12 @@ impl Health {
         State::ALL[usize::from(self.shared.glance.load(Ordering::Relaxed))]
     }
 
-    pub(crate) fn last_change(&self) -> Change {
-        self.lock().last().clone()
+    /// The change that led to how the service is doing now.
+    pub(crate) fn change_now(&self) -> Change {
+        self.update(Instant::now(), |score, now| {
+            score.settle(now);
+            score.last().clone()
+        })
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {

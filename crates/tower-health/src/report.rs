@@ -218,3 +218,9 @@ pub struct Report {
     /// Changes of state since the handle was built.
     pub changes: u64,
 }
+
+/// A shared name, without serde's feature `rc`.
+#[cfg(feature = "serde")]
+pub(crate) fn name_as_str<S: serde::Serializer>(name: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(name)
+}

@@ -17,7 +17,7 @@ use crate::{
 #[non_exhaustive]
 pub struct Sample {
     /// The name of the health.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "as_str"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::report::name_as_str"))]
     pub health: Arc<str>,
     /// When it was taken. Not serialised: only whoever stores it knows the wall clock.
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -191,10 +191,4 @@ impl Health {
             }
         }))
     }
-}
-
-/// Without serde's feature `rc`.
-#[cfg(feature = "serde")]
-fn as_str<S: serde::Serializer>(name: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(name)
 }

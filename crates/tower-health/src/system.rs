@@ -253,7 +253,7 @@ impl fmt::Debug for SystemHealthBuilder {
 #[non_exhaustive]
 pub struct SystemReport {
     /// The name given to the builder.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "as_str"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::report::name_as_str"))]
     pub name: Arc<str>,
     /// The sum.
     pub overall: State,
@@ -269,7 +269,7 @@ pub struct SystemReport {
 #[non_exhaustive]
 pub struct PartReport {
     /// Its name.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "as_str"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::report::name_as_str"))]
     pub name: Arc<str>,
     /// Whether the whole cannot do without it.
     pub required: bool,
@@ -279,10 +279,4 @@ pub struct PartReport {
     pub reason: String,
     /// Its figure, if it has one.
     pub value: Option<f64>,
-}
-
-/// Without serde's feature `rc`.
-#[cfg(feature = "serde")]
-fn as_str<S: serde::Serializer>(name: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(name)
 }

@@ -214,3 +214,24 @@ async fn health_probe_and_detector_are_parts() {
     let report = system.report();
     assert_eq!((report.overall, report.parts[0].value), (State::Critical, Some(0.5)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_is_asked_again_only_if_the_state_has_changed() {
+    let (server, health, asked) = (Server::default(), health(), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&asked);
+    let admit = move |_: &u32, state: State| {
+        count.fetch_add(1, Relaxed);
+        state == State::Unknown
+    };
+    let gate = HealthGateLayer::builder(health.clone()).admit(admit).build().unwrap();
+    let mut service = gate.layer(server.service());
+    record(&health, Verdict::Good, 10);
+    // The first is let through for a trial; the second is refused.
+    service.ready().await.unwrap().call(0).await.unwrap();
+    service.ready().await.unwrap().call(0).await.unwrap_err();
+    assert_eq!(asked.load(Relaxed), 2);
+    // Idle by now, which nobody has looked at.
+    advance(3_600 * SECOND).await;
+    service.ready().await.unwrap().call(0).await.unwrap();
+    assert_eq!(asked.load(Relaxed), 4);
+}

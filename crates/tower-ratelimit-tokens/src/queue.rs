@@ -10,9 +10,11 @@
 //! never stale.
 
 mod lines;
+mod order;
 mod stops;
 #[cfg(test)]
 mod tests;
+mod wakes;
 
 use std::{
     cmp::Reverse,
@@ -29,10 +31,14 @@ use crate::{
     moment::Nanos,
 };
 
-pub(crate) use self::stops::{GATE, Place, StopId};
 use self::{
     lines::{Line, LineKey},
     stops::Stops,
+};
+pub(crate) use self::{
+    order::Order,
+    stops::{GATE, Place, StopId},
+    wakes::Wakes,
 };
 
 /// One that was to keep the time and has not been polled for so long since is not
@@ -45,56 +51,6 @@ const CROWD: usize = 1_024;
 /// Names a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
-
-/// Who goes first: the lesser one.
-///
-/// The rank is the time of arrival less a time per level of priority. As all
-/// grow older at the same speed, the order between two calls never changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Order {
-    pub(crate) rank: i64,
-    pub(crate) seq: u64,
-}
-
-impl Order {
-    pub(crate) const LEAST: Self = Self { rank: i64::MIN, seq: 0 };
-
-    /// `per_level`: how much longer a call of one level less has to have waited.
-    pub(crate) fn new(arrived: Nanos, priority: Priority, per_level: Nanos, seq: u64) -> Self {
-        let arrived = i64::try_from(arrived).unwrap_or(i64::MAX);
-        let lead = u64::from(priority.level()).saturating_mul(per_level);
-        let lead = i64::try_from(lead).unwrap_or(i64::MAX);
-        Self { rank: arrived.saturating_sub(lead), seq }
-    }
-}
-
-/// Wakers to be woken after the lock has been given back; on drop at the latest, so
-/// that one that panics leaves nobody asleep.
-#[derive(Debug, Default)]
-#[must_use]
-pub(crate) struct Wakes(Vec<Waker>);
-
-impl Wakes {
-    pub(crate) fn push(&mut self, waker: Option<Waker>) {
-        self.0.extend(waker);
-    }
-}
-
-impl Drop for Wakes {
-    fn drop(&mut self) {
-        /// What is left of them if one panics.
-        struct Rest(std::vec::IntoIter<Waker>);
-
-        impl Drop for Rest {
-            fn drop(&mut self) {
-                self.0.by_ref().for_each(Waker::wake);
-            }
-        }
-
-        let mut rest = Rest(std::mem::take(&mut self.0).into_iter());
-        rest.0.by_ref().for_each(Waker::wake);
-    }
-}
 
 /// What a call wants, and where it stands.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Failures by minute, endpoint and class, within fixed bounds and without a clock.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{Class, Event, Reason, error_stats::Cell};
 
@@ -55,7 +55,7 @@ pub(crate) struct ErrorLog {
     /// By minute number modulo [`MINUTES`].
     minutes: Vec<Minute>,
     /// The first is [`OTHERS`].
-    names: Vec<Box<str>>,
+    names: Vec<Arc<str>>,
 }
 
 impl ErrorLog {
@@ -87,7 +87,7 @@ impl ErrorLog {
     }
 
     /// All that happened in the last `minutes`, that of `now` among them.
-    pub(crate) fn cells(&self, now: Duration, minutes: u64) -> Vec<Cell<'_>> {
+    pub(crate) fn cells(&self, now: Duration, minutes: u64) -> Vec<Cell> {
         let newest = now.as_secs() / 60;
         let oldest = (newest + 1).saturating_sub(minutes.clamp(1, MINUTES));
         let recent = self.minutes.iter().filter(|it| (oldest..=newest).contains(&it.number));
@@ -95,7 +95,7 @@ impl ErrorLog {
             .flat_map(|minute| {
                 minute.cells.iter().map(move |&(name, class, counts)| Cell {
                     ago: newest - minute.number,
-                    endpoint: &self.names[usize::from(name)],
+                    endpoint: Arc::clone(&self.names[usize::from(name)]),
                     class,
                     counts,
                 })
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(failed(&log, 9, 60), 1_000, "none is lost");
         let others = |log: &ErrorLog, now| -> u64 {
             let cells = log.cells(at(now), 60);
-            let others = cells.iter().filter(|cell| cell.endpoint == OTHERS);
+            let others = cells.iter().filter(|cell| *cell.endpoint == *OTHERS);
             others.map(|cell| cell.counts.failed).sum()
         };
         assert_eq!(others(&log, 9), 745);

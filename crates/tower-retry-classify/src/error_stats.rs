@@ -1,6 +1,6 @@
 //! What failures have in common.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{Advice, Class, Severity, error_log::Counts};
 
@@ -8,11 +8,11 @@ use crate::{Advice, Class, Severity, error_log::Counts};
 const TOP: usize = 10;
 
 /// One minute's counts of one endpoint and class.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cell<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
     /// How many minutes ago.
     pub(crate) ago: u64,
-    pub(crate) endpoint: &'a str,
+    pub(crate) endpoint: Arc<str>,
     pub(crate) class: Class,
     pub(crate) counts: Counts,
 }
@@ -68,10 +68,12 @@ impl ErrorStats {
         (all > 0).then(|| self.recovered as f64 / all as f64)
     }
 
-    pub(crate) fn of(cells: &[Cell<'_>], minutes: u64) -> Self {
+    pub(crate) fn of(cells: &[Cell], minutes: u64) -> Self {
         let mut all = Counts::default();
         let mut critical = 0;
-        let (mut by_class, mut by_endpoint, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut by_class: Table<Class> = Vec::new();
+        let mut by_endpoint: Table<&str> = Vec::new();
+        let mut pairs: Table<(&str, Class)> = Vec::new();
         let minutes = usize::try_from(minutes).unwrap_or_default();
         let mut per_minute = vec![0; minutes];
         for cell in cells {
@@ -81,8 +83,8 @@ impl ErrorStats {
                 critical += counts.failed;
             }
             entry(&mut by_class, cell.class).add(counts);
-            entry(&mut by_endpoint, cell.endpoint).add(counts);
-            entry(&mut pairs, (cell.endpoint, cell.class)).add(counts);
+            entry(&mut by_endpoint, &*cell.endpoint).add(counts);
+            entry(&mut pairs, (&*cell.endpoint, cell.class)).add(counts);
             let ago = usize::try_from(cell.ago).unwrap_or(usize::MAX);
             if ago < minutes {
                 per_minute[minutes - 1 - ago] += counts.failed;
@@ -154,14 +156,11 @@ const FEWEST: u64 = 10;
 /// An endpoint and a class, and minutes ago with how many.
 type Spread<'a> = ((&'a str, Class), Vec<(u64, u64)>);
 
-pub(crate) fn patterns(cells: &[Cell<'_>], minutes: u64) -> Vec<ErrorPattern> {
+pub(crate) fn patterns(cells: &[Cell], minutes: u64) -> Vec<ErrorPattern> {
     let mut pairs: Vec<Spread<'_>> = Vec::new();
     for cell in cells.iter().filter(|cell| cell.counts.failed > 0) {
         let at = (cell.ago, cell.counts.failed);
-        match pairs.iter_mut().find(|(pair, _)| *pair == (cell.endpoint, cell.class)) {
-            Some((_, when)) => when.push(at),
-            None => pairs.push(((cell.endpoint, cell.class), vec![at])),
-        }
+        entry(&mut pairs, (&*cell.endpoint, cell.class)).push(at);
     }
     let mut found: Vec<_> = pairs
         .into_iter()
@@ -199,9 +198,12 @@ fn shape(when: &[(u64, u64)], failed: u64, minutes: u64) -> Option<Shape> {
     }
 }
 
-fn entry<K: PartialEq>(table: &mut Vec<(K, Counts)>, key: K) -> &mut Counts {
+/// What was counted, by something.
+type Table<K> = Vec<(K, Counts)>;
+
+fn entry<K: PartialEq, V: Default>(table: &mut Vec<(K, V)>, key: K) -> &mut V {
     let place = table.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-        table.push((key, Counts::default()));
+        table.push((key, V::default()));
         table.len() - 1
     });
     &mut table[place].1

@@ -12,9 +12,9 @@ const PAIRS: usize = 256;
 /// How a policy learns from failures. Off unless given to
 /// [`RetryBuilder::learning`](crate::RetryBuilder::learning).
 ///
-/// Each call whose first attempt fails counts as one, for its endpoint and class, and
-/// half of what was counted is forgotten with each half-life. Beyond three, the first
-/// delay of the next calls is multiplied by one more for each, up to the greatest
+/// Each call whose first attempt fails and may be tried again counts as one, for its
+/// endpoint and class, and half of what was counted is forgotten with each half-life.
+/// Beyond three, the first delay of that and the next calls is multiplied by one more for each, up to the greatest
 /// factor; never beyond the back-off's cap. What a server asks for is not touched.
 ///
 /// ```

@@ -75,12 +75,15 @@ impl Observer {
 
     pub(crate) fn errors(&self, window: Duration) -> ErrorStats {
         let (now, minutes) = (self.origin.elapsed(), minutes(window));
-        ErrorStats::of(&self.log().cells(now, minutes), minutes)
+        // The lock, which failing calls take, is given back before the sums are drawn up.
+        let cells = self.log().cells(now, minutes);
+        ErrorStats::of(&cells, minutes)
     }
 
     pub(crate) fn patterns(&self, window: Duration) -> Vec<ErrorPattern> {
         let (now, minutes) = (self.origin.elapsed(), minutes(window));
-        patterns(&self.log().cells(now, minutes), minutes)
+        let cells = self.log().cells(now, minutes);
+        patterns(&cells, minutes)
     }
 
     fn log(&self) -> std::sync::MutexGuard<'_, ErrorLog> {

@@ -4,6 +4,7 @@ mod check;
 mod set;
 
 use std::{
+    cell::LazyCell,
     fmt,
     sync::{
         Arc, PoisonError, RwLock,
@@ -14,7 +15,7 @@ use std::{
 use http::{Request, Response};
 
 pub use self::set::{Rule, RuleSet};
-use crate::{BoxError, Class, Classify, ConfigError, Peeked, Verdict, error::cause};
+use crate::{BoxError, Class, Classify, ConfigError, Peeked, Verdict, aws, error::cause};
 
 /// Classifies by a [`RuleSet`], which can be replaced at any time. Clones share it.
 ///
@@ -130,8 +131,11 @@ impl<A, B> Classify<Request<A>, Response<B>> for Rules {
             }
             Ok(answer) => {
                 let start = Peeked::start_of(answer);
+                // Looked for once, and only if a rule asks for it.
+                let code = LazyCell::new(|| aws::in_body(start));
+                let code = || *code;
                 self.judge(|rule| {
-                    asks(rule) && rule.fits_response(answer.status(), answer.headers(), start)
+                    asks(rule) && rule.fits_response(answer.status(), answer.headers(), start, code)
                 })
             }
             Err(error) => {

@@ -27,14 +27,14 @@ struct Circuits {
 
 /// One circuit as a sync that starts now would take it up.
 #[derive(Debug, Serialize)]
-struct CircuitPicture {
+pub(super) struct CircuitPicture {
     name: String,
-    state: State,
-    mode: Mode,
+    pub(super) state: State,
+    pub(super) mode: Mode,
     /// When the first trial may go; none unless it is open, or if that is not known.
-    opens_at: Option<Timestamp>,
+    pub(super) opens_at: Option<Timestamp>,
     /// Why it opened last; none if it never did.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     consecutive_failures: u32,
     /// Openings in a row.
     openings: u32,
@@ -44,7 +44,7 @@ struct CircuitPicture {
 }
 
 impl CircuitPicture {
-    fn at(now: Timestamp, kept: Snapshot) -> Self {
+    pub(super) fn at(now: Timestamp, kept: Snapshot) -> Self {
         let millis = i64::try_from(kept.taken_at_ms).unwrap_or(i64::MAX);
         let seen_at = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
         // As the next sync takes it up.
@@ -71,17 +71,7 @@ impl CircuitPicture {
 }
 
 pub(super) async fn run(args: cli::Circuits) -> Result<(), Failure> {
-    let found = circuits(&args).await;
-    match found {
-        Ok(found) => {
-            common::print(args.json, &found, &text(&found));
-            Ok(())
-        }
-        Err(failure) => {
-            common::print_failure(args.json, &failure);
-            Err(failure)
-        }
-    }
+    common::show(args.json, circuits(&args).await, text)
 }
 
 async fn circuits(args: &cli::Circuits) -> Result<Circuits, Failure> {

@@ -107,6 +107,25 @@ pub(super) fn entities(names: &[String], config: &Config) -> Result<Vec<Entity>,
 }
 
 /// Why a command could not do its work, as an object for programs. People get the line on standard error.
+/// Shows what was found, or why nothing was.
+pub(super) fn show<T: Serialize>(
+    json: bool,
+    found: Result<T, Failure>,
+    text: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    match found {
+        Ok(found) => {
+            let text = if json { String::new() } else { text(&found) };
+            print(json, &found, &text);
+            Ok(())
+        }
+        Err(failure) => {
+            print_failure(json, &failure);
+            Err(failure)
+        }
+    }
+}
+
 pub(super) fn print_failure(json: bool, failure: &Failure) {
     if json {
         let value =

@@ -123,16 +123,7 @@ impl Errors {
 }
 
 pub(super) async fn run(args: cli::Errors) -> Result<(), Failure> {
-    match errors(&args).await {
-        Ok(found) => {
-            common::print(args.json, &found, &text(&found, args.last));
-            Ok(())
-        }
-        Err(failure) => {
-            common::print_failure(args.json, &failure);
-            Err(failure)
-        }
-    }
+    common::show(args.json, errors(&args).await, |found| text(found, args.last))
 }
 
 async fn errors(args: &cli::Errors) -> Result<Errors, Failure> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tower_circuit::{Mode, Snapshot};
 use tower_health::{Assessment, State, SystemHealth, SystemReport};
 
-use super::common;
+use super::{circuits::CircuitPicture, common};
 use crate::{
     cli,
     exit::{Code, Failure},
@@ -30,16 +30,7 @@ struct Shown {
 }
 
 pub(super) async fn run(args: cli::Health) -> Result<(), Failure> {
-    match health(&args).await {
-        Ok(found) => {
-            common::print(args.json, &found, &text(&found));
-            Ok(())
-        }
-        Err(failure) => {
-            common::print_failure(args.json, &failure);
-            Err(failure)
-        }
-    }
+    common::show(args.json, health(&args).await, text)
 }
 
 async fn health(args: &cli::Health) -> Result<Shown, Failure> {
@@ -49,7 +40,7 @@ async fn health(args: &cli::Health) -> Result<Shown, Failure> {
     let mut samples = reader.health(args.samples.max(1)).await?;
     let api = api(now, samples.first());
     samples.truncate(args.samples as usize);
-    let circuit = circuit(now, reader.circuits().await?.first());
+    let circuit = circuit(now, reader.circuits().await?.into_iter().next());
     let kept = reader.limits().await?.and_then(|text| serde_json::from_str(&text).ok());
     let budget = budget(now, kept.as_ref());
     let copy = copy(now, &reader.walks().await?, args.max_age);
@@ -87,25 +78,25 @@ fn ago(age: SignedDuration) -> String {
 }
 
 /// Where the circuit stands.
-fn circuit(now: Timestamp, kept: Option<&Snapshot>) -> Assessment {
+fn circuit(now: Timestamp, kept: Option<Snapshot>) -> Assessment {
     let Some(kept) = kept else {
         return Assessment::new(State::Healthy, "no sync has said anything of it yet");
     };
-    // As the next sync takes it up.
-    let left = kept.left(now.into()).filter(|left| !left.is_zero());
-    let left = left.and_then(|left| SignedDuration::try_from(left).ok());
-    match (kept.state, kept.mode) {
+    let seen = CircuitPicture::at(now, kept);
+    let reason = seen.reason.unwrap_or_default();
+    match (seen.state, seen.mode) {
         (tower_circuit::State::Closed, _) | (_, Mode::ForcedClosed | Mode::Disabled) => {
             Assessment::new(State::Healthy, "closed")
         }
-        (tower_circuit::State::Open, Mode::Automatic) if left.is_some() => {
-            let left = left.unwrap_or_default();
-            let reason = format!("open for another {}: {}", span(left), kept.opened_by);
-            Assessment::new(State::Unavailable, reason)
+        (tower_circuit::State::Open, Mode::Automatic) => {
+            let left = seen.opens_at.map_or(SignedDuration::MAX, |at| at.duration_since(now));
+            Assessment::new(
+                State::Unavailable,
+                format!("open for another {}: {reason}", span(left)),
+            )
         }
         (_, Mode::Automatic | Mode::Observing) => {
-            let reason = format!("the next call is a trial: {}", kept.opened_by);
-            Assessment::new(State::Degraded, reason)
+            Assessment::new(State::Degraded, format!("the next call is a trial: {reason}"))
         }
         (_, mode) => Assessment::new(State::Unavailable, mode.as_str()),
     }

@@ -1,7 +1,6 @@
 //! The circuit of a sync: taken up where the last one left it, kept, and reset when somebody asks for it.
 
 use pipedrive_service::Client;
-use tokio::sync::watch;
 use tower_circuit::{Circuit, Mode, Snapshot, State};
 
 use crate::{
@@ -15,8 +14,6 @@ pub(crate) struct Kept {
     circuit: Circuit,
     /// As it was last written down.
     noted: Option<Snapshot>,
-    /// Set when walks are broken off.
-    halted: Option<watch::Receiver<bool>>,
 }
 
 impl Kept {
@@ -36,31 +33,18 @@ impl Kept {
         {
             tracing::debug!(target: "pipedrive_sync::circuits", %error, "the circuit starts closed");
         }
-        Ok(Self { circuit, noted, halted: None })
+        Ok(Self { circuit, noted })
     }
 
-    /// From the moment at which walks are broken off, nothing is written down: the attempts that are dropped then count
-    /// as failures, and say nothing of the API.
-    pub(crate) fn until(&mut self, halted: watch::Receiver<bool>) {
-        self.halted = Some(halted);
-    }
-
-    /// Does what was asked for, and writes down where the circuit stands if that is news. That it cannot be done is
-    /// no reason to end: what matters fails by itself.
-    pub(crate) async fn keep(&mut self, store: &mut Store) {
-        if let Err(error) = self.try_keep(store).await {
-            tracing::debug!(target: "pipedrive_sync::circuits", %error, "the circuit was not kept");
-        }
-    }
-
-    async fn try_keep(&mut self, store: &mut Store) -> Result<(), StoreError> {
+    /// Does what was asked for, and writes down where the circuit stands if that is news and work goes on.
+    pub(crate) async fn keep(&mut self, store: &mut Store, halted: bool) -> Result<(), StoreError> {
         for name in store.take_resets().await? {
             if name == self.circuit.name() {
                 self.circuit.reset();
                 self.noted = None;
             }
         }
-        if self.halted.as_ref().is_some_and(|halted| *halted.borrow()) {
+        if halted {
             return Ok(());
         }
         let now = self.circuit.snapshot(wall::exact().into());

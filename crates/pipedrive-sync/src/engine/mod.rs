@@ -10,27 +10,22 @@
 //!         SQLite
 //! ```
 
+mod busy;
 mod circuits;
-mod failures;
 mod lease;
 pub mod plan;
+mod record;
+mod seen;
+mod settings;
 mod walk;
 mod writer;
 
 pub(crate) use self::lease::take_up;
-pub use self::{lease::DayLease, walk::Finals, writer::Tally};
+pub use self::{lease::DayLease, settings::Settings, walk::Finals, writer::Tally};
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
-use pipedrive_service::{Client, Entity, ErrorKind, Me, OnLimit, Priority};
+use pipedrive_service::{Client, Entity, ErrorKind, Me, OnLimit};
 use ratelimit_ledger::LedgerStatus;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -39,13 +34,14 @@ use tokio::{
 };
 
 use self::{
+    busy::Busy,
     plan::{Basis, Plan, Wanted},
+    record::Record,
     walk::{Walk, WalkEnd},
-    writer::{Writer, note_limits},
+    writer::Writer,
 };
 use crate::{
     exit::{Code, Failure},
-    limits::{Camera, kept_picture},
     progress::{Event, Progress},
     store::Store,
     wall,
@@ -53,61 +49,6 @@ use crate::{
 
 /// Tokens of the requests that every start makes: `GET /v1/users/me`, which also tells the day's limit.
 pub const START_UP_TOKENS: u64 = 2;
-
-/// How a sync goes about its work. Every field has a default.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Walks under way at once. Default: 32, which is all of them.
-    pub concurrency: usize,
-    /// Pages that a walk asks for ahead of the writer. Default: 2.
-    pub prefetch: usize,
-    /// Rows after which each entity stops, without being complete. Default: none.
-    pub limit: Option<u64>,
-    /// How often a page that failed finally is asked again. Default: 8.
-    pub rounds: u32,
-    /// The pause before the first time; each further one is twice as long. Default: 1 s.
-    pub first_pause: Duration,
-    /// The longest pause. Default: 60 s.
-    pub longest_pause: Duration,
-    /// How long a walk waits in all for a page, whatever refuses it. Default: 10 minutes.
-    pub patience: Duration,
-    /// Tokens that are leased at a time. Default: one hundredth of the day's limit, at least 100.
-    pub lease_chunk: Option<u64>,
-    /// By how much an incremental walk reaches back behind what it has seen. Default: 60 s.
-    pub overlap: SignedDuration,
-    /// Whether to begin what one day's budget cannot finish. Default: no.
-    pub across_days: bool,
-    /// The largest page, for the plan. Default: 500.
-    pub page: u32,
-    /// How urgent the requests are. Default: [`Priority::LOW`], so that calls for which somebody waits go first.
-    pub priority: Priority,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            concurrency: 32,
-            prefetch: 2,
-            limit: None,
-            rounds: 8,
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
-            patience: Duration::from_secs(600),
-            lease_chunk: None,
-            overlap: SignedDuration::from_secs(60),
-            across_days: false,
-            page: 500,
-            priority: Priority::LOW,
-        }
-    }
-}
-
-impl Settings {
-    fn pause(&self, round: u32) -> Duration {
-        let factor = 1_u32.checked_shl(round.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.first_pause.saturating_mul(factor).min(self.longest_pause)
-    }
-}
 
 /// What to sync, and with what.
 #[derive(Debug)]
@@ -214,19 +155,14 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
 
 async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
-    let mut circuits = circuits::Kept::take_up(&job.client, &mut job.store).await?;
-    let mut failures = failures::Failures::of(&job.client, outcome.run);
-    circuits.until(job.stop.clone());
-    failures.until(job.stop.clone());
-    let _shedding = job.client.shed_by_health().map(|shed| AbortOnDrop(tokio::spawn(shed)));
-    let camera = Camera::of(&job.client)?.with_ledger(job.ledger.clone());
-    let (run, command) = (outcome.run, job.command);
-    let limits = move || kept_picture(run, command, camera.take(wall::exact()));
-    let result =
-        under_lease(job, plan, &mut lease, outcome, &limits, (&mut circuits, &mut failures)).await;
-    note_limits(&mut job.store, &limits()).await;
-    circuits.keep(&mut job.store).await;
-    failures.keep_last(&mut job.store).await;
+    let mut record = Record::take_up(job, outcome.run).await?;
+    // Ends with the work beside which it runs.
+    let mut shedding = JoinSet::new();
+    if let Some(shed) = job.client.shed_by_health() {
+        shedding.spawn(shed);
+    }
+    let result = under_lease(job, plan, &mut lease, outcome, &mut record).await;
+    record.keep_last(&mut job.store).await;
     // What was leased and not spent is given back, or every start that fails would shorten the day.
     let returned = lease.close(&mut job.store).await;
     result.and(returned.map_err(Failure::from))
@@ -237,8 +173,7 @@ async fn under_lease(
     plan: Plan,
     lease: &mut DayLease,
     outcome: &mut Outcome,
-    limits: &(dyn Fn() -> String + Sync),
-    (circuits, failures): (&mut circuits::Kept, &mut failures::Failures),
+    record: &mut Record,
 ) -> Result<(), Failure> {
     let told = job.client.config().is_set("robustness.rate_limiting.daily_budget")
         || (job.client.config().is_set("account.plan")
@@ -261,7 +196,7 @@ async fn under_lease(
     job.store
         .begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state))
         .await?;
-    let result = walk_all(job, plan, lease, outcome, limits, (circuits, failures)).await;
+    let result = walk_all(job, plan, lease, outcome, record).await;
     outcome.used.1 = lease.used();
     result
 }
@@ -271,14 +206,12 @@ async fn walk_all(
     plan: Plan,
     lease: &mut DayLease,
     outcome: &mut Outcome,
-    limits: &(dyn Fn() -> String + Sync),
-    (circuits, failures): (&mut circuits::Kept, &mut failures::Failures),
+    record: &mut Record,
 ) -> Result<(), Failure> {
     // One flag ends all: the user's signal, or the first walk that cannot go on.
     let (halt, halted) = watch::channel(false);
     let halt = Arc::new(halt);
-    circuits.until(halted.clone());
-    failures.until(halted.clone());
+    record.until(halted.clone());
     let (sender, receiver) = mpsc::channel(2 * plan.walks.len().max(1));
     let places = Arc::new(Semaphore::new(job.settings.concurrency.max(1)));
     let busy = Arc::new(Busy::new(plan.walks.len()));
@@ -332,13 +265,11 @@ async fn walk_all(
         lease,
         page_size: &|| Some(pages.size()),
         progress: &*job.progress,
-        limits,
-        circuits: &mut *circuits,
-        failures: &mut *failures,
+        record: &mut *record,
     };
     let written = writer.run(&mut walks, receiver).await;
-    circuits.keep(&mut job.store).await;
-    failures.keep_last(&mut job.store).await;
+    // Before all are told to end.
+    record.keep_last(&mut job.store).await;
     relay.abort();
     // If the writer failed, nobody leases any more: walks that wait for tokens would wait for ever.
     halt.send_replace(true);
@@ -419,38 +350,4 @@ fn fits(
         return Err(Failure::new(Code::Budget, line + &lease.resets()));
     }
     Ok(())
-}
-
-/// Ends a task with the work beside which it runs.
-#[derive(Debug)]
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Notes when fewer than four walks were left.
-#[derive(Debug)]
-struct Busy {
-    from: Instant,
-    left: AtomicUsize,
-    until: Mutex<Option<Instant>>,
-}
-
-impl Busy {
-    fn new(walks: usize) -> Self {
-        Self { from: Instant::now(), left: AtomicUsize::new(walks), until: Mutex::new(None) }
-    }
-
-    fn one_less(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 4 {
-            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-    }
-
-    fn interval(&self) -> Option<(Instant, Instant)> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner).map(|until| (self.from, until))
-    }
 }

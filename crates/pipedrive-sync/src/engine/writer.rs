@@ -10,9 +10,8 @@ use tokio::{
 
 use super::{
     DayLease,
-    circuits::Kept,
-    failures::Failures,
     plan::{WalkPlan, high_water},
+    record::Record,
     walk::Delivery,
 };
 use crate::{
@@ -23,15 +22,8 @@ use crate::{
 /// Pages that share a transaction at most.
 const PAGES_PER_COMMIT: usize = 16;
 
-/// How often a picture of the limits is kept. It is all that another process sees of those who wait.
-const PICTURES_EVERY: Duration = Duration::from_secs(2);
-
-/// Keeps a picture of the limits. That it cannot be kept is no reason to end: what matters fails by itself.
-pub(crate) async fn note_limits(store: &mut Store, picture: &str) {
-    if let Err(error) = store.note_limits(picture).await {
-        tracing::debug!(target: "pipedrive_sync::limits", %error, "the picture of the limits was not kept");
-    }
-}
+/// How often it is written down how things stand. It is all that another process sees of those who wait.
+const RECORDS_EVERY: Duration = Duration::from_secs(2);
 
 /// What a walk brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -55,10 +47,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) lease: &'a mut DayLease,
     pub(crate) page_size: &'a dyn Fn() -> Option<u32>,
     pub(crate) progress: &'a dyn Progress,
-    /// The limits as they are now, for `pipedrive limits`.
-    pub(crate) limits: &'a (dyn Fn() -> String + Sync),
-    pub(crate) circuits: &'a mut Kept,
-    pub(crate) failures: &'a mut Failures,
+    /// How things stand, for other commands.
+    pub(crate) record: &'a mut Record,
 }
 
 impl Writer<'_> {
@@ -70,17 +60,13 @@ impl Writer<'_> {
     ) -> Result<BTreeMap<String, Tally>, StoreError> {
         let mut tallies: Vec<Tally> = vec![Tally::default(); walks.len()];
         let mut waiting = Vec::with_capacity(PAGES_PER_COMMIT);
-        let mut ticks = interval(PICTURES_EVERY);
+        let mut ticks = interval(RECORDS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 wanted = self.lease.wanted() => self.lease.extend(wanted, self.store).await?,
-                _ = ticks.tick() => {
-                    note_limits(self.store, &(self.limits)()).await;
-                    self.circuits.keep(self.store).await;
-                    self.failures.keep(self.store).await;
-                }
+                _ = ticks.tick() => self.record.keep(self.store).await,
                 count = pages.recv_many(&mut waiting, PAGES_PER_COMMIT) => {
                     if count == 0 {
                         break;

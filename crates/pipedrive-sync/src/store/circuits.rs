@@ -5,7 +5,7 @@
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tower_circuit::Snapshot;
 
-use super::{Database, Reader, Store, StoreError, file, options};
+use super::{Database, Reader, Store, StoreError, file, has_table, options};
 use crate::wall;
 
 impl Store {
@@ -66,7 +66,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn resets(&mut self) -> Result<Vec<String>, StoreError> {
-        if !has_table(&mut self.conn).await? {
+        if !has_table(&mut self.conn, "circuit_resets").await? {
             return Ok(Vec::new());
         }
         let names = sqlx::query_scalar("SELECT name FROM circuit_resets ORDER BY name");
@@ -83,16 +83,8 @@ impl Reader {
     }
 }
 
-/// A file of version 1 that only readers have seen since has no such tables.
-async fn has_table(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
-    let there = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'circuits')",
-    );
-    Ok(there.fetch_one(conn).await?)
-}
-
 async fn circuits(conn: &mut SqliteConnection) -> Result<Vec<Snapshot>, StoreError> {
-    if !has_table(conn).await? {
+    if !has_table(conn, "circuits").await? {
         return Ok(Vec::new());
     }
     let kept: Vec<String> =

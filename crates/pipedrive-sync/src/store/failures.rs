@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, Row as _};
 use tower_retry_classify::{Event, RetryRecord};
 
-use super::{Reader, Store, StoreError};
+use super::{Reader, Store, StoreError, has_table};
 
 /// So many records are kept; the oldest make room.
 const KEPT: i64 = 20_000;
@@ -86,12 +86,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn failures(&mut self, since: Timestamp) -> Result<Vec<FailureRow>, StoreError> {
-        let there: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'retry_history')",
-        )
-        .fetch_one(&mut self.conn)
-        .await?;
-        if !there {
+        if !has_table(&mut self.conn, "retry_history").await? {
             return Ok(Vec::new());
         }
         let rows = sqlx::query("SELECT * FROM retry_history WHERE at >= ? ORDER BY id")

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, Row as _};
 use tower_health::{Report, State};
 
-use super::{Reader, Store, StoreError};
+use super::{Reader, Store, StoreError, has_table};
 use crate::wall;
 
 /// So many samples are kept; the oldest make room.
@@ -84,12 +84,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn health(&mut self, most: u32) -> Result<Vec<HealthRow>, StoreError> {
-        let there: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'health_samples')",
-        )
-        .fetch_one(&mut self.conn)
-        .await?;
-        if !there {
+        if !has_table(&mut self.conn, "health_samples").await? {
             return Ok(Vec::new());
         }
         let rows = sqlx::query("SELECT * FROM health_samples ORDER BY id DESC LIMIT ?")

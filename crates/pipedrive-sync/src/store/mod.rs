@@ -98,6 +98,14 @@ fn options(database: &Database) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// Whether there is such a table. A file of an older version that only readers have seen since lacks the newer ones.
+async fn has_table(conn: &mut SqliteConnection, name: &str) -> Result<bool, StoreError> {
+    let there = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?)",
+    );
+    Ok(there.bind(name).fetch_one(conn).await?)
+}
+
 async fn create(database: &Database, lock: &RunLock) -> Result<(), StoreError> {
     let draft = Draft::new(database, lock)?;
     let mut conn = SqliteConnectOptions::new()

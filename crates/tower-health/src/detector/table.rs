@@ -113,9 +113,9 @@ impl<I> Table<I> {
             let named = |turn| name_turn(&entry.name, turn);
             found.changes.extend(turns.drain(..).map(named));
             let (state, since) = (entry.target.state, entry.target.work.since);
-            let silent_for = now.saturating_duration_since(since);
+            let in_state_for = now.saturating_duration_since(since);
             if state == TargetState::Unhealthy
-                && forget_after.is_some_and(|long| silent_for >= long)
+                && forget_after.is_some_and(|long| in_state_for >= long)
             {
                 let name = Arc::clone(&entry.name);
                 found.forgotten.extend(self.remove(&name));

@@ -29,7 +29,7 @@ pub(super) struct Line {
 impl LineKey {
     /// Whether all that its calls need is where it stands, so that none of them can
     /// come to wait elsewhere.
-    const fn is_simple(&self) -> bool {
+    const fn has_one_budget(&self) -> bool {
         self.mask.is_power_of_two()
     }
 }
@@ -139,7 +139,7 @@ impl Queue {
             }
         }
         // Of other lines the first counts alone, and leaves its place if that changes.
-        if let Some(place) = line.place.filter(|_| line.key.is_simple()) {
+        if let Some(place) = line.place.filter(|_| line.key.has_one_budget()) {
             let n = place.budget.map_or(0, |budget| charge.amount(usize::from(budget)));
             line.counted = if come { line.counted + n } else { line.counted - n };
             self.stops.count(place, line.key.priority, n, come);
@@ -219,7 +219,7 @@ impl Queue {
         let head = self.head(line);
         let state = &mut self.lines[line as usize];
         let need = place.budget.map_or(0, |budget| match head {
-            Some(_) if state.key.is_simple() => state.need[usize::from(budget)],
+            Some(_) if state.key.has_one_budget() => state.need[usize::from(budget)],
             Some(Key(slot)) => self.slots[slot as usize].want.charge.amount(usize::from(budget)),
             None => 0,
         });

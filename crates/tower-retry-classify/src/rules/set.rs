@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use crate::{Category, Verdict, aws};
+use crate::{Category, Verdict};
 
 /// Rules as they stand in a file, in order: the first that fits decides.
 ///
@@ -121,11 +121,12 @@ impl Compiled {
         known && self.path.as_ref().is_none_or(|start| path.starts_with(start.as_str()))
     }
 
-    pub(super) fn fits_response(
+    pub(super) fn fits_response<'a>(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
         start: &[u8],
+        code: impl Fn() -> Option<&'a str>,
     ) -> bool {
         if self.error.is_some() {
             return false;
@@ -134,7 +135,7 @@ impl Compiled {
             && self.header.as_ref().is_none_or(|(name, part)| {
                 headers.get_all(name).iter().any(|value| contains(value.as_bytes(), part))
             })
-            && (self.code.is_empty() || aws::in_body(start).is_some_and(|code| self.has_code(code)))
+            && (self.code.is_empty() || code().is_some_and(|code| self.has_code(code)))
             && self.body.as_ref().is_none_or(|part| contains(start, part))
     }
 
