@@ -8,7 +8,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::data::{AccountOptions, Sizes};
+use super::data::{AccountOptions, Recents, Sizes};
 use super::faults::Faults;
 
 /// The token that is accepted unless another is set.
@@ -138,6 +138,8 @@ pub struct SimConfig {
     /// Whether version 1 cuts a page size above its maximum down to it; else 400. Unconfirmed.
     /// Default: true.
     pub clamp_v1_limit: bool,
+    /// How `/v1/recents` behaves where no official source says.
+    pub recents: Recents,
     /// The company's plan. Default: premium.
     pub plan: Plan,
     /// Paid seats; the daily tokens grow with them. Default: 1.
@@ -204,6 +206,7 @@ impl Default for SimConfig {
             company_domain: "acme".to_owned(),
             legacy_v1: true,
             clamp_v1_limit: true,
+            recents: Recents::default(),
             plan: Plan::default(),
             seats: 1,
             top_up: 0,
@@ -277,6 +280,7 @@ impl SimConfig {
         options.company_domain.clone_from(&self.company_domain);
         options.legacy_v1 = self.legacy_v1;
         options.clamp_v1_limit = self.clamp_v1_limit;
+        options.recents.clone_from(&self.recents);
         options
     }
 
@@ -309,6 +313,7 @@ impl SimConfig {
             "edge.refusals: must be at least 1, or set edge.enabled to false",
         );
         check(self.times_kept > 0, "times_kept: must be at least 1");
+        check(self.recents.reach_s <= YEAR_S, "recents.reach_s: must be at most a year");
         check(self.records <= 100_000_000, "records: must be at most 100,000,000");
         let zone = match TimeZone::get(&self.reset_zone) {
             Ok(zone) => Some(zone),

@@ -25,7 +25,10 @@ pub use self::config::{
     AuthKind, ConfigError, DEFAULT_API_TOKEN, DEFAULT_OAUTH_TOKEN, Edge, IdleHeaders, Plan,
     SimConfig,
 };
-pub use self::data::{Account, AccountOptions, EPOCH, Entity, Reply, Sizes, Unknown};
+pub use self::data::{
+    Account, AccountOptions, EPOCH, Entity, Recents, RecentsDeleted, RecentsTooOld, Reply, Sizes,
+    Unknown,
+};
 pub use self::digest::Digest;
 pub use self::faults::{Drip, Expire, FaultKind, Faults, Rule};
 pub use self::service::{SimError, SimFuture, SimService};

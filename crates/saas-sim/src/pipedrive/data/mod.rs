@@ -7,6 +7,7 @@ mod entity;
 mod fields;
 mod fixed;
 mod json;
+mod options;
 mod shape;
 mod store;
 mod uuid;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::entity::{Entity, Sizes};
+pub use self::options::{AccountOptions, Recents, RecentsDeleted, RecentsTooOld};
 pub use self::write::Unknown;
 pub use super::routes::Reply;
 
@@ -36,34 +38,6 @@ pub const EPOCH: i64 = 1_772_323_200;
 
 /// How long a deleted row can still be asked for, in seconds: 30 days.
 pub(crate) const PURGE: i64 = 30 * 86_400;
-
-/// What is settled about an account besides its seed and size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AccountOptions {
-    /// The newest change of the new account lies just before this second of Unix time.
-    /// Default: [`EPOCH`].
-    pub epoch: i64,
-    /// Whether version 1 cuts a page size above the maximum down to it (unconfirmed) instead of
-    /// answering 400. Default: true.
-    pub clamp_v1_limit: bool,
-    /// Whether the version 1 operations that left the description still answer; else 410.
-    /// Default: true.
-    pub legacy_v1: bool,
-    /// The first label of the company's host name. Default: `acme`.
-    pub company_domain: String,
-}
-
-impl Default for AccountOptions {
-    fn default() -> Self {
-        Self {
-            epoch: EPOCH,
-            clamp_v1_limit: true,
-            legacy_v1: true,
-            company_domain: "acme".to_owned(),
-        }
-    }
-}
 
 /// One company's data.
 ///

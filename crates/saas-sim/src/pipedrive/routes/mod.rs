@@ -6,6 +6,7 @@
 mod filter;
 mod list;
 mod query;
+mod recents;
 mod reply;
 mod search;
 mod small;
@@ -62,6 +63,7 @@ impl Ask<'_> {
         match (op.method.as_str(), head, tail) {
             ("GET", "users", Some("me")) => self.me(),
             ("GET", "goals", Some("find")) => self.goals(),
+            ("GET", "recents", None) => self.recents(),
             ("GET", "itemSearch", None) => self.item_search(),
             ("GET", _, Some("search")) => match Table::by_path(head) {
                 Some(table) => self.search(&[table], true),

@@ -94,11 +94,18 @@ fn sorting(text: Option<&str>) -> Result<Sort, Fail> {
 
 /// The end of a list after its last row, but for the last brace.
 pub(super) fn close(out: &mut Vec<u8>, start: u64, limit: u64, more: bool) {
+    out.extend_from_slice(b"],\"additional_data\":{");
+    pagination(out, start, limit, more);
+    out.push(b'}');
+}
+
+/// `"pagination":{...}`.
+pub(super) fn pagination(out: &mut Vec<u8>, start: u64, limit: u64, more: bool) {
     let next = if more { format!(",\"next_start\":{}", start + limit) } else { String::new() };
     out.extend_from_slice(
         format!(
-            "],\"additional_data\":{{\"pagination\":{{\"start\":{start},\"limit\":{limit},\
-             \"more_items_in_collection\":{more}{next}}}}}"
+            "\"pagination\":{{\"start\":{start},\"limit\":{limit},\
+             \"more_items_in_collection\":{more}{next}}}"
         )
         .as_bytes(),
     );
