@@ -8,6 +8,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::churn::Churn;
 use super::data::{AccountOptions, Recents, Sizes};
 use super::faults::Faults;
 
@@ -193,6 +194,8 @@ pub struct SimConfig {
     pub times_kept: usize,
     /// Largest request body that is read, in bytes. Default: 16 MiB.
     pub max_body: usize,
+    /// What changes by itself from the start. Default: nothing.
+    pub churn: Churn,
     /// The faults at the start. Default: none.
     pub faults: Faults,
 }
@@ -233,6 +236,7 @@ impl Default for SimConfig {
             log: 0,
             times_kept: 1_000_000,
             max_body: 16 * 1024 * 1024,
+            churn: Churn::none(),
             faults: Faults::none(),
         }
     }
@@ -322,6 +326,7 @@ impl SimConfig {
                 None
             }
         };
+        self.churn.check(&mut wrong);
         self.faults.check(&mut wrong);
         match zone {
             Some(zone) if wrong.is_empty() => Ok(zone),

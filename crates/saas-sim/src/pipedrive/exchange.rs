@@ -64,8 +64,11 @@ impl<'a> Exchange<'a> {
             return Ok(self.finish(response, Some(op), fault));
         }
         let query = self.parts.uri.query().unwrap_or_default();
-        let wall = self.shared.clock.wall(Instant::now());
-        let reply = self.shared.account.handle(&matched, query, body, wall);
+        let now = Instant::now();
+        let wall = self.shared.clock.wall(now);
+        self.shared.catch_up(now);
+        let mut reply = self.shared.account.handle(&matched, query, body, wall);
+        self.shared.served(reply.page.take(), wall);
         pause(decision.after).await;
         match fault {
             Some(FaultKind::Reset) => return Err(self.reset(&decision)),
@@ -165,7 +168,7 @@ impl<'a> Exchange<'a> {
 
     /// The answer with its fault, and whether the fault could happen to it.
     fn shape(&self, reply: Reply, decision: &Decision) -> (Response<SimBody>, bool) {
-        let Reply { status, body } = reply;
+        let Reply { status, body, .. } = reply;
         let good = (200..300).contains(&status);
         match decision.fault {
             Some(FaultKind::TruncatedJson) => {

@@ -2,6 +2,8 @@
 
 mod answer;
 mod body;
+mod churn;
+mod churn_state;
 mod clock;
 mod config;
 mod control;
@@ -20,6 +22,7 @@ mod sim;
 mod truth;
 
 pub use self::body::SimBody;
+pub use self::churn::Churn;
 pub use self::clock::real_now;
 pub use self::config::{
     AuthKind, ConfigError, DEFAULT_API_TOKEN, DEFAULT_OAUTH_TOKEN, Edge, IdleHeaders, Plan,
@@ -33,4 +36,6 @@ pub use self::digest::Digest;
 pub use self::faults::{Drip, Expire, FaultKind, Faults, Rule};
 pub use self::service::{SimError, SimFuture, SimService};
 pub use self::sim::Sim;
-pub use self::truth::{Answered, DayTruth, LogEntry, OperationTruth, Refusals, Truth, WindowTruth};
+pub use self::truth::{
+    Answered, ChurnTruth, DayTruth, LogEntry, OperationTruth, Refusals, Truth, WindowTruth,
+};

@@ -6,6 +6,7 @@ mod custom;
 mod entity;
 mod fields;
 mod fixed;
+mod history;
 mod json;
 mod options;
 mod shape;
@@ -22,6 +23,7 @@ use serde_json::Value;
 pub use self::entity::{Entity, Sizes};
 pub use self::options::{AccountOptions, Recents, RecentsDeleted, RecentsTooOld};
 pub use self::write::Unknown;
+pub(crate) use super::routes::OffsetPage;
 pub use super::routes::Reply;
 
 pub(crate) use self::base::{Base, Meta, Status};
@@ -54,6 +56,7 @@ pub struct Account {
 
 #[derive(Debug)]
 pub(crate) struct State {
+    revision: u64,
     changes: [store::Changes; Table::COUNT],
 }
 
@@ -71,7 +74,7 @@ impl Account {
         let changes = Table::ALL.map(|table| store::Changes::new(&base, table));
         let fields = Fields::new(&base);
         let fixed = Fixed::new(&base);
-        Self { base, options, fields, fixed, state: RwLock::new(State { changes }) }
+        Self { base, options, fields, fixed, state: RwLock::new(State { revision: 0, changes }) }
     }
 
     pub(crate) fn read(&self) -> Reader<'_> {
@@ -126,6 +129,18 @@ impl Account {
         if self.remove(table, id, now.as_second()) { Ok(()) } else { Err(Unknown) }
     }
 
+    /// Takes a row away without a trace, as the API does with what it purges or what the token's
+    /// user may no longer see: no list and no `recents` tells of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`] if there is no such row.
+    pub fn vanish(&self, entity: Entity, id: &str) -> Result<(), Unknown> {
+        let table = table_of(entity).ok_or(Unknown)?;
+        let id = self.base.id_of(table, id).ok_or(Unknown)?;
+        if self.erase(table, id) { Ok(()) } else { Err(Unknown) }
+    }
+
     /// The row as its list endpoint shows it, deleted ones too.
     #[must_use]
     pub fn row(&self, entity: Entity, id: &str) -> Option<Value> {
@@ -145,6 +160,10 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    pub(crate) fn revision(&self) -> u64 {
+        self.state.revision
+    }
+
     pub(crate) fn view(&self, table: Table) -> View<'_> {
         View { base: self.base, table, changes: &self.state.changes[table as usize] }
     }

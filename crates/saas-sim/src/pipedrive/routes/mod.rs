@@ -24,6 +24,7 @@ use self::reply::Fail;
 use super::data::{Account, Entity, FieldKind, Table};
 use super::ops::{Matched, Version, is_legacy};
 
+pub(crate) use self::reply::OffsetPage;
 pub use self::reply::Reply;
 
 /// One request on its way through the routes.

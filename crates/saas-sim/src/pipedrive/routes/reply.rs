@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::data::{object, value};
+use super::super::data::{Table, object, value};
 use super::super::ops::Version;
 
 /// An answer: status and JSON body.
@@ -13,17 +13,27 @@ pub struct Reply {
     pub status: u16,
     /// The body, always JSON.
     pub body: Bytes,
+    pub(crate) page: Option<OffsetPage>,
+}
+
+/// What a page by offset showed, when more follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OffsetPage {
+    pub(crate) table: Table,
+    pub(crate) ids: Vec<u64>,
+    /// Whether the walk goes by ascending ids.
+    pub(crate) by_id: bool,
 }
 
 impl Reply {
     pub(super) fn raw(body: Vec<u8>) -> Self {
-        Self { status: 200, body: body.into() }
+        Self { status: 200, body: body.into(), page: None }
     }
 
     pub(super) fn json(status: u16, body: &Value) -> Self {
         let mut out = Vec::with_capacity(512);
         value(body, &mut out);
-        Self { status, body: out.into() }
+        Self { status, body: out.into(), page: None }
     }
 
     /// `{"success":true,"data":...}`.
@@ -36,7 +46,7 @@ impl Reply {
         out.extend_from_slice(b"{\"success\":true,\"data\":");
         object(row, &mut out);
         out.push(b'}');
-        Self { status, body: out.into() }
+        Self { status, body: out.into(), page: None }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::data::{Json, Table, object};
+use super::super::data::{Json, Order, Table, object};
 use super::Ask;
 use super::filter::Filter;
 use super::list::{From, Page, Sort, page};
-use super::reply::{Fail, Reply};
+use super::reply::{Fail, OffsetPage, Reply};
 use super::v1_out::{self, Related};
 
 /// The largest page of version 1, files aside.
@@ -56,7 +56,10 @@ impl Ask<'_> {
         close(&mut out, start, limit, next.is_some());
         related.write(&mut out);
         out.push(b'}');
-        Ok(Reply::raw(out))
+        let ids = || rows.iter().map(|row| row.meta().id).collect();
+        let by_id = sort.order() == Some(Order::Id) && !sort.down;
+        let shown = next.is_some().then(|| OffsetPage { table, ids: ids(), by_id });
+        Ok(Reply { page: shown, ..Reply::raw(out) })
     }
 
     /// Only the fields of the selector in the path, if there is one.
