@@ -32,6 +32,7 @@ pub(super) fn respond(sim: &Sim, parts: &Parts, path: &str, body: &[u8]) -> Resp
         (&Method::GET, "digest") => digest(sim, parts.uri.query().unwrap_or("")),
         (&Method::GET, "throughout") => between(sim, parts.uri.query(), Account::throughout),
         (&Method::GET, "changed") => between(sim, parts.uri.query(), Account::changed),
+        (&Method::GET, "price") => price(sim, parts.uri.query().unwrap_or("")),
         (&Method::GET, "churn") => json(&sim.churn()),
         (&Method::POST, "churn") => set_churn(body, |churn| sim.set_churn(churn)),
         (&Method::POST, "change") => set_churn(body, |churn| sim.change_now(churn)),
@@ -58,6 +59,22 @@ fn digest(sim: &Sim, query: &str) -> Response<SimBody> {
             Some(entity) => json(&sim.digest(entity)),
             None => answer::error(400, "no such entity"),
         },
+    }
+}
+
+/// The least that a copy costs: of everything, or of what changed since.
+fn price(sim: &Sim, query: &str) -> Response<SimBody> {
+    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "since");
+    let account = sim.account();
+    let Some((_, since)) = asked else {
+        return json(&serde_json::json!({ "full": account.price_full() }));
+    };
+    match since.parse() {
+        Ok(since) => json(&serde_json::json!({
+            "lists": account.price_since(since),
+            "recents": account.price_since_by_recents(since),
+        })),
+        Err(_) => answer::error(400, "since must be an RFC 3339 time"),
     }
 }
 

@@ -16,6 +16,7 @@ mod limits;
 mod limits_day;
 mod limits_window;
 pub mod ops;
+mod price;
 mod routes;
 mod service;
 mod sim;
@@ -34,6 +35,7 @@ pub use self::data::{
 };
 pub use self::digest::Digest;
 pub use self::faults::{Drip, Expire, FaultKind, Faults, Rule};
+pub use self::price::{ListPrice, Price};
 pub use self::service::{SimError, SimFuture, SimService};
 pub use self::sim::Sim;
 pub use self::truth::{

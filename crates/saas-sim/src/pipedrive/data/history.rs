@@ -28,7 +28,7 @@ impl Shown {
         self == Self::Plain
     }
 
-    fn on(self, entity: Entity) -> bool {
+    pub(crate) fn on(self, entity: Entity) -> bool {
         match entity {
             Entity::ArchivedDeals => self == Self::Archived,
             _ => self == Self::Plain,

@@ -31,6 +31,7 @@ pub(crate) use self::canonical::{object, value};
 pub(crate) use self::entity::Table;
 pub(crate) use self::fields::{FieldKind, Fields};
 pub(crate) use self::fixed::Fixed;
+pub(crate) use self::history::Shown;
 pub(crate) use self::json::{moment_text, string};
 pub(crate) use self::store::{Found, Json, Key, Order, View};
 pub(crate) use self::write::seconds;
