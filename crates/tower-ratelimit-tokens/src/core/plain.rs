@@ -183,7 +183,8 @@ mod tests {
                 }
                 Step::Lose(at) if !under_way.is_empty() => {
                     let (a, b) = under_way.swap_remove(at % under_way.len());
-                    (short.lost(&a), long.lost(&b));
+                    short.lost(&a);
+                    long.lost(&b);
                 }
                 Step::Told(used) => [&short, &long].into_iter().for_each(|limiter| {
                     let day = limiter.budget_id("day").unwrap();
