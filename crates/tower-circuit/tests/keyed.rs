@@ -244,7 +244,7 @@ async fn presets_open_after_the_seeds_figures() {
         }
         let seconds = circuit.admit().unwrap_err().wait().unwrap().as_secs();
         let expected = match preset.name {
-            "pipedrive" | "youtube" => (5, 300),
+            "pipedrive" | "youtube" | "google_ads" => (5, 300),
             "worker" => (5, 60),
             "autotask" => (20, 60),
             "scale_serp" => (10, 300),
