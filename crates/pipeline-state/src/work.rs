@@ -5,7 +5,7 @@ use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::{Item, Lease, MAX_BATCH, Pipeline, StateError, Store, Update, bounds::Faults};
+use crate::{Item, Lease, MAX_BATCH, Pipeline, StateError, Store, Update, bounds::Problems};
 
 /// How often a call that failed for a passing reason is said again before the worker gives up.
 const RETRIES: u32 = 6;
@@ -33,13 +33,13 @@ impl Default for WorkOptions {
 
 impl WorkOptions {
     fn check(&self) -> Result<(), StateError> {
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         for (what, value) in [("concurrency", self.concurrency), ("batch", self.batch)] {
             if !(1..=MAX_BATCH).contains(&value) {
-                faults.add(|| format!("`{what}` is {value}, and must be from 1 to {MAX_BATCH}"));
+                problems.add(|| format!("`{what}` is {value}, and must be from 1 to {MAX_BATCH}"));
             }
         }
-        faults.finish()
+        problems.finish()
     }
 }
 

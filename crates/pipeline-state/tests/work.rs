@@ -183,7 +183,7 @@ async fn options_that_cannot_work_are_told_at_once() {
     let pipeline = pipeline(&kit, quiet(), 1).await;
     let options = WorkOptions { concurrency: 0, batch: MAX_BATCH + 1, ..WorkOptions::default() };
     let error = pipeline.work("search", options, async |item| item.completed()).await.unwrap_err();
-    assert!(matches!(&error, StateError::Input { faults } if faults.len() == 2), "{error:?}");
+    assert!(matches!(&error, StateError::Input { problems } if problems.len() == 2), "{error:?}");
     // And a worker can be spawned.
     let nowhere = tokio::spawn({
         let pipeline = pipeline.clone();
