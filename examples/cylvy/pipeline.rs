@@ -191,28 +191,27 @@ impl Cylvy {
 
     /// Batch by batch, with progress.
     async fn companies(&self) -> Result<(), BoxError> {
-        loop {
-            let claim = self.pipeline.claim("companies", BATCH).await?;
-            if claim.items.is_empty() {
-                return Ok(());
+        let options = WorkOptions { concurrency: 1, batch: BATCH, ..WorkOptions::default() };
+        let enrich = async |items: Vec<Item>| match self.enrich(&items).await {
+            Ok(updates) => updates,
+            Err(why) => {
+                let failed = |item: &Item| item.failed(&why.category, &why.message);
+                items.iter().map(failed).collect()
             }
-            let names: Vec<_> = claim.items.iter().map(|item| item.name.as_str()).collect();
-            let updates: Vec<_> = match self.client("cognism")?.ask_all("company", &names).await {
-                Ok(answers) => {
-                    let mut updates = Vec::new();
-                    for (item, answer) in claim.items.iter().zip(answers) {
-                        updates.push(self.company(item, answer).await?);
-                    }
-                    updates
-                }
-                Err(why) => {
-                    let failed = |item: &Item| item.failed(&why.category, &why.message);
-                    claim.items.iter().map(failed).collect()
-                }
-            };
-            self.pipeline.update(&updates).await?;
-            report::progress(&self.pipeline, "companies").await?;
+        };
+        self.pipeline.work_in_groups("companies", options, BATCH, enrich).await?;
+        Ok(())
+    }
+
+    async fn enrich(&self, items: &[Item]) -> Result<Vec<Update>, Failed> {
+        report::progress(&self.pipeline, "companies").await?;
+        let names: Vec<_> = items.iter().map(|item| item.name.as_str()).collect();
+        let answers = self.client("cognism")?.ask_all("company", &names).await?;
+        let mut updates = Vec::new();
+        for (item, answer) in items.iter().zip(answers) {
+            updates.push(self.company(item, answer).await?);
         }
+        Ok(updates)
     }
 
     async fn company(&self, item: &Item, answer: Option<Value>) -> Result<Update, BoxError> {
