@@ -1,10 +1,6 @@
 //! What a sync says at its end.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt};
 
 use pipedrive_service::Client;
 use serde::Serialize;
@@ -24,7 +20,7 @@ pub struct Report {
     /// The exit code.
     pub exit_code: u8,
     /// The database.
-    pub database: PathBuf,
+    pub database: Database,
     /// Number of the run.
     pub run: i64,
     /// Rows in the database, by entity.
@@ -67,8 +63,12 @@ impl Report {
     /// # Errors
     ///
     /// If the database cannot be read.
-    pub async fn new(outcome: &Outcome, client: &Client, path: &Path) -> Result<Self, Failure> {
-        let counts: Counts = Reader::open(&Database::from(path.to_owned())).await?.counts().await?;
+    pub async fn new(
+        outcome: &Outcome,
+        client: &Client,
+        database: &Database,
+    ) -> Result<Self, Failure> {
+        let counts: Counts = Reader::open(database).await?.counts().await?;
         let rows: BTreeMap<_, _> = counts
             .iter()
             .map(|(name, (rows, _))| (*name, *rows))
@@ -85,7 +85,7 @@ impl Report {
         Ok(Self {
             outcome: line.to_owned(),
             exit_code: code.number(),
-            database: path.to_owned(),
+            database: database.clone(),
             run: outcome.run,
             rows_in_all: rows.values().sum(),
             rows,
@@ -122,7 +122,7 @@ impl fmt::Display for Report {
             written += tally.rows;
             removed += tally.removed;
         }
-        writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database.display())?;
+        writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database)?;
         for (name, rows) in &self.rows {
             let state = match self.walks.get(*name) {
                 Some(tally) if tally.done => "",

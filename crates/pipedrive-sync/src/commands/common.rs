@@ -9,7 +9,7 @@ use pipedrive_service::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Connection, DATABASE_VARIABLE, DatabaseArg, Sync},
+    cli::{Connection, DATABASE_VARIABLE, DatabaseArg, SCHEMA_VARIABLE, Sync},
     engine::plan::{self, Wanted},
     exit::{Code, Failure},
     store::{Database, StoreError},
@@ -17,13 +17,13 @@ use crate::{
 
 /// The environment, a file, a profile, and what the command line says over them.
 pub(super) fn sources(connection: &Connection) -> Sources {
-    // Our own variable is not one of the client's settings.
+    // Our own variables are none of the client's settings.
     let variables = std::env::vars_os()
         // What is not Unicode becomes a wrong value, which is reported; it must not be passed over.
         .map(|(name, value)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         })
-        .filter(|(name, _)| name != DATABASE_VARIABLE);
+        .filter(|(name, _)| name != DATABASE_VARIABLE && name != SCHEMA_VARIABLE);
     let mut sources = Sources::new().env(variables);
     if let Some(file) = &connection.config {
         sources = sources.file(file);
@@ -95,7 +95,16 @@ pub(super) fn wrong(error: &ConfigError) -> Failure {
 }
 
 pub(super) fn database(arg: &DatabaseArg) -> Result<Database, StoreError> {
-    arg.database.parse()
+    named(&arg.database)
+}
+
+/// A database by its name, in the schema that the environment names if the name does not.
+pub(super) fn named(name: &str) -> Result<Database, StoreError> {
+    let database: Database = name.parse()?;
+    match std::env::var(SCHEMA_VARIABLE) {
+        Ok(schema) if !schema.is_empty() => database.in_schema(&schema),
+        _ => Ok(database),
+    }
 }
 
 /// What was asked for, else what the configuration enables.

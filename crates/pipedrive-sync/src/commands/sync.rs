@@ -66,7 +66,7 @@ async fn sync(args: cli::Sync) -> Result<Outcome, Failure> {
         ledger,
     };
     let outcome = ledger::during(&client, async |ledger| engine::sync(job(ledger)).await).await?;
-    let report = Report::new(&outcome, &client, database.path()).await?;
+    let report = Report::new(&outcome, &client, &database).await?;
     if args.output.json || !args.output.quiet {
         common::print(args.output.json, &report, &report.to_string());
     }
