@@ -32,6 +32,9 @@ struct Args {
     /// Records in the account [default: 50000].
     #[arg(long)]
     records: Option<u64>,
+    /// Bytes that each row of the large kinds has at least [default: 0].
+    #[arg(long, value_name = "BYTES")]
+    row_bytes: Option<usize>,
     /// Seed of the data, of the faults and of the changes [default: 1].
     #[arg(long)]
     seed: Option<u64>,
@@ -131,6 +134,7 @@ impl Args {
             };
         }
         config.records = self.records.unwrap_or(config.records);
+        config.row_bytes = self.row_bytes.unwrap_or(config.row_bytes);
         config.seats = self.seats.unwrap_or(config.seats);
         config.limits &= !self.no_limits;
         if let Some(token) = &self.api_token {

@@ -139,6 +139,9 @@ pub struct SimConfig {
     /// Whether version 1 cuts a page size above its maximum down to it; else 400. Unconfirmed.
     /// Default: true.
     pub clamp_v1_limit: bool,
+    /// The least length of a row of the large kinds in bytes, reached by a property `x_padding` that
+    /// the real API does not have. Default: 0, none.
+    pub row_bytes: usize,
     /// How `/v1/recents` behaves where no official source says.
     pub recents: Recents,
     /// The company's plan. Default: premium.
@@ -209,6 +212,7 @@ impl Default for SimConfig {
             company_domain: "acme".to_owned(),
             legacy_v1: true,
             clamp_v1_limit: true,
+            row_bytes: 0,
             recents: Recents::default(),
             plan: Plan::default(),
             seats: 1,
@@ -284,6 +288,7 @@ impl SimConfig {
         options.company_domain.clone_from(&self.company_domain);
         options.legacy_v1 = self.legacy_v1;
         options.clamp_v1_limit = self.clamp_v1_limit;
+        options.row_bytes = self.row_bytes;
         options.recents.clone_from(&self.recents);
         options
     }
@@ -318,6 +323,7 @@ impl SimConfig {
         );
         check(self.times_kept > 0, "times_kept: must be at least 1");
         check(self.recents.reach_s <= YEAR_S, "recents.reach_s: must be at most a year");
+        check(self.row_bytes <= 1 << 30, "row_bytes: must be at most 1 GiB");
         check(self.records <= 100_000_000, "records: must be at most 100,000,000");
         let zone = match TimeZone::get(&self.reset_zone) {
             Ok(zone) => Some(zone),

@@ -10,6 +10,7 @@ mod history;
 mod json;
 mod options;
 mod shape;
+mod still;
 mod store;
 mod uuid;
 mod words;
@@ -23,8 +24,8 @@ use serde_json::Value;
 pub use self::entity::{Entity, Sizes};
 pub use self::options::{AccountOptions, Recents, RecentsDeleted, RecentsTooOld};
 pub use self::write::Unknown;
-pub(crate) use super::routes::OffsetPage;
 pub use super::routes::Reply;
+pub(crate) use super::routes::{OffsetPage, Rest};
 
 pub(crate) use self::base::{Base, Meta, Status};
 pub(crate) use self::canonical::{object, value};
@@ -33,6 +34,7 @@ pub(crate) use self::fields::{FieldKind, Fields};
 pub(crate) use self::fixed::Fixed;
 pub(crate) use self::history::Shown;
 pub(crate) use self::json::{moment_text, string};
+pub(crate) use self::still::Still;
 pub(crate) use self::store::{Found, Json, Key, Order, View};
 pub(crate) use self::write::seconds;
 
@@ -71,7 +73,8 @@ impl Account {
     /// As [`new`](Self::new), with options.
     #[must_use]
     pub fn with_options(seed: u64, sizes: Sizes, options: AccountOptions) -> Self {
-        let base = Base::new(seed, sizes, options.epoch);
+        let mut base = Base::new(seed, sizes, options.epoch);
+        base.row_bytes = options.row_bytes;
         let changes = Table::ALL.map(|table| store::Changes::new(&base, table));
         let fields = Fields::new(&base);
         let fixed = Fixed::new(&base);

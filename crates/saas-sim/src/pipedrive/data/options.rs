@@ -19,6 +19,9 @@ pub struct AccountOptions {
     pub legacy_v1: bool,
     /// The first label of the company's host name. Default: `acme`.
     pub company_domain: String,
+    /// The least length of a row of the large kinds in bytes, reached by a property `x_padding`
+    /// that the real API does not have. Default: 0, none.
+    pub row_bytes: usize,
     /// How `/v1/recents` behaves where no official source says.
     pub recents: Recents,
 }
@@ -30,6 +33,7 @@ impl Default for AccountOptions {
             clamp_v1_limit: true,
             legacy_v1: true,
             company_domain: "acme".to_owned(),
+            row_bytes: 0,
             recents: Recents::default(),
         }
     }

@@ -24,8 +24,8 @@ use self::reply::Fail;
 use super::data::{Account, Entity, FieldKind, Table};
 use super::ops::{Matched, Version, is_legacy};
 
-pub(crate) use self::reply::OffsetPage;
 pub use self::reply::Reply;
+pub(crate) use self::reply::{OffsetPage, Rest};
 
 /// One request on its way through the routes.
 struct Ask<'a> {
@@ -44,6 +44,17 @@ impl Account {
     /// An operation that exists but is not simulated is answered with 501.
     #[must_use]
     pub fn handle(&self, matched: &Matched, query: &str, body: &[u8], now: Timestamp) -> Reply {
+        self.answer(matched, query, body, now).whole(&self.base)
+    }
+
+    /// As [`handle`](Self::handle), but a long body is not yet written to its end.
+    pub(crate) fn answer(
+        &self,
+        matched: &Matched,
+        query: &str,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Reply {
         let query = Query::parse(query);
         let ask = Ask { account: self, matched, query, body, now: now.as_second() };
         ask.answer().unwrap_or_else(|fail| fail.reply(matched.op.version))

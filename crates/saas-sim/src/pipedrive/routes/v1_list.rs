@@ -6,7 +6,7 @@ use super::super::data::{Json, Order, Table, object};
 use super::Ask;
 use super::filter::Filter;
 use super::list::{From, Page, Sort, page};
-use super::reply::{Fail, OffsetPage, Reply};
+use super::reply::{Fail, OffsetPage, Reply, Rest};
 use super::v1_out::{self, Related};
 
 /// The largest page of version 1, files aside.
@@ -41,12 +41,23 @@ impl Ask<'_> {
         let Page { rows, next } = page(&view, &filter, &sort, From::Skip(start), limit, self.now);
         let mut out = Vec::with_capacity(128 + rows.len() * 1_100);
         out.extend_from_slice(b"{\"success\":true,\"data\":[");
+        let ids = || rows.iter().map(|row| row.meta().id).collect();
+        let by_id = sort.order() == Some(Order::Id) && !sort.down;
+        let shown = next.is_some().then(|| OffsetPage { table, ids: ids(), by_id });
+        let as_kept = !table.has_v2() && self.matched.fields.is_none();
+        if as_kept && self.long(rows.len()) {
+            let mut tail = Vec::new();
+            close(&mut tail, start, limit, next.is_some());
+            tail.push(b'}');
+            let rest = Some(Rest::new(table, &rows, tail));
+            return Ok(Reply { page: shown, rest, ..Reply::raw(out) });
+        }
         let mut related = Related::default();
         for (nth, row) in rows.iter().enumerate() {
             if nth > 0 {
                 out.push(b',');
             }
-            if table.has_v2() || self.matched.fields.is_some() {
+            if !as_kept {
                 let row = v1_out::row(&reader, table, view.json(row), &mut related);
                 object(&self.select(row), &mut out);
             } else {
@@ -56,9 +67,6 @@ impl Ask<'_> {
         close(&mut out, start, limit, next.is_some());
         related.write(&mut out);
         out.push(b'}');
-        let ids = || rows.iter().map(|row| row.meta().id).collect();
-        let by_id = sort.order() == Some(Order::Id) && !sort.down;
-        let shown = next.is_some().then(|| OffsetPage { table, ids: ids(), by_id });
         Ok(Reply { page: shown, ..Reply::raw(out) })
     }
 
