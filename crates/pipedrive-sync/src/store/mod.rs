@@ -12,11 +12,14 @@ mod database;
 mod error;
 mod failures;
 mod file;
+mod gone;
 mod health;
 mod lease;
 mod link;
 mod postgres;
+mod quarantine;
 mod read;
+mod runs;
 pub mod schema;
 mod sqlite;
 mod state;
@@ -30,7 +33,9 @@ pub use self::{
     failures::FailureRow,
     health::HealthRow,
     lease::{BudgetRow, note_spent},
+    quarantine::{FailedWalk, QuarantineRow, Quarantined, RAW_KEPT, RejectWrite},
     read::{Counts, Reader, RunRow},
+    runs::RunRecord,
     state::{Mode, WalkState},
     write::{Finish, Id, PageWrite, RowWrite, Settled},
 };
