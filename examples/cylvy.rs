@@ -28,7 +28,7 @@ use tokio::{
 
 use cylvy::{
     books::{Books, MAX_ANSWERS},
-    pipeline::Cylvy,
+    pipeline::{Cylvy, Task},
     report,
     services::{self, Shared},
     world,
@@ -43,17 +43,16 @@ async fn main() -> Result<(), BoxError> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         [folder, url, "week", week] => {
-            let keywords = world::keywords(week.parse()?);
-            work(folder, url, Ok(&keywords)).await
+            work(folder, url, Task::Start(world::keywords(week.parse()?))).await
         }
-        [folder, url, "resume"] => work(folder, url, Err(Resume::All)).await,
-        [folder, url, "retry"] => work(folder, url, Err(Resume::FailedOnly)).await,
+        [folder, url, "resume"] => work(folder, url, Task::GoOn(Resume::All)).await,
+        [folder, url, "retry"] => work(folder, url, Task::GoOn(Resume::FailedOnly)).await,
         _ => supervise().await,
     }
 }
 
 /// The process that does the work.
-async fn work(folder: &str, url: &str, task: Result<&[String], Resume>) -> Result<(), BoxError> {
+async fn work(folder: &str, url: &str, task: Task) -> Result<(), BoxError> {
     let cylvy = Cylvy::open(Path::new(folder), url, task).await?;
     cylvy.run().await?;
     report::quotas(&cylvy).await?;

@@ -56,6 +56,14 @@ fn needs(phase: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// What a process is to do.
+pub(crate) enum Task {
+    /// A pipeline of its own for these keywords.
+    Start(Vec<String>),
+    /// The last one.
+    GoOn(Resume),
+}
+
 /// One run of a process.
 pub(crate) struct Cylvy {
     pub(crate) pipeline: Pipeline,
@@ -64,25 +72,20 @@ pub(crate) struct Cylvy {
 }
 
 impl Cylvy {
-    /// With what is in the folder: a pipeline of its own for these keywords, or else the last one,
-    /// resumed.
-    pub(crate) async fn open(
-        folder: &Path,
-        url: &str,
-        task: Result<&[String], Resume>,
-    ) -> Result<Self, BoxError> {
+    /// With what is in the folder.
+    pub(crate) async fn open(folder: &Path, url: &str, task: Task) -> Result<Self, BoxError> {
         let state = format!("sqlite:{}", folder.join("state.db").display());
         let config = PipelineConfig::builder().checkpoint_interval(50).build()?;
         let tracker = StateTracker::open(&state, config).await?.worker(WORKER);
         let pipeline = match task {
-            Ok(keywords) => {
+            Task::Start(keywords) => {
                 let pipeline = tracker.initialize("cylvy", &PHASES).await?;
                 let words: Vec<_> = keywords.iter().map(|word| tidy(word)).collect();
                 let added = pipeline.add("keywords", &words).await?;
                 println!("{} keywords, {} more were there twice", added.added, added.known);
                 pipeline
             }
-            Err(from) => {
+            Task::GoOn(from) => {
                 let last = tracker.pipelines(None, 1).await?.pop().ok_or("nothing to resume")?;
                 let freed = tracker.join(last.id).await?.revoke(Some(WORKER)).await?;
                 let (pipeline, resumed) = tracker.resume(last.id, &from).await?;

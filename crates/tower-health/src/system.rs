@@ -275,8 +275,8 @@ pub struct PartReport {
     pub required: bool,
     /// How it is doing.
     pub state: State,
-    /// Why.
+    /// Why; a [`Health`] says why it entered this state, with the figures of that time.
     pub reason: String,
-    /// Its figure, if it has one.
+    /// Its figure now, if it has one.
     pub value: Option<f64>,
 }
