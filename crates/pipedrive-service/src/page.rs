@@ -11,6 +11,7 @@ use crate::{
     BoxError,
     classify::Garbled,
     entity::{Entity, Paging},
+    holdings::Held,
 };
 
 /// What identifies a row: a number for most kinds, a text for leads, goals and field definitions.
@@ -105,6 +106,8 @@ pub struct RowsPage {
     pub next: Option<Position>,
     /// Bytes of the answer's body.
     pub bytes: usize,
+    #[allow(dead_code, reason = "what counts is when it is dropped")]
+    pub(crate) held: Option<Held>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +173,7 @@ pub(crate) struct List {
     pub(crate) rows: Vec<Row>,
     pub(crate) next: Next,
     pub(crate) bytes: usize,
+    pub(crate) held: Option<Held>,
 }
 
 impl List {
@@ -180,7 +184,7 @@ impl List {
             Next::Offset(offset) => Some(Position::Offset(offset)),
             _ => None,
         };
-        RowsPage { rows: self.rows, position, next, bytes: self.bytes }
+        RowsPage { rows: self.rows, position, next, bytes: self.bytes, held: self.held }
     }
 }
 
@@ -191,7 +195,7 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
     let data = match data(&envelope) {
         // Version 1 writes null for a list of nothing, and says that no page follows.
         Err(Garbled::NoData) if paged => {
-            return Ok(List { rows: Vec::new(), next: Next::End, bytes: body.len() });
+            return Ok(List { rows: Vec::new(), next: Next::End, bytes: body.len(), held: None });
         }
         data => data?,
     };
@@ -210,7 +214,7 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
         Paging::Offset => Next::offset(more.pagination.as_ref().and_then(Pagination::next)),
         Paging::Whole => Next::End,
     };
-    Ok(List { rows, next, bytes: body.len() })
+    Ok(List { rows, next, bytes: body.len(), held: None })
 }
 
 /// Reads the one record of an answer.

@@ -16,6 +16,7 @@ use crate::{
     BoxError, Entity, Error, RowsPage, WalkOptions,
     api::Api,
     error::{Context as CallContext, from_box},
+    holdings::HoldPage,
     page::{self, List},
     requests::Requests,
 };
@@ -38,17 +39,22 @@ pub struct RowsWalk {
 
 impl RowsWalk {
     pub(crate) fn new(api: Api, requests: Requests, entity: Entity, options: WalkOptions) -> Self {
-        let WalkOptions { query, prefetch } = options;
+        let WalkOptions { query, prefetch, hold } = options;
         let position = query.from.clone().unwrap_or(Position::Start);
         let limit = query.limit.unwrap_or(u32::MAX).min(entity.max_limit());
         let make = {
             // A request without a call is refused where it would be sent, with a clear error.
             move |position: &Position, rows: u32| {
-                requests.page(entity, &query, position, rows).unwrap_or_default()
+                let mut request = requests.page(entity, &query, position, rows).unwrap_or_default();
+                if hold {
+                    request.extensions_mut().insert(HoldPage);
+                }
+                request
             }
         };
         let read = move |response: Response<Bytes>| -> Result<Parsed<List>, BoxError> {
             let mut list = page::list(entity, response.body())?;
+            list.held = response.extensions().get().cloned();
             let next = std::mem::replace(&mut list.next, tower_adaptive_page::Next::End);
             let rows = list.rows.len();
             Ok(Parsed::new(list, next).rows(rows))
@@ -71,11 +77,11 @@ impl Stream for RowsWalk {
         let page = ready!(self.pages.as_mut().poll_next(cx));
         Poll::Ready(page.map(|page| match page {
             Ok(Page { position, next, items, .. }) => {
-                let List { rows, bytes, .. } = items;
+                let List { rows, bytes, held, .. } = items;
                 if let Some(next) = &next {
                     self.position = next.clone();
                 }
-                Ok(RowsPage { rows, position, next, bytes })
+                Ok(RowsPage { rows, position, next, bytes, held })
             }
             Err(error) => {
                 let context = CallContext { template: self.template, ..CallContext::default() };

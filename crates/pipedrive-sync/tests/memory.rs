@@ -86,6 +86,8 @@ impl Simulator {
         let mut lines = lines.map_while(Result::ok);
         let line = lines.find_map(|line| line.strip_prefix("url ").map(str::to_owned)).unwrap();
         let (url, token) = line.split_once(' ').unwrap();
+        // The harness goes on talking, and ends when nobody listens.
+        std::thread::spawn(move || lines.for_each(drop));
         Self { child, url: url.to_owned(), token: token.to_owned() }
     }
 
