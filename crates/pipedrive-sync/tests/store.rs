@@ -45,6 +45,9 @@ fn page<'a>(
     PageWrite {
         state,
         rows,
+        rejected: &[],
+        healed: &[],
+        gone: &[],
         deleted: false,
         position: position.map(Into::into),
         max_seen: None,
@@ -225,12 +228,12 @@ async fn the_end_of_a_full_walk_removes_what_was_not_seen() {
 }
 
 #[tokio::test]
-async fn a_deal_has_one_home_and_its_newer_state_stays() {
+async fn a_deal_has_one_home_and_of_whole_lists_its_newer_state_stays() {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(&database(&dir)).await.unwrap();
     let run = store.begin_run("sync").await.unwrap();
     let (deals, archived) =
-        (walk("deals", Mode::Incremental, run), walk("archived_deals", Mode::Incremental, run));
+        (walk("deals", Mode::Full, run), walk("archived_deals", Mode::Full, run));
     store.begin_walks([&deals]).await.unwrap();
     store.begin_walks([&archived]).await.unwrap();
     store.commit(&[page(&deals, &[row(1, "a"), row(2, "c")], Some("1"))], None).await.unwrap();
@@ -238,14 +241,32 @@ async fn a_deal_has_one_home_and_its_newer_state_stays() {
     store.commit(&[page(&archived, &[row(1, "b"), row(2, "b")], Some("1"))], None).await.unwrap();
     let counts = store.counts().await.unwrap();
     assert_eq!((counts["deals"], counts["archived_deals"]), ((1, 0), (1, 0)));
+}
 
-    // The same deal, shown as deleted and then, late, by the list as it was before.
-    let mut gone = page(&deals, &[], Some("2"));
-    gone.deleted = true;
-    let rows = [row(2, "d")];
-    gone.rows = &rows;
-    store.commit(&[gone, page(&deals, &[row(2, "c")], Some("3"))], None).await.unwrap();
+#[tokio::test]
+async fn of_what_has_changed_the_last_word_is_true_even_if_its_time_is_older() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(&database(&dir)).await.unwrap();
+    let run = store.begin_run("sync").await.unwrap();
+    let (deals, archived) =
+        (walk("deals", Mode::Incremental, run), walk("archived_deals", Mode::Incremental, run));
+    store.begin_walks([&deals, &archived]).await.unwrap();
+    store.commit(&[page(&deals, &[row(1, "c"), row(2, "c")], Some("1"))], None).await.unwrap();
+    // Deal 1 was archived with a time that came late.
+    store.commit(&[page(&archived, &[row(1, "b")], Some("1"))], None).await.unwrap();
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts["deals"], counts["archived_deals"]), ((1, 0), (1, 0)));
+    let late = RowWrite { data: r#"{"add_time":"late"}"#, ..row(2, "b") };
+    store.commit(&[page(&deals, &[late], Some("2"))], None).await.unwrap();
+    let mut reader = Reader::open(&database(&dir)).await.unwrap();
+    assert_eq!(reader.sample("deals", 1).await.unwrap()[0].1, late.data);
+    // Deleted, and back again, in the same second.
+    let rows = [row(2, "b")];
+    let gone = PageWrite { deleted: true, ..page(&deals, &rows, Some("3")) };
+    store.commit(&[gone], None).await.unwrap();
     assert_eq!(store.counts().await.unwrap()["deals"], (0, 1));
+    store.commit(&[page(&deals, &rows, Some("4"))], None).await.unwrap();
+    assert_eq!(store.counts().await.unwrap()["deals"], (1, 0));
 }
 
 #[tokio::test]

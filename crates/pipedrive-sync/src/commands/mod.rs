@@ -5,10 +5,12 @@ mod common;
 mod config;
 mod demo;
 mod errors;
+mod failed;
 mod health;
 mod health_check;
 mod limits;
 mod plan;
+mod runs;
 mod status;
 mod sync;
 mod verify;
@@ -29,7 +31,11 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     start_tracing(cli.verbose);
     match cli.command {
         Command::Demo(args) => demo::run(args).await,
-        Command::Sync(args) => sync::run(args).await,
+        Command::Sync(args) => sync::run(*args).await,
+        Command::Resume(args) => sync::resume(args).await,
+        Command::Runs(args) => runs::run(args).await,
+        Command::FailedItems(args) => failed::items(args).await,
+        Command::RetryFailed(args) => failed::retry(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Limits(args) => limits::run(args).await,

@@ -10,9 +10,12 @@ mod circuits;
 mod error;
 mod failures;
 mod file;
+mod gone;
 mod health;
 mod lease;
+mod quarantine;
 mod read;
+mod runs;
 pub mod schema;
 mod state;
 mod write;
@@ -24,7 +27,9 @@ pub use self::{
     file::Database,
     health::HealthRow,
     lease::{BudgetRow, note_spent},
+    quarantine::{FailedWalk, QuarantineRow, Quarantined, RAW_KEPT, RejectWrite},
     read::{Counts, Reader, RunRow},
+    runs::RunRecord,
     state::{Mode, WalkState},
     write::{Finish, Id, PageWrite, RowWrite, Settled},
 };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
 /// `user_version` of the newest schema.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
 pub const ENTITIES: [&str; 21] = [
@@ -118,6 +118,41 @@ CREATE TABLE health_samples (
 ) STRICT;
 ";
 
+/// Rows that could not be used, walks that failed finally, what a run was asked to do, and when each whole list was read
+/// last: of what is complete, that is as good a guess as any.
+const QUARANTINE: &str = "
+CREATE TABLE quarantine (
+    entity    TEXT NOT NULL,
+    item      TEXT NOT NULL,
+    row_id    TEXT,
+    position  TEXT NOT NULL,
+    place     INTEGER NOT NULL,
+    reason    TEXT NOT NULL,
+    raw       TEXT NOT NULL,
+    raw_bytes INTEGER NOT NULL,
+    note      TEXT,
+    at        TEXT NOT NULL,
+    run       INTEGER NOT NULL,
+    PRIMARY KEY (entity, item)
+) STRICT;
+CREATE TABLE failed_walks (
+    walk     TEXT PRIMARY KEY NOT NULL,
+    entity   TEXT NOT NULL,
+    category TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    at       TEXT NOT NULL,
+    run      INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sweeps (
+    entity  TEXT PRIMARY KEY NOT NULL,
+    done_at TEXT NOT NULL
+) STRICT;
+INSERT INTO sweeps (entity, done_at)
+    SELECT entity, coalesce(done_at, last_done) FROM sync_state
+    WHERE walk = entity AND coalesce(done_at, last_done) IS NOT NULL;
+ALTER TABLE runs ADD COLUMN options TEXT;
+";
+
 /// What takes a file from version `from` to `from + 1`.
 pub(crate) fn migration(from: u32) -> Option<String> {
     match from {
@@ -125,6 +160,7 @@ pub(crate) fn migration(from: u32) -> Option<String> {
         1 => Some(CIRCUITS.to_owned()),
         2 => Some(FAILURES.to_owned()),
         3 => Some(HEALTH.to_owned()),
+        4 => Some(QUARANTINE.to_owned()),
         _ => None,
     }
 }

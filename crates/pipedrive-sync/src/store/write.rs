@@ -1,10 +1,8 @@
 //! What a sync writes: runs, walks, and pages, each page with its cursor in one transaction.
 
-use std::fmt::Write as _;
-
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, query};
 
-use super::{Mode, Store, StoreError, WalkState};
+use super::{Mode, RejectWrite, Store, StoreError, WalkState, gone, quarantine};
 use crate::wall;
 
 /// Rows per statement: below SQLite's limit of variables, above every page of the API.
@@ -44,6 +42,12 @@ pub struct PageWrite<'a> {
     pub state: &'a WalkState,
     /// The page's rows.
     pub rows: &'a [RowWrite<'a>],
+    /// Rows of the page that could not be used.
+    pub rejected: &'a [RejectWrite<'a>],
+    /// Quarantined items that the page's rows have healed.
+    pub healed: &'a [String],
+    /// Rows of any entity of which the page says that they are deleted.
+    pub gone: &'a [(&'static str, Id<'a>)],
     /// Whether the list shows deleted rows.
     pub deleted: bool,
     /// Where to go on, as `Position` writes itself; none after the last page.
@@ -184,7 +188,9 @@ impl Store {
                 upsert(&mut tx, page, rows).await?;
             }
             one_home(&mut tx, page).await?;
-            removed.push(advance(&mut tx, page).await?);
+            quarantine::note(&mut tx, page).await?;
+            let gone = gone::mark(&mut tx, page).await?;
+            removed.push(gone + advance(&mut tx, page).await?);
         }
         if let Some(settled) = settled {
             settle(&mut tx, settled).await?;
@@ -208,15 +214,6 @@ async fn upsert(
         " ON CONFLICT (id) DO UPDATE SET update_time = excluded.update_time, is_deleted = excluded.is_deleted,
           data = excluded.data, run = excluded.run",
     );
-    if page.state.mode == Mode::Incremental {
-        // Two walks may show one row (a deal, and the same deal deleted): the newer state stays.
-        write!(
-            sql,
-            " WHERE {table}.update_time IS NULL OR excluded.update_time IS NULL
-               OR excluded.update_time >= {table}.update_time"
-        )
-        .expect("writing to a String cannot fail");
-    }
     let mut statement = query(AssertSqlSafe(sql)).persistent(rows.len() == ROWS_PER_STATEMENT);
     for row in rows {
         statement = match row.id {
@@ -230,7 +227,9 @@ async fn upsert(
     Ok(())
 }
 
-/// A deal is either archived or not. When it moves, the newer state stays and the older one goes.
+/// A deal is either archived or not. Walks over what has changed take turns, so what is seen last is true whatever its
+/// update time says, which may lie before that of an older state. Walks over whole lists do not: the newer state stays and
+/// the older one goes, and what has changed meanwhile is asked for again.
 async fn one_home(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<(), StoreError> {
     let table = page.state.entity.as_str();
     let other = match table {
@@ -244,6 +243,11 @@ async fn one_home(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<(
         .filter_map(|row| if let Id::Number(id) = row.id { Some(id) } else { None })
         .collect();
     let ids = serde_json::to_string(&ids).expect("numbers are JSON");
+    if page.state.mode == Mode::Incremental {
+        let sql = format!("DELETE FROM {other} WHERE id IN (SELECT value FROM json_each(?))");
+        query(AssertSqlSafe(sql)).bind(&ids).execute(&mut *conn).await?;
+        return Ok(());
+    }
     for (older, newer, when) in [(other, table, "<="), (table, other, "<")] {
         let sql = format!(
             "DELETE FROM {older} WHERE id IN (SELECT value FROM json_each(?))
@@ -263,6 +267,14 @@ async fn advance(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<u6
             .execute(&mut *conn)
             .await?
             .rows_affected();
+        query(
+            "INSERT INTO sweeps (entity, done_at) VALUES ($1, $2)
+             ON CONFLICT (entity) DO UPDATE SET done_at = excluded.done_at",
+        )
+        .bind(&page.state.entity)
+        .bind(wall::now_text())
+        .execute(&mut *conn)
+        .await?;
     }
     query(
         "UPDATE sync_state SET position = ?2, max_seen = ?3, page_size = coalesce(?4, page_size),

@@ -257,6 +257,7 @@ impl<'a> Exchange<'a> {
         let status = response.status().as_u16();
         answer::correlate(response.headers_mut(), self.shared.config.seed, self.number);
         let now = Instant::now();
+        answer::date(response.headers_mut(), self.shared.clock.wall(now));
         let number = self.shared.state().ledger.answered(self.number, operation, status, now);
         self.shared.tell(&Answered { number, status, operation, fault });
         response

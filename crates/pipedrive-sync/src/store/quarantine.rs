@@ -1,0 +1,303 @@
+//! Rows that could not be used, and walks that failed finally: for `pipedrive failed-items` and `retry-failed`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query};
+
+use super::{Id, Mode, PageWrite, Reader, Store, StoreError, has_table, schema::ENTITIES};
+use crate::wall;
+
+/// So many bytes of a row are kept at most: 64 KiB.
+pub const RAW_KEPT: usize = 64 * 1024;
+
+/// A row of a page that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectWrite<'a> {
+    /// What tells it apart from the others of its kind: its identifier, or a hash of its bytes.
+    pub item: String,
+    /// Its identifier, where that much could be read.
+    pub id: Option<Id<'a>>,
+    /// Where the page was asked for.
+    pub position: String,
+    /// Its place on the page; 0 is the first.
+    pub place: usize,
+    /// Why it could not be used, as [`RowFault::name`](pipedrive_service::RowFault::name) has it.
+    pub reason: &'a str,
+    /// Its bytes.
+    pub raw: &'a [u8],
+}
+
+/// A row that could not be used, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct QuarantineRow {
+    /// The entity.
+    pub entity: String,
+    /// What tells it apart: its identifier, or `#` and a hash of its bytes.
+    pub item: String,
+    /// Its identifier, where that much could be read; then it can be asked for again.
+    pub row_id: Option<String>,
+    /// Where the page was asked for.
+    pub position: String,
+    /// Its place on the page; 0 is the first.
+    pub place: u64,
+    /// Why it could not be used, such as `wrong_id`.
+    pub reason: String,
+    /// Its bytes, at most [`RAW_KEPT`]; those that are no UTF-8 as `\xNN`.
+    pub raw: String,
+    /// How many bytes it had.
+    pub raw_bytes: u64,
+    /// What was done to `raw`: `escaped`, `cut`, or both; none if it is as it came.
+    pub note: Option<String>,
+    /// When it was seen last.
+    pub at: String,
+    /// The run whose walk has seen it last.
+    pub run: i64,
+}
+
+/// A walk that failed finally.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FailedWalk {
+    /// Its name.
+    pub walk: String,
+    /// Its entity.
+    pub entity: String,
+    /// What kind of failure it was, such as `server` or `auth`.
+    pub category: String,
+    /// The line for people.
+    pub reason: String,
+    /// When.
+    pub at: String,
+    /// In which run.
+    pub run: i64,
+}
+
+/// What is quarantined, by entity.
+pub type Quarantined = BTreeMap<String, BTreeSet<String>>;
+
+/// Bytes as a text, and what was done to them.
+fn shown(raw: &[u8]) -> (String, Option<&'static str>) {
+    let cut = raw.len() > RAW_KEPT;
+    let mut text = String::with_capacity(raw.len().min(RAW_KEPT));
+    let mut escaped = false;
+    for chunk in raw[..raw.len().min(RAW_KEPT)].utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push_str(&chunk.invalid().escape_ascii().to_string());
+            escaped = true;
+        }
+    }
+    let note = match (escaped, cut) {
+        (false, false) => None,
+        (true, false) => Some("escaped"),
+        (false, true) => Some("cut"),
+        (true, true) => Some("escaped, cut"),
+    };
+    (text, note)
+}
+
+/// Writes what a page has brought that could not be used, and forgets what it has healed.
+pub(super) async fn note(
+    conn: &mut SqliteConnection,
+    page: &PageWrite<'_>,
+) -> Result<(), StoreError> {
+    let entity = page.state.entity.as_str();
+    for item in page.healed {
+        query("DELETE FROM quarantine WHERE entity = $1 AND item = $2")
+            .bind(entity)
+            .bind(item)
+            .execute(&mut *conn)
+            .await?;
+    }
+    for row in page.rejected {
+        let (raw, note) = shown(row.raw);
+        let row_id = row.id.map(|id| match id {
+            Id::Number(number) => number.to_string(),
+            Id::Text(text) => text.to_owned(),
+        });
+        query(
+            "INSERT INTO quarantine (entity, item, row_id, position, place, reason, raw, raw_bytes, note, at, run)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             ON CONFLICT (entity, item) DO UPDATE SET row_id = excluded.row_id, position = excluded.position,
+               place = excluded.place, reason = excluded.reason, raw = excluded.raw, raw_bytes = excluded.raw_bytes,
+               note = excluded.note, at = excluded.at, run = excluded.run",
+        )
+        .bind(entity)
+        .bind(&row.item)
+        .bind(row_id)
+        .bind(&row.position)
+        .bind(i64::try_from(row.place).unwrap_or(i64::MAX))
+        .bind(row.reason)
+        .bind(raw)
+        .bind(i64::try_from(row.raw.len()).unwrap_or(i64::MAX))
+        .bind(note)
+        .bind(wall::now_text())
+        .bind(page.state.run)
+        .execute(&mut *conn)
+        .await?;
+        // The account has it still, so what is held of it from before must outlive the end of a full walk.
+        if let Some(id) = row.id {
+            let seen = query(AssertSqlSafe(format!("UPDATE {entity} SET run = $1 WHERE id = $2")))
+                .bind(page.state.run);
+            let seen = match id {
+                Id::Number(number) => seen.bind(number),
+                Id::Text(text) => seen.bind(text),
+            };
+            seen.execute(&mut *conn).await?;
+        }
+    }
+    if page.finish.is_some() {
+        query("DELETE FROM failed_walks WHERE walk = $1")
+            .bind(&page.state.walk)
+            .execute(&mut *conn)
+            .await?;
+        if page.state.mode == Mode::Full {
+            // What a whole list shows no longer needs no healing.
+            query("DELETE FROM quarantine WHERE entity = $1 AND run <> $2")
+                .bind(entity)
+                .bind(page.state.run)
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+impl Store {
+    /// What is quarantined.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn quarantined(&mut self) -> Result<Quarantined, StoreError> {
+        let rows = query("SELECT entity, item FROM quarantine").fetch_all(&mut self.conn).await?;
+        let mut found = Quarantined::new();
+        for row in rows {
+            found.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?);
+        }
+        Ok(found)
+    }
+
+    /// Forgets a quarantined row that the account has no longer, and what is held of it from before.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such entity.
+    pub async fn forget_quarantined(
+        &mut self,
+        entity: &str,
+        item: &str,
+        id: Id<'_>,
+    ) -> Result<(), StoreError> {
+        use sqlx::Connection as _;
+        assert!(ENTITIES.contains(&entity), "no table for {entity}");
+        let mut all = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        query("DELETE FROM quarantine WHERE entity = $1 AND item = $2")
+            .bind(entity)
+            .bind(item)
+            .execute(&mut *all)
+            .await?;
+        let gone = query(AssertSqlSafe(format!("DELETE FROM {entity} WHERE id = $1")));
+        let gone = match id {
+            Id::Number(number) => gone.bind(number),
+            Id::Text(text) => gone.bind(text),
+        };
+        gone.execute(&mut *all).await?;
+        Ok(all.commit().await?)
+    }
+
+    /// Writes down a walk that failed finally. It is forgotten when a walk of that name is complete.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    pub async fn note_failed_walk(&mut self, failed: &FailedWalk) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO failed_walks (walk, entity, category, reason, at, run) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (walk) DO UPDATE SET entity = excluded.entity, category = excluded.category,
+               reason = excluded.reason, at = excluded.at, run = excluded.run",
+        )
+        .bind(&failed.walk)
+        .bind(&failed.entity)
+        .bind(&failed.category)
+        .bind(&failed.reason)
+        .bind(&failed.at)
+        .bind(failed.run)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Rows that could not be used, by entity; nothing from a database of before this was written down.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn quarantine(&mut self) -> Result<Vec<QuarantineRow>, StoreError> {
+        if !has_table(&mut self.conn, "quarantine").await? {
+            return Ok(Vec::new());
+        }
+        let rows = query("SELECT * FROM quarantine ORDER BY entity, item")
+            .fetch_all(&mut self.conn)
+            .await?;
+        let count = |value: i64| u64::try_from(value).unwrap_or_default();
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(QuarantineRow {
+                entity: row.try_get("entity")?,
+                item: row.try_get("item")?,
+                row_id: row.try_get("row_id")?,
+                position: row.try_get("position")?,
+                place: count(row.try_get("place")?),
+                reason: row.try_get("reason")?,
+                raw: row.try_get("raw")?,
+                raw_bytes: count(row.try_get("raw_bytes")?),
+                note: row.try_get("note")?,
+                at: row.try_get("at")?,
+                run: row.try_get("run")?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Walks that failed finally and were not complete since.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn failed_walks(&mut self) -> Result<Vec<FailedWalk>, StoreError> {
+        if !has_table(&mut self.conn, "failed_walks").await? {
+            return Ok(Vec::new());
+        }
+        let rows =
+            query("SELECT * FROM failed_walks ORDER BY walk").fetch_all(&mut self.conn).await?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(FailedWalk {
+                walk: row.try_get("walk")?,
+                entity: row.try_get("entity")?,
+                category: row.try_get("category")?,
+                reason: row.try_get("reason")?,
+                at: row.try_get("at")?,
+                run: row.try_get("run")?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_kept_as_they_came_as_far_as_a_text_can_hold_them() {
+        assert_eq!(shown("{\"a\":\"ä\"}".as_bytes()), ("{\"a\":\"ä\"}".to_owned(), None));
+        assert_eq!(shown(b"a\xff\xe2\x82b"), (r"a\xff\xe2\x82b".to_owned(), Some("escaped")));
+        let (text, note) = shown(&vec![b'x'; RAW_KEPT + 1]);
+        assert_eq!((text.len(), note), (RAW_KEPT, Some("cut")));
+    }
+}
