@@ -4,7 +4,8 @@
 //! Short by default. At full length, with release builds:
 //!
 //! ```sh
-//! MEMORY_ROWS=5000000 MEMORY_LARGE_ROWS=2000 cargo test --release -p pipedrive-sync --test memory -- --nocapture
+//! MEMORY_ROWS=5000000 MEMORY_LARGE_ROWS=2000 cargo test --release -p pipedrive-sync --test memory -- \
+//!   --nocapture --test-threads 1
 //! ```
 #![allow(missing_docs, clippy::print_stdout)]
 #![cfg(target_os = "linux")]
