@@ -18,7 +18,6 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     process::{Child, Command, Stdio},
     str::FromStr as _,
-    time::Instant,
 };
 
 use cage::Cage;
@@ -30,6 +29,7 @@ use saas_sim::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 const MIB: u64 = 1024 * 1024;
 
