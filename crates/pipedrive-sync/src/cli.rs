@@ -1,22 +1,24 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
-
 use jiff::SignedDuration;
 
 use crate::{
     engine::{SyncOptions, plan::Wanted},
     progress::{EventsTo, Style},
+    store::Database,
 };
 
 /// The variable that names the database.
 pub const DATABASE_VARIABLE: &str = "PIPEDRIVE_DATABASE";
+/// The variable that names the schema of a PostgreSQL database.
+pub const SCHEMA_VARIABLE: &str = "PIPEDRIVE_DATABASE_SCHEMA";
 /// The variable that says how often whole lists are read again.
 pub const SWEEP_VARIABLE: &str = "PIPEDRIVE_SYNC_SWEEP_EVERY";
 /// Variables of this program, which are no settings of its client.
-pub const OWN_VARIABLES: [&str; 2] = [DATABASE_VARIABLE, SWEEP_VARIABLE];
+pub const OWN_VARIABLES: [&str; 3] = [DATABASE_VARIABLE, SCHEMA_VARIABLE, SWEEP_VARIABLE];
 /// The database unless another is named.
 pub const DEFAULT_DATABASE: &str = "pipedrive.sqlite";
 
@@ -43,7 +45,7 @@ Examples:
 Exit codes: 0 done, 1 other (a signal, two syncs at once, a failing disk), 2 usage or configuration,
 3 authentication, 4 budget exhausted, 5 API unavailable.";
 
-/// Copies a Pipedrive account into an SQLite database: complete, resumable, never over the limits.
+/// Copies a Pipedrive account into an SQLite or PostgreSQL database: complete, resumable, never over the limits.
 #[derive(Debug, Parser)]
 #[command(name = "pipedrive", version, after_help = EXAMPLES, propagate_version = true)]
 pub struct Cli {
@@ -141,11 +143,20 @@ pub struct Connection {
 }
 
 /// Where the copy is.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Args)]
 pub struct DatabaseArg {
-    /// The SQLite file, as a path or as sqlite:PATH.
-    #[arg(long, global = true, env = DATABASE_VARIABLE, default_value = DEFAULT_DATABASE, value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
+    /// An SQLite file, as a path or as sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE[?schema=NAME]. A password is
+    /// better given by the variable: the command line is for all to see.
+    // The value of the variable may be a password, which help must not show.
+    #[arg(long, global = true, env = DATABASE_VARIABLE, hide_env_values = true, default_value = DEFAULT_DATABASE, value_name = "DATABASE", value_parser = NonEmptyStringValueParser::new())]
     pub database: String,
+}
+
+impl fmt::Debug for DatabaseArg {
+    /// Without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DatabaseArg").field(&self.database.parse::<Database>().ok()).finish()
+    }
 }
 
 /// `pipedrive demo`
@@ -160,8 +171,8 @@ pub struct Demo {
     /// Seed of the account and of its faults.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Keep the copy in this file; a temporary one is used otherwise.
-    #[arg(long, value_name = "FILE")]
+    /// Keep the copy in this database; a temporary file is used otherwise.
+    #[arg(long, value_name = "DATABASE")]
     pub database: Option<String>,
     /// The company's plan, which sets the limits.
     #[arg(long, default_value = "premium", value_parser = ["lite", "growth", "professional", "premium", "ultimate"])]

@@ -81,12 +81,16 @@ impl std::error::Error for Failure {}
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::Sql(_) | StoreError::Content { .. } | StoreError::Locked { .. } => {
-                Code::Other
-            }
+            StoreError::Unreachable { .. } | StoreError::Lost(_) => Code::Unavailable,
+            StoreError::Sql(_)
+            | StoreError::Full(_)
+            | StoreError::Busy(_)
+            | StoreError::Damaged(_)
+            | StoreError::Content { .. }
+            | StoreError::Locked { .. } => Code::Other,
             _ => Code::Usage,
         };
-        Self::new(code, error.to_string())
+        Self::new(code, one_line(&error.to_string()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a sync says at its end.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use pipedrive_service::Client;
@@ -25,7 +25,7 @@ pub struct SyncResult {
     /// When it can go on, if the day's budget is spent and it is known when the next begins.
     pub again_at: Option<Timestamp>,
     /// The database.
-    pub database: PathBuf,
+    pub database: String,
     /// Number of the run.
     pub run: i64,
     /// Rows in the database, by entity.
@@ -97,7 +97,7 @@ impl SyncResult {
             outcome: line.to_owned(),
             exit_code: code.number(),
             again_at: outcome.failure.as_ref().and_then(|failure| failure.again_at),
-            database: database.path().to_owned(),
+            database: database.to_string(),
             run: outcome.run,
             rows_in_all: rows.values().sum(),
             rows,
@@ -144,7 +144,7 @@ impl fmt::Display for SyncResult {
             rejected += tally.rejected;
             removed += tally.removed;
         }
-        writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database.display())?;
+        writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database)?;
         for (name, rows) in &self.rows {
             let state = match self.walks.get(name) {
                 Some(tally) if tally.done => "",

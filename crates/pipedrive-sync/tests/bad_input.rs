@@ -114,7 +114,7 @@ async fn a_database_that_cannot_be_written() {
         &["directory"],
     );
     one_line(
-        &world.run("sync", &["--database", "postgres://somewhere/x"]).await,
+        &world.run("sync", &["--database", "mysql://somewhere/x"]).await,
         2,
         &["not a database"],
     );

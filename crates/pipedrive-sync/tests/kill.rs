@@ -88,6 +88,16 @@ fn path(entry: &LogEntry) -> &str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
+    story(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens_on_postgresql() {
+    let Some(server) = common::server::PostgresServer::start("kills on PostgreSQL") else { return };
+    story(Some(server.url())).await;
+}
+
+async fn story(database: Option<String>) {
     let kills = number("PIPEDRIVE_KILLS", 6);
     let mut random = fastrand::Rng::with_seed(number("PIPEDRIVE_KILL_SEED", 1));
     let mut faults = Faults::none();
@@ -101,7 +111,8 @@ async fn a_killed_sync_goes_on_without_loss_doubles_or_forgotten_tokens() {
         faults,
         ..SimConfig::default()
     };
-    let world = World::new(config).await;
+    let mut world = World::new(config).await;
+    world.elsewhere = database;
     let trap = Arc::new(Trap::default());
     let hook = Arc::clone(&trap);
     world.sim.on_answer(move |_| hook.answered());

@@ -1,7 +1,5 @@
 //! `pipedrive circuits`
 
-use std::path::PathBuf;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tower_circuit::{Mode, Snapshot, State};
@@ -19,7 +17,7 @@ use crate::{
 /// What is known of the circuits.
 #[derive(Debug, Serialize)]
 struct Circuits {
-    database: PathBuf,
+    database: Database,
     circuits: Vec<CircuitPicture>,
     /// Those that are reset, which a sync that runs or comes next has yet to hear.
     reset: Vec<String>,
@@ -83,7 +81,7 @@ async fn circuits(args: &cli::Circuits) -> Result<Circuits, Failure> {
     let (kept, reset) = (reader.circuits().await?, reader.resets().await?);
     let now = wall::exact();
     let circuits = kept.into_iter().map(|kept| CircuitPicture::at(now, kept)).collect();
-    Ok(Circuits { database: database.path().to_owned(), circuits, reset })
+    Ok(Circuits { database: database.clone(), circuits, reset })
 }
 
 async fn reset(database: &Database, name: Option<&str>) -> Result<(), Failure> {
@@ -102,7 +100,7 @@ async fn reset(database: &Database, name: Option<&str>) -> Result<(), Failure> {
 }
 
 fn text(found: &Circuits) -> String {
-    let mut text = format!("{}\n", found.database.display());
+    let mut text = format!("{}\n", found.database);
     for name in &found.reset {
         text.push_str(&format!(
             "{name} is reset: closed for the next sync, and within seconds for one that runs\n"

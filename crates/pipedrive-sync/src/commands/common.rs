@@ -9,7 +9,7 @@ use pipedrive_service::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Connection, DatabaseArg, OWN_VARIABLES},
+    cli::{Connection, DatabaseArg, OWN_VARIABLES, SCHEMA_VARIABLE},
     engine::plan,
     exit::{Code, Failure},
     store::{Database, StoreError},
@@ -86,7 +86,16 @@ pub(super) fn wrong(error: &ConfigError) -> Failure {
 }
 
 pub(super) fn database(arg: &DatabaseArg) -> Result<Database, StoreError> {
-    arg.database.parse()
+    named(&arg.database)
+}
+
+/// A database by its name, in the schema that the environment names if the name does not.
+pub(super) fn named(name: &str) -> Result<Database, StoreError> {
+    let database: Database = name.parse()?;
+    match std::env::var(SCHEMA_VARIABLE) {
+        Ok(schema) if !schema.is_empty() => database.in_schema(&schema),
+        _ => Ok(database),
+    }
 }
 
 /// What was asked for, else what the configuration enables.

@@ -1,6 +1,6 @@
 //! `pipedrive errors`
 
-use std::{cmp::Reverse, collections::BTreeMap, path::PathBuf};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::common;
 use crate::{
     cli,
     exit::Failure,
-    store::{FailureRow, Reader},
+    store::{Database, FailureRow, Reader},
     table::table,
     wall,
 };
@@ -21,7 +21,7 @@ const TOP: usize = 10;
 /// What failed.
 #[derive(Debug, PartialEq, Serialize)]
 struct Errors {
-    database: PathBuf,
+    database: Database,
     /// From then on.
     since: Timestamp,
     #[serde(flatten)]
@@ -80,7 +80,7 @@ struct ByEndpoint {
 }
 
 impl Errors {
-    fn of(database: PathBuf, since: Timestamp, rows: &[FailureRow]) -> Self {
+    fn of(database: Database, since: Timestamp, rows: &[FailureRow]) -> Self {
         let mut all = Count::default();
         let mut classes: BTreeMap<&str, Count> = BTreeMap::new();
         let mut endpoints: BTreeMap<&str, (Count, BTreeMap<&str, u64>)> = BTreeMap::new();
@@ -130,11 +130,11 @@ async fn errors(args: &cli::Errors) -> Result<Errors, Failure> {
     let database = common::database(&args.database)?;
     let since = wall::exact().saturating_sub(args.last).unwrap_or(Timestamp::MIN);
     let rows = Reader::open(&database).await?.failures(since).await?;
-    Ok(Errors::of(database.path().to_owned(), wall::nearest(since), &rows))
+    Ok(Errors::of(database.clone(), wall::nearest(since), &rows))
 }
 
 fn text(found: &Errors, last: SignedDuration) -> String {
-    let mut text = format!("{}  the last {last:#}\n", found.database.display());
+    let mut text = format!("{}  the last {last:#}\n", found.database);
     if found.all == Count::default() {
         return text + "no attempt failed\n";
     }
@@ -200,7 +200,7 @@ mod tests {
             row(62, "GET /notes", "not_found", 1, "final"),
             row(63, "GET /notes", "server", 1, "retried"),
         ];
-        let found = Errors::of("x".into(), rows[0].at, &rows);
+        let found = Errors::of(std::path::PathBuf::from("x").into(), rows[0].at, &rows);
         assert_eq!(found.all, Count { failed: 5, recovered: 1, lost: 2 });
         assert_eq!((found.all.rate(), Count::default().rate()), (Some(33), None));
         assert_eq!(found.classes[0].class, "server");

@@ -1,7 +1,5 @@
 //! `pipedrive health`
 
-use std::path::PathBuf;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tower_circuit::{Mode, Snapshot};
@@ -13,7 +11,7 @@ use crate::{
     engine::plan::RECENTS,
     exit::{Code, Failure},
     limits::{Kept, span},
-    store::{HealthRow, Reader, WalkState},
+    store::{Database, HealthRow, Reader, WalkState},
     table::table,
     wall,
 };
@@ -23,7 +21,7 @@ const STALE: SignedDuration = SignedDuration::from_hours(1);
 
 #[derive(Debug, Serialize)]
 struct Shown {
-    database: PathBuf,
+    database: Database,
     #[serde(flatten)]
     report: SystemReport,
     /// The newest first.
@@ -53,7 +51,7 @@ async fn health(args: &cli::Health) -> Result<Shown, Failure> {
         .build()
         .map_err(|error| Failure::new(Code::Other, error.to_string()))?
         .report();
-    Ok(Shown { database: database.path().to_owned(), report, samples })
+    Ok(Shown { database: database.clone(), report, samples })
 }
 
 /// How the API was doing when it was last asked.
@@ -136,7 +134,7 @@ fn copy(now: Timestamp, walks: &[WalkState], max_age: SignedDuration) -> Assessm
 }
 
 fn text(found: &Shown) -> String {
-    let mut text = format!("{}  {}\n", found.database.display(), found.report.overall);
+    let mut text = format!("{}  {}\n", found.database, found.report.overall);
     let parts = found.report.parts.iter();
     let rows: Vec<_> = parts
         .map(|part| vec![part.name.to_string(), part.state.to_string(), part.reason.clone()])

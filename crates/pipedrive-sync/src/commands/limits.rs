@@ -1,7 +1,5 @@
 //! `pipedrive limits`
 
-use std::path::PathBuf;
-
 use jiff::tz::TimeZone;
 use pipedrive_service::{Client, Config, ServerCount};
 use serde::Serialize;
@@ -23,7 +21,7 @@ struct Limits {
     /// The account.
     base_url: String,
     /// The database, if there is one.
-    database: Option<PathBuf>,
+    database: Option<Database>,
     /// The company whose data it holds.
     company: Option<String>,
     /// By what other processes share the budgets, if they do.
@@ -98,7 +96,7 @@ impl Stored {
     pub(super) fn belongs_to(&self, given: &str, database: &Database) -> Result<(), StoreError> {
         match &self.company {
             Some(held) if held != given => Err(StoreError::OtherCompany {
-                path: database.path().to_owned(),
+                database: database.clone(),
                 held: held.clone(),
                 given: given.to_owned(),
             }),
@@ -161,7 +159,7 @@ async fn limits(args: &cli::Limits) -> Result<Limits, Failure> {
     });
     Ok(Limits {
         base_url: config.base_url.to_string(),
-        database: is_there.then(|| database.path().to_owned()),
+        database: is_there.then(|| database.clone()),
         company: stored.company,
         ledger: config.rate_limiting.ledger.as_ref().map(|ledger| ledger.url.to_string()),
         day,
@@ -189,7 +187,7 @@ fn text(limits: &Limits) -> String {
         (Some(path), company) => format!(
             "{}  {}  company {}\n",
             limits.base_url,
-            path.display(),
+            path,
             company.as_deref().unwrap_or("not known yet")
         ),
     };

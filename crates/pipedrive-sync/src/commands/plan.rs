@@ -1,6 +1,6 @@
 //! `pipedrive sync --plan` and `--dry-run`
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use pipedrive_service::{Client, Config, Priority};
@@ -31,7 +31,7 @@ const START_UP: &str = "/api/v1/users/me";
 #[derive(Debug, Serialize)]
 struct Report {
     base_url: String,
-    database: PathBuf,
+    database: Database,
     /// Whether the database is there.
     exists: bool,
     at: Timestamp,
@@ -144,7 +144,7 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
     });
     let mut report = Report {
         base_url: config.base_url.to_string(),
-        database: database.path().to_owned(),
+        database: database.clone(),
         exists,
         at: wall::now(),
         walks: plan.walks.iter().map(line).collect(),
@@ -287,7 +287,7 @@ fn after(wait: Duration) -> Timestamp {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let new = if self.exists { "" } else { " (not there yet)" };
-        writeln!(f, "plan for {}{new}, {}", self.database.display(), self.base_url)?;
+        writeln!(f, "plan for {}{new}, {}", self.database, self.base_url)?;
         let mut rows =
             vec![["walk", "mode", "rows", "requests", "tokens"].map(String::from).to_vec()];
         for line in self.walks.iter().chain([&self.start_up]) {

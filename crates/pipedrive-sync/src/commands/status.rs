@@ -40,11 +40,8 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
             "rows_in_walk": walk.rows, "rows_held": held, "high_water": walk.high_water, "run": walk.run,
         }));
     }
-    let mut text = format!(
-        "{}  company {}\n",
-        database.path().display(),
-        company.as_deref().unwrap_or("not known yet")
-    );
+    let mut text =
+        format!("{}  company {}\n", database, company.as_deref().unwrap_or("not known yet"));
     text.push_str(&table(&rows));
     if let Some(budget) = &budget {
         let of = budget.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
@@ -66,7 +63,7 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
         ));
     }
     let value = json!({
-        "database": database.path(), "company": company, "walks": list, "budget": budget, "runs": runs,
+        "database": database, "company": company, "walks": list, "budget": budget, "runs": runs,
         "counts": counts.iter().map(|(name, (rows, deleted))| ((*name).to_owned(), json!({"rows": rows, "deleted": deleted}))).collect::<serde_json::Map<_, _>>(),
     });
     common::print(args.json, &value, &text);

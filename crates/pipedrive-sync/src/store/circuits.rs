@@ -2,10 +2,9 @@
 //!
 //! A sync writes the one and obeys the other; `pipedrive circuits` does the opposite, also while a sync runs.
 
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tower_circuit::Snapshot;
 
-use super::{Database, Reader, Store, StoreError, file, has_table, options};
+use super::{Access, Database, Reader, Store, StoreError, beside, link::Link};
 use crate::wall;
 
 impl Store {
@@ -15,7 +14,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn circuits(&mut self) -> Result<Vec<Snapshot>, StoreError> {
-        circuits(&mut self.conn).await
+        circuits(self.conn.link()).await
     }
 
     /// Keeps circuits, each in place of what was kept of it before. One that is to be reset is passed over: where it
@@ -27,16 +26,12 @@ impl Store {
     pub async fn note_circuits(&mut self, snapshots: &[Snapshot]) -> Result<(), StoreError> {
         for snapshot in snapshots {
             let text = serde_json::to_string(snapshot).unwrap_or_default();
-            sqlx::query(
-                "INSERT INTO circuits (name, at, snapshot)
-                 SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM circuit_resets WHERE name = ?1)
-                 ON CONFLICT (name) DO UPDATE SET at = ?2, snapshot = ?3",
-            )
-            .bind(&snapshot.name)
-            .bind(wall::now_text())
-            .bind(text)
-            .execute(&mut self.conn)
-            .await?;
+            let sql = "INSERT INTO circuits (name, at, snapshot)
+                 SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM circuit_resets WHERE name = $1)
+                 ON CONFLICT (name) DO UPDATE SET at = $2, snapshot = $3";
+            let now = wall::now_text();
+            let args = [(&snapshot.name).into(), (&now).into(), (&text).into()];
+            self.conn.link().execute(sql, &args).await?;
         }
         Ok(())
     }
@@ -47,15 +42,13 @@ impl Store {
     ///
     /// If the database cannot be read or written.
     pub async fn take_resets(&mut self) -> Result<Vec<String>, StoreError> {
-        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM circuit_resets)")
-            .fetch_one(&mut self.conn)
-            .await?;
-        if !any {
+        let mut link = self.conn.link();
+        let any = link.row("SELECT name FROM circuit_resets LIMIT 1", &[], |row| row.text("name"));
+        if any.await?.is_none() {
             // Nothing is written, so that nothing has to reach the disk.
             return Ok(Vec::new());
         }
-        let taken = sqlx::query_scalar("DELETE FROM circuit_resets RETURNING name");
-        Ok(taken.fetch_all(&mut self.conn).await?)
+        link.rows("DELETE FROM circuit_resets RETURNING name", &[], |row| row.text("name")).await
     }
 }
 
@@ -66,11 +59,12 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn resets(&mut self) -> Result<Vec<String>, StoreError> {
-        if !has_table(&mut self.conn, "circuit_resets").await? {
+        let mut link = self.conn.link();
+        if !link.has_table("circuit_resets").await? {
             return Ok(Vec::new());
         }
-        let names = sqlx::query_scalar("SELECT name FROM circuit_resets ORDER BY name");
-        Ok(names.fetch_all(&mut self.conn).await?)
+        let sql = "SELECT name FROM circuit_resets ORDER BY name";
+        link.rows(sql, &[], |row| row.text("name")).await
     }
 
     /// As [`Store::circuits`].
@@ -79,16 +73,16 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn circuits(&mut self) -> Result<Vec<Snapshot>, StoreError> {
-        circuits(&mut self.conn).await
+        circuits(self.conn.link()).await
     }
 }
 
-async fn circuits(conn: &mut SqliteConnection) -> Result<Vec<Snapshot>, StoreError> {
-    if !has_table(conn, "circuits").await? {
+async fn circuits(mut link: Link<'_>) -> Result<Vec<Snapshot>, StoreError> {
+    if !link.has_table("circuits").await? {
         return Ok(Vec::new());
     }
-    let kept: Vec<String> =
-        sqlx::query_scalar("SELECT snapshot FROM circuits ORDER BY name").fetch_all(conn).await?;
+    let sql = "SELECT snapshot FROM circuits ORDER BY name";
+    let kept = link.rows(sql, &[], |row| row.text("snapshot")).await?;
     let read = kept.iter().filter_map(|text| serde_json::from_str(text).ok());
     Ok(read.filter(|snapshot: &Snapshot| snapshot.version == Snapshot::VERSION).collect())
 }
@@ -103,24 +97,19 @@ pub async fn reset_circuits(
     database: &Database,
     name: Option<&str>,
 ) -> Result<Vec<String>, StoreError> {
-    if matches!(file::look(database)?, file::Found::Nothing) {
-        return Err(StoreError::Missing { path: database.path().to_owned() });
-    }
-    let mut conn = options(database).connect().await?;
-    let names: Vec<String> = circuits(&mut conn)
+    let mut conn = beside(database, Access::Write).await?;
+    let names: Vec<String> = circuits(conn.link())
         .await?
         .into_iter()
         .map(|snapshot| snapshot.name)
         .filter(|known| name.is_none_or(|name| name == known))
         .collect();
     for name in &names {
-        let mut both = conn.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM circuits WHERE name = ?").bind(name).execute(&mut *both).await?;
-        sqlx::query("INSERT OR REPLACE INTO circuit_resets (name, at) VALUES (?, ?)")
-            .bind(name)
-            .bind(wall::now_text())
-            .execute(&mut *both)
-            .await?;
+        let mut both = conn.begin().await?;
+        both.link().execute("DELETE FROM circuits WHERE name = $1", &[name.into()]).await?;
+        let sql = "INSERT INTO circuit_resets (name, at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET at = $2";
+        let now = wall::now_text();
+        both.link().execute(sql, &[name.into(), (&now).into()]).await?;
         both.commit().await?;
     }
     conn.close().await?;

@@ -1,10 +1,12 @@
 //! What failed, and what came of it: for `pipedrive errors`.
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, Row as _};
 use tower_retry_classify::{Event, RetryRecord};
 
-use super::{Reader, Store, StoreError, has_table};
+use super::{
+    Reader, Store, StoreError,
+    link::{Arg, Fields},
+};
 
 /// So many records are kept; the oldest make room.
 const KEPT: i64 = 20_000;
@@ -45,7 +47,7 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
-        let mut all = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        let mut all = self.conn.begin().await?;
         for record in records {
             let (event, reason, wait) = match record.event {
                 Event::Retried { wait } => ("retried", None, Some(wait)),
@@ -54,28 +56,26 @@ impl Store {
                 _ => ("final", None, None),
             };
             let at = Timestamp::try_from(record.at).unwrap_or_default();
-            sqlx::query(
+            let wait = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            let sql =
                 "INSERT INTO retry_history (run, at, endpoint, class, attempt, event, reason, wait_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(run)
-            .bind(text(at))
-            .bind(&record.endpoint)
-            .bind(record.class.name())
-            .bind(record.attempt)
-            .bind(event)
-            .bind(reason)
-            .bind(wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
-            .execute(&mut *all)
-            .await?;
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+            let at = text(at);
+            let args = [
+                run.into(),
+                (&at).into(),
+                Arg::Text(&record.endpoint),
+                record.class.name().into(),
+                i64::from(record.attempt).into(),
+                event.into(),
+                reason.into(),
+                wait.into(),
+            ];
+            all.link().execute(sql, &args).await?;
         }
-        sqlx::query(
-            "DELETE FROM retry_history WHERE id <= (SELECT max(id) FROM retry_history) - ?",
-        )
-        .bind(KEPT)
-        .execute(&mut *all)
-        .await?;
-        Ok(all.commit().await?)
+        let sql = "DELETE FROM retry_history WHERE id <= (SELECT max(id) FROM retry_history) - $1";
+        all.link().execute(sql, &[KEPT.into()]).await?;
+        all.commit().await
     }
 }
 
@@ -86,23 +86,21 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn failures(&mut self, since: Timestamp) -> Result<Vec<FailureRow>, StoreError> {
-        if !has_table(&mut self.conn, "retry_history").await? {
+        let mut link = self.conn.link();
+        if !link.has_table("retry_history").await? {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query("SELECT * FROM retry_history WHERE at >= ? ORDER BY id")
-            .bind(text(since))
-            .fetch_all(&mut self.conn)
-            .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let read = |row: &dyn Fields| {
             Ok(FailureRow {
-                at: row.try_get::<String, _>("at")?.parse().unwrap_or_default(),
-                endpoint: row.try_get("endpoint")?,
-                class: row.try_get("class")?,
-                attempt: row.try_get("attempt")?,
-                event: row.try_get("event")?,
-                reason: row.try_get("reason")?,
+                at: row.text("at")?.parse().unwrap_or_default(),
+                endpoint: row.text("endpoint")?,
+                class: row.text("class")?,
+                attempt: u32::try_from(row.int("attempt")?).unwrap_or_default(),
+                event: row.text("event")?,
+                reason: row.opt_text("reason")?,
             })
         };
-        rows.iter().map(read).collect()
+        let sql = "SELECT * FROM retry_history WHERE at >= $1 ORDER BY id";
+        link.rows(sql, &[(&text(since)).into()], read).await
     }
 }

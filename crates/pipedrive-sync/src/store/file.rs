@@ -1,25 +1,22 @@
-//! The file itself: its name, whose it is, its lock, and how a new one is made whole or not at all.
+//! The SQLite file itself: whose it is, its lock, and how a new one is made whole or not at all.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use super::{
-    StoreError,
+    Database, Found, StoreError,
     schema::{APPLICATION_ID, VERSION},
 };
 
-/// The name of a database: a path, or `sqlite:` followed by a path.
+/// A file by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database(PathBuf);
+pub(crate) struct SqliteFile(PathBuf);
 
-impl Database {
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+impl SqliteFile {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
@@ -34,48 +31,26 @@ impl Database {
         name.into()
     }
 
-    fn unusable(&self, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
-        let path = self.0.clone();
-        move |source| StoreError::Unusable { path, doing, source }
+    pub(super) fn database(&self) -> Database {
+        self.0.clone().into()
+    }
+
+    pub(super) fn unusable(&self, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+        let database = self.database();
+        move |source| StoreError::Unusable { database, doing, source }
     }
 }
 
-impl From<PathBuf> for Database {
+impl From<PathBuf> for SqliteFile {
     fn from(path: PathBuf) -> Self {
         Self(path)
     }
 }
 
-impl FromStr for Database {
-    type Err = StoreError;
-
-    fn from_str(given: &str) -> Result<Self, StoreError> {
-        let path = match given.split_once(':') {
-            Some(("sqlite", rest)) => {
-                rest.strip_prefix("//").unwrap_or(rest).split('?').next().unwrap_or_default()
-            }
-            Some((scheme, rest)) if rest.starts_with("//") && !scheme.is_empty() => "",
-            // SQLite would read more into it than a path.
-            Some(("file", _)) => "",
-            _ => given,
-        };
-        if path.is_empty() || path == ":memory:" {
-            return Err(StoreError::Name { given: given.to_owned() });
-        }
-        Ok(Self(path.into()))
-    }
-}
-
 /// What lies at the path, read without SQLite so that nothing is touched.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    Nothing,
-    Ours { version: u32 },
-}
-
-pub(crate) fn look(database: &Database) -> Result<Found, StoreError> {
+pub(crate) fn look(database: &SqliteFile) -> Result<Found, StoreError> {
     let path = database.path();
-    let foreign = |what| Err(StoreError::Foreign { path: path.to_owned(), what });
+    let foreign = |what| Err(StoreError::Foreign { database: database.database(), what });
     // Asked before it is opened: a pipe would wait for its writer, and a device must not be replaced.
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_dir() => return foreign("a directory"),
@@ -101,7 +76,7 @@ pub(crate) fn look(database: &Database) -> Result<Found, StoreError> {
         |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     match (number(68), number(60)) {
         (APPLICATION_ID, version) if version > VERSION => {
-            Err(StoreError::Newer { path: path.to_owned(), found: version, known: VERSION })
+            Err(StoreError::Newer { database: database.database(), found: version, known: VERSION })
         }
         (APPLICATION_ID, version) => Ok(Found::Ours { version }),
         _ => foreign("a database of another program"),
@@ -114,7 +89,7 @@ pub(crate) struct RunLock(#[expect(dead_code, reason = "held, not read")] File);
 
 impl RunLock {
     /// Takes the lock on a file beside the database, which stays there: removing it would be a race.
-    pub(crate) fn take(database: &Database) -> Result<Self, StoreError> {
+    pub(crate) fn take(database: &SqliteFile) -> Result<Self, StoreError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -128,7 +103,7 @@ impl RunLock {
                 let mut text = String::new();
                 let pid =
                     file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(StoreError::Locked { path: database.path().to_owned(), pid });
+                return Err(StoreError::Locked { database: database.database(), pid });
             }
             Err(TryLockError::Error(error)) => return Err(database.unusable("locked")(error)),
         }
@@ -144,13 +119,13 @@ impl RunLock {
 
 /// A new database under another name, until [`Draft::publish`] puts it in its place.
 pub(crate) struct Draft<'a> {
-    database: &'a Database,
+    database: &'a SqliteFile,
     path: PathBuf,
 }
 
 impl<'a> Draft<'a> {
     /// Needs the run lock: two drafts at once would write one file.
-    pub(crate) fn new(database: &'a Database, _lock: &RunLock) -> Result<Self, StoreError> {
+    pub(crate) fn new(database: &'a SqliteFile, _lock: &RunLock) -> Result<Self, StoreError> {
         let path = database.beside(".new");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);

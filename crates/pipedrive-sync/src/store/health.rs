@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, Row as _};
 use tower_health::{Report, State};
 
-use super::{Reader, Store, StoreError, has_table};
+use super::{Reader, Store, StoreError, link::Fields};
 use crate::wall;
 
 /// So many samples are kept; the oldest make room.
@@ -35,12 +34,8 @@ pub struct HealthRow {
     pub p99_ms: Option<u64>,
 }
 
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn count(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or_default()
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Store {
@@ -50,30 +45,28 @@ impl Store {
     ///
     /// If the database cannot be written.
     pub async fn note_health(&mut self, run: i64, report: &Report) -> Result<(), StoreError> {
-        let mut both = self.conn.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(
+        let mut both = self.conn.begin().await?;
+        let sql =
             "INSERT INTO health_samples (run, at, state, reason, calls, bad, average_ms, p50_ms, p95_ms, p99_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(run)
-        .bind(wall::now_text())
-        .bind(report.state.as_str())
-        .bind(report.reason.to_string())
-        .bind(i64::try_from(report.calls).unwrap_or(i64::MAX))
-        .bind(i64::try_from(report.bad).unwrap_or(i64::MAX))
-        .bind(millis(report.average))
-        .bind(report.p50.map(millis))
-        .bind(report.p95.map(millis))
-        .bind(report.p99.map(millis))
-        .execute(&mut *both)
-        .await?;
-        sqlx::query(
-            "DELETE FROM health_samples WHERE id <= (SELECT max(id) FROM health_samples) - ?",
-        )
-        .bind(KEPT)
-        .execute(&mut *both)
-        .await?;
-        Ok(both.commit().await?)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        let (now, reason) = (wall::now_text(), report.reason.to_string());
+        let args = [
+            run.into(),
+            (&now).into(),
+            report.state.as_str().into(),
+            (&reason).into(),
+            report.calls.into(),
+            report.bad.into(),
+            millis(report.average).into(),
+            report.p50.map(millis).into(),
+            report.p95.map(millis).into(),
+            report.p99.map(millis).into(),
+        ];
+        both.link().execute(sql, &args).await?;
+        let sql =
+            "DELETE FROM health_samples WHERE id <= (SELECT max(id) FROM health_samples) - $1";
+        both.link().execute(sql, &[KEPT.into()]).await?;
+        both.commit().await
     }
 }
 
@@ -84,32 +77,28 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn health(&mut self, most: u32) -> Result<Vec<HealthRow>, StoreError> {
-        if !has_table(&mut self.conn, "health_samples").await? {
+        let mut link = self.conn.link();
+        if !link.has_table("health_samples").await? {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query("SELECT * FROM health_samples ORDER BY id DESC LIMIT ?")
-            .bind(most)
-            .fetch_all(&mut self.conn)
-            .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
-            let state: String = row.try_get("state")?;
-            let time =
-                |name: &str| row.try_get::<Option<i64>, _>(name).map(|millis| millis.map(count));
+        let read = |row: &dyn Fields| {
+            let state = row.text("state")?;
             Ok(HealthRow {
-                at: wall::parse(row.try_get("at")?).unwrap_or_default(),
+                at: wall::parse(&row.text("at")?).unwrap_or_default(),
                 state: State::ALL
                     .into_iter()
                     .find(|known| known.as_str() == state)
                     .unwrap_or(State::Unknown),
-                reason: row.try_get("reason")?,
-                calls: count(row.try_get("calls")?),
-                bad: count(row.try_get("bad")?),
-                average_ms: count(row.try_get("average_ms")?),
-                p50_ms: time("p50_ms")?,
-                p95_ms: time("p95_ms")?,
-                p99_ms: time("p99_ms")?,
+                reason: row.text("reason")?,
+                calls: row.count("calls")?,
+                bad: row.count("bad")?,
+                average_ms: row.count("average_ms")?,
+                p50_ms: row.opt_count("p50_ms")?,
+                p95_ms: row.opt_count("p95_ms")?,
+                p99_ms: row.opt_count("p99_ms")?,
             })
         };
-        rows.iter().map(read).collect()
+        let sql = "SELECT * FROM health_samples ORDER BY id DESC LIMIT $1";
+        link.rows(sql, &[i64::from(most).into()], read).await
     }
 }

@@ -1,8 +1,9 @@
 //! The day's budget: what may be spent is on the disk before it is spent.
 
-use sqlx::{Row as _, SqliteConnection};
-
-use super::{Reader, Store, StoreError};
+use super::{
+    Access, Database, Reader, Store, StoreError, beside,
+    link::{Fields, Link},
+};
 use crate::wall;
 
 /// The key in `meta` under which the limits of the last sync are kept.
@@ -33,16 +34,12 @@ impl Store {
         leased: u64,
         limit: Option<u64>,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO budget (day, leased, day_limit, updated_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (day) DO UPDATE SET leased = ?2, day_limit = coalesce(?3, day_limit), updated_at = ?4",
-        )
-        .bind(day)
-        .bind(i64::try_from(leased).unwrap_or(i64::MAX))
-        .bind(limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)))
-        .bind(wall::now_text())
-        .execute(&mut self.conn)
-        .await?;
+        let sql = "INSERT INTO budget (day, leased, day_limit, updated_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (day) DO UPDATE SET leased = $2,
+               day_limit = coalesce($3, budget.day_limit), updated_at = $4";
+        let now = wall::now_text();
+        let args = [day.into(), leased.into(), limit.into(), (&now).into()];
+        self.conn.link().execute(sql, &args).await?;
         Ok(())
     }
 
@@ -52,7 +49,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn known_limit(&mut self) -> Result<Option<u64>, StoreError> {
-        known_limit(&mut self.conn).await
+        known_limit(self.conn.link()).await
     }
 
     /// What is known about a day.
@@ -61,7 +58,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn budget(&mut self, day: &str) -> Result<Option<BudgetRow>, StoreError> {
-        budget(&mut self.conn, day).await
+        budget(self.conn.link(), day).await
     }
 
     /// Keeps a picture of the limits for `pipedrive limits`, in place of the one before.
@@ -70,11 +67,8 @@ impl Store {
     ///
     /// If the database cannot be written.
     pub async fn note_limits(&mut self, picture: &str) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")
-            .bind(LIMITS)
-            .bind(picture)
-            .execute(&mut self.conn)
-            .await?;
+        let sql = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
+        self.conn.link().execute(sql, &[LIMITS.into(), picture.into()]).await?;
         Ok(())
     }
 }
@@ -86,7 +80,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn known_limit(&mut self) -> Result<Option<u64>, StoreError> {
-        known_limit(&mut self.conn).await
+        known_limit(self.conn.link()).await
     }
 
     /// As [`Store::budget`].
@@ -95,7 +89,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn budget(&mut self, day: &str) -> Result<Option<BudgetRow>, StoreError> {
-        budget(&mut self.conn, day).await
+        budget(self.conn.link(), day).await
     }
 
     /// What [`Store::note_limits`] kept last.
@@ -104,64 +98,42 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn limits(&mut self) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT value FROM meta WHERE key = ?")
-            .bind(LIMITS)
-            .fetch_optional(&mut self.conn)
-            .await?)
+        let sql = "SELECT value FROM meta WHERE key = $1";
+        self.conn.link().row(sql, &[LIMITS.into()], |row| row.text("value")).await
     }
 }
 
-async fn known_limit(conn: &mut SqliteConnection) -> Result<Option<u64>, StoreError> {
-    let limit: Option<i64> = sqlx::query_scalar(
-        "SELECT day_limit FROM budget WHERE day_limit IS NOT NULL ORDER BY day DESC LIMIT 1",
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(limit.and_then(|limit| u64::try_from(limit).ok()))
+async fn known_limit(mut link: Link<'_>) -> Result<Option<u64>, StoreError> {
+    let sql = "SELECT day_limit FROM budget WHERE day_limit IS NOT NULL ORDER BY day DESC LIMIT 1";
+    link.row(sql, &[], |row| row.count("day_limit")).await
 }
 
-async fn budget(conn: &mut SqliteConnection, day: &str) -> Result<Option<BudgetRow>, StoreError> {
-    let row =
-        sqlx::query("SELECT * FROM budget WHERE day = ?").bind(day).fetch_optional(conn).await?;
-    row.as_ref().map(read).transpose()
+async fn budget(mut link: Link<'_>, day: &str) -> Result<Option<BudgetRow>, StoreError> {
+    link.row("SELECT * FROM budget WHERE day = $1", &[day.into()], read).await
 }
 
-pub(super) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<BudgetRow, StoreError> {
-    let count = |value: i64| u64::try_from(value).unwrap_or_default();
+pub(super) fn read(row: &dyn Fields) -> Result<BudgetRow, StoreError> {
     Ok(BudgetRow {
-        day: row.try_get("day")?,
-        leased: count(row.try_get("leased")?),
-        settled: count(row.try_get("settled")?),
-        limit: row.try_get::<Option<i64>, _>("day_limit")?.map(count),
+        day: row.text("day")?,
+        leased: row.count("leased")?,
+        settled: row.count("settled")?,
+        limit: row.opt_count("day_limit")?,
     })
 }
 
-/// Adds to a day's lease without the run lock, for a program that spends a little beside a sync.
+/// Adds to a day's lease without the writer's lock, for a program that spends a little beside a sync.
 ///
 /// A sync that runs meanwhile learns of it from the server's next answer.
 ///
 /// # Errors
 ///
 /// If the database cannot be written.
-pub async fn note_spent(
-    database: &super::Database,
-    day: &str,
-    tokens: u64,
-) -> Result<(), StoreError> {
-    use sqlx::{ConnectOptions as _, Connection as _};
-    let mut conn = super::options(database)
-        .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
-        .connect()
-        .await?;
-    sqlx::query(
-        "INSERT INTO budget (day, leased, updated_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (day) DO UPDATE SET leased = leased + ?2, updated_at = ?3",
-    )
-    .bind(day)
-    .bind(i64::try_from(tokens).unwrap_or(i64::MAX))
-    .bind(wall::now_text())
-    .execute(&mut conn)
-    .await?;
-    conn.close().await?;
-    Ok(())
+pub async fn note_spent(database: &Database, day: &str, tokens: u64) -> Result<(), StoreError> {
+    let mut conn = beside(database, Access::Write).await?;
+    let sql = "INSERT INTO budget (day, leased, updated_at) VALUES ($1, $2, $3)
+         ON CONFLICT (day) DO UPDATE SET leased = budget.leased + $2, updated_at = $3";
+    let now = wall::now_text();
+    let args = [day.into(), tokens.into(), (&now).into()];
+    conn.link().execute(sql, &args).await?;
+    conn.close().await
 }

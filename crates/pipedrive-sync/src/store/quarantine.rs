@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, query};
+use sqlx::AssertSqlSafe;
 
-use super::{Id, Mode, PageWrite, Reader, Store, StoreError, has_table, schema::ENTITIES};
+use super::{
+    Id, Mode, PageWrite, Reader, Store, StoreError, WalkState,
+    link::{Arg, Fields, Link, storable},
+    schema::ENTITIES,
+};
 use crate::wall;
 
 /// So many bytes of a row are kept at most: 64 KiB.
@@ -96,68 +100,63 @@ fn shown(raw: &[u8]) -> (String, Option<&'static str>) {
 }
 
 /// Writes what a page has brought that could not be used, and forgets what it has healed.
-pub(super) async fn note(
-    conn: &mut SqliteConnection,
-    page: &PageWrite<'_>,
-) -> Result<(), StoreError> {
-    let entity = page.state.entity.as_str();
+pub(super) async fn note(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreError> {
+    let entity = &page.state.entity;
     for item in page.healed {
-        query("DELETE FROM quarantine WHERE entity = $1 AND item = $2")
-            .bind(entity)
-            .bind(item)
-            .execute(&mut *conn)
-            .await?;
+        let sql = "DELETE FROM quarantine WHERE entity = $1 AND item = $2";
+        link.execute(sql, &[entity.into(), item.into()]).await?;
     }
     for row in page.rejected {
-        let (raw, note) = shown(row.raw);
-        let row_id = row.id.map(|id| match id {
-            Id::Number(number) => number.to_string(),
-            Id::Text(text) => text.to_owned(),
-        });
-        query(
-            "INSERT INTO quarantine (entity, item, row_id, position, place, reason, raw, raw_bytes, note, at, run)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-             ON CONFLICT (entity, item) DO UPDATE SET row_id = excluded.row_id, position = excluded.position,
-               place = excluded.place, reason = excluded.reason, raw = excluded.raw, raw_bytes = excluded.raw_bytes,
-               note = excluded.note, at = excluded.at, run = excluded.run",
-        )
-        .bind(entity)
-        .bind(&row.item)
-        .bind(row_id)
-        .bind(&row.position)
-        .bind(i64::try_from(row.place).unwrap_or(i64::MAX))
-        .bind(row.reason)
-        .bind(raw)
-        .bind(i64::try_from(row.raw.len()).unwrap_or(i64::MAX))
-        .bind(note)
-        .bind(wall::now_text())
-        .bind(page.state.run)
-        .execute(&mut *conn)
-        .await?;
-        // The account has it still, so what is held of it from before must outlive the end of a full walk.
-        if let Some(id) = row.id {
-            let seen = query(AssertSqlSafe(format!("UPDATE {entity} SET run = $1 WHERE id = $2")))
-                .bind(page.state.run);
-            let seen = match id {
-                Id::Number(number) => seen.bind(number),
-                Id::Text(text) => seen.bind(text),
-            };
-            seen.execute(&mut *conn).await?;
-        }
+        reject(&mut link, page.state, row).await?;
     }
     if page.finish.is_some() {
-        query("DELETE FROM failed_walks WHERE walk = $1")
-            .bind(&page.state.walk)
-            .execute(&mut *conn)
-            .await?;
+        let sql = "DELETE FROM failed_walks WHERE walk = $1";
+        link.execute(sql, &[(&page.state.walk).into()]).await?;
         if page.state.mode == Mode::Full {
             // What a whole list shows no longer needs no healing.
-            query("DELETE FROM quarantine WHERE entity = $1 AND run <> $2")
-                .bind(entity)
-                .bind(page.state.run)
-                .execute(&mut *conn)
-                .await?;
+            let sql = "DELETE FROM quarantine WHERE entity = $1 AND run <> $2";
+            link.execute(sql, &[entity.into(), page.state.run.into()]).await?;
         }
+    }
+    Ok(())
+}
+
+async fn reject(
+    link: &mut Link<'_>,
+    state: &WalkState,
+    row: &RejectWrite<'_>,
+) -> Result<(), StoreError> {
+    let (raw, note) = shown(row.raw);
+    let row_id = row.id.map(|id| match id {
+        Id::Number(number) => number.to_string(),
+        Id::Text(text) => storable(text).into_owned(),
+    });
+    let (item, raw, now) = (storable(&row.item), storable(&raw), wall::now_text());
+    let sql = "INSERT INTO quarantine
+           (entity, item, row_id, position, place, reason, raw, raw_bytes, note, at, run)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (entity, item) DO UPDATE SET row_id = excluded.row_id, position = excluded.position,
+           place = excluded.place, reason = excluded.reason, raw = excluded.raw, raw_bytes = excluded.raw_bytes,
+           note = excluded.note, at = excluded.at, run = excluded.run";
+    let args = [
+        Arg::from(&state.entity),
+        Arg::Text(&item),
+        (&row_id).into(),
+        (&row.position).into(),
+        (row.place as u64).into(),
+        row.reason.into(),
+        Arg::Text(&raw),
+        (row.raw.len() as u64).into(),
+        note.into(),
+        (&now).into(),
+        state.run.into(),
+    ];
+    link.execute(sql, &args).await?;
+    // The account has it still, so what is held of it from before must outlive the end of a full walk.
+    if let Some(id) = row.id {
+        let is = link.kind().id_is(id, 2);
+        let sql = format!("UPDATE {} SET run = $1 WHERE {is}", state.entity);
+        link.execute(AssertSqlSafe(sql), &[state.run.into(), id.into()]).await?;
     }
     Ok(())
 }
@@ -169,10 +168,11 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn quarantined(&mut self) -> Result<Quarantined, StoreError> {
-        let rows = query("SELECT entity, item FROM quarantine").fetch_all(&mut self.conn).await?;
+        let read = |row: &dyn Fields| Ok((row.text("entity")?, row.text("item")?));
+        let rows = self.conn.link().rows("SELECT entity, item FROM quarantine", &[], read).await?;
         let mut found = Quarantined::new();
-        for row in rows {
-            found.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?);
+        for (entity, item) in rows {
+            found.entry(entity).or_default().insert(item);
         }
         Ok(found)
     }
@@ -192,21 +192,14 @@ impl Store {
         item: &str,
         id: Id<'_>,
     ) -> Result<(), StoreError> {
-        use sqlx::Connection as _;
         assert!(ENTITIES.contains(&entity), "no table for {entity}");
-        let mut all = self.conn.begin_with("BEGIN IMMEDIATE").await?;
-        query("DELETE FROM quarantine WHERE entity = $1 AND item = $2")
-            .bind(entity)
-            .bind(item)
-            .execute(&mut *all)
-            .await?;
-        let gone = query(AssertSqlSafe(format!("DELETE FROM {entity} WHERE id = $1")));
-        let gone = match id {
-            Id::Number(number) => gone.bind(number),
-            Id::Text(text) => gone.bind(text),
-        };
-        gone.execute(&mut *all).await?;
-        Ok(all.commit().await?)
+        let mut both = self.conn.begin().await?;
+        let sql = "DELETE FROM quarantine WHERE entity = $1 AND item = $2";
+        both.link().execute(sql, &[entity.into(), item.into()]).await?;
+        let is = both.link().kind().id_is(id, 1);
+        let sql = format!("DELETE FROM {entity} WHERE {is}");
+        both.link().execute(AssertSqlSafe(sql), &[id.into()]).await?;
+        both.commit().await
     }
 
     /// Writes down a walk that failed finally. It is forgotten when a walk of that name is complete.
@@ -215,20 +208,19 @@ impl Store {
     ///
     /// If the database cannot be written.
     pub async fn note_failed_walk(&mut self, failed: &FailedWalk) -> Result<(), StoreError> {
-        query(
-            "INSERT INTO failed_walks (walk, entity, category, reason, at, run) VALUES ($1, $2, $3, $4, $5, $6)
+        let sql = "INSERT INTO failed_walks (walk, entity, category, reason, at, run)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (walk) DO UPDATE SET entity = excluded.entity, category = excluded.category,
-               reason = excluded.reason, at = excluded.at, run = excluded.run",
-        )
-        .bind(&failed.walk)
-        .bind(&failed.entity)
-        .bind(&failed.category)
-        .bind(&failed.reason)
-        .bind(&failed.at)
-        .bind(failed.run)
-        .execute(&mut self.conn)
-        .await?;
-        Ok(())
+               reason = excluded.reason, at = excluded.at, run = excluded.run";
+        let args = [
+            Arg::from(&failed.walk),
+            (&failed.entity).into(),
+            (&failed.category).into(),
+            (&failed.reason).into(),
+            (&failed.at).into(),
+            failed.run.into(),
+        ];
+        self.conn.link().execute(sql, &args).await.map(drop)
     }
 }
 
@@ -239,29 +231,26 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn quarantine(&mut self) -> Result<Vec<QuarantineRow>, StoreError> {
-        if !has_table(&mut self.conn, "quarantine").await? {
+        let mut link = self.conn.link();
+        if !link.has_table("quarantine").await? {
             return Ok(Vec::new());
         }
-        let rows = query("SELECT * FROM quarantine ORDER BY entity, item")
-            .fetch_all(&mut self.conn)
-            .await?;
-        let count = |value: i64| u64::try_from(value).unwrap_or_default();
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let read = |row: &dyn Fields| {
             Ok(QuarantineRow {
-                entity: row.try_get("entity")?,
-                item: row.try_get("item")?,
-                row_id: row.try_get("row_id")?,
-                position: row.try_get("position")?,
-                place: count(row.try_get("place")?),
-                reason: row.try_get("reason")?,
-                raw: row.try_get("raw")?,
-                raw_bytes: count(row.try_get("raw_bytes")?),
-                note: row.try_get("note")?,
-                at: row.try_get("at")?,
-                run: row.try_get("run")?,
+                entity: row.text("entity")?,
+                item: row.text("item")?,
+                row_id: row.opt_text("row_id")?,
+                position: row.text("position")?,
+                place: row.count("place")?,
+                reason: row.text("reason")?,
+                raw: row.text("raw")?,
+                raw_bytes: row.count("raw_bytes")?,
+                note: row.opt_text("note")?,
+                at: row.text("at")?,
+                run: row.int("run")?,
             })
         };
-        rows.iter().map(read).collect()
+        link.rows("SELECT * FROM quarantine ORDER BY entity, item", &[], read).await
     }
 
     /// Walks that failed finally and were not complete since.
@@ -270,22 +259,21 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn failed_walks(&mut self) -> Result<Vec<FailedWalk>, StoreError> {
-        if !has_table(&mut self.conn, "failed_walks").await? {
+        let mut link = self.conn.link();
+        if !link.has_table("failed_walks").await? {
             return Ok(Vec::new());
         }
-        let rows =
-            query("SELECT * FROM failed_walks ORDER BY walk").fetch_all(&mut self.conn).await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let read = |row: &dyn Fields| {
             Ok(FailedWalk {
-                walk: row.try_get("walk")?,
-                entity: row.try_get("entity")?,
-                category: row.try_get("category")?,
-                reason: row.try_get("reason")?,
-                at: row.try_get("at")?,
-                run: row.try_get("run")?,
+                walk: row.text("walk")?,
+                entity: row.text("entity")?,
+                category: row.text("category")?,
+                reason: row.text("reason")?,
+                at: row.text("at")?,
+                run: row.int("run")?,
             })
         };
-        rows.iter().map(read).collect()
+        link.rows("SELECT * FROM failed_walks ORDER BY walk", &[], read).await
     }
 }
 

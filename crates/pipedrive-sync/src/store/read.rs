@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream::BoxStream};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _,
-};
+use sqlx::AssertSqlSafe;
 
 use super::{
-    BudgetRow, Database, Store, StoreError, WalkState, file, lease, options, schema::ENTITIES,
+    Access, BudgetRow, Database, Store, StoreError, WalkState, beside, lease,
+    link::{Conn, Fields, Link},
+    schema::ENTITIES,
 };
 
 /// Rows per entity: present, and known to be deleted.
@@ -34,7 +34,7 @@ pub struct RunRow {
 /// Reads a database; a sync may run beside it.
 #[derive(Debug)]
 pub struct Reader {
-    pub(super) conn: SqliteConnection,
+    pub(super) conn: Conn,
 }
 
 impl Reader {
@@ -44,13 +44,7 @@ impl Reader {
     ///
     /// [`StoreError::Missing`] if there is none, [`StoreError::Foreign`] or [`StoreError::Newer`] if it is not ours.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        match file::look(database)? {
-            file::Found::Ours { .. } => {}
-            file::Found::Nothing => {
-                return Err(StoreError::Missing { path: database.path().to_owned() });
-            }
-        }
-        Ok(Self { conn: options(database).read_only(true).connect().await? })
+        Ok(Self { conn: beside(database, Access::Read).await? })
     }
 
     /// Where every walk stands.
@@ -59,7 +53,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn walks(&mut self) -> Result<Vec<WalkState>, StoreError> {
-        walks(&mut self.conn).await
+        walks(self.conn.link()).await
     }
 
     /// Rows per entity.
@@ -68,7 +62,7 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn counts(&mut self) -> Result<Counts, StoreError> {
-        counts(&mut self.conn).await
+        counts(self.conn.link()).await
     }
 
     /// The last runs, newest first.
@@ -77,22 +71,18 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn runs(&mut self, most: u32) -> Result<Vec<RunRow>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM runs ORDER BY id DESC LIMIT ?")
-            .bind(most)
-            .fetch_all(&mut self.conn)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(RunRow {
-                    id: row.try_get("id")?,
-                    command: row.try_get("command")?,
-                    started_at: row.try_get("started_at")?,
-                    ended_at: row.try_get("ended_at")?,
-                    exit_code: row.try_get("exit_code")?,
-                    outcome: row.try_get("outcome")?,
-                })
+        let read = |row: &dyn Fields| {
+            Ok(RunRow {
+                id: row.int("id")?,
+                command: row.text("command")?,
+                started_at: row.text("started_at")?,
+                ended_at: row.opt_text("ended_at")?,
+                exit_code: row.opt_int("exit_code")?,
+                outcome: row.opt_text("outcome")?,
             })
-            .collect()
+        };
+        let sql = "SELECT * FROM runs ORDER BY id DESC LIMIT $1";
+        self.conn.link().rows(sql, &[i64::from(most).into()], read).await
     }
 
     /// The newest day that was spent from.
@@ -101,10 +91,8 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn last_budget(&mut self) -> Result<Option<BudgetRow>, StoreError> {
-        let row = sqlx::query("SELECT * FROM budget ORDER BY day DESC LIMIT 1")
-            .fetch_optional(&mut self.conn)
-            .await?;
-        row.as_ref().map(lease::read).transpose()
+        let sql = "SELECT * FROM budget ORDER BY day DESC LIMIT 1";
+        self.conn.link().row(sql, &[], lease::read).await
     }
 
     /// The company whose data this is.
@@ -113,9 +101,8 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn company(&mut self) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT value FROM meta WHERE key = 'company'")
-            .fetch_optional(&mut self.conn)
-            .await?)
+        let sql = "SELECT value FROM meta WHERE key = 'company'";
+        self.conn.link().row(sql, &[], |row| row.text("value")).await
     }
 
     /// Identifier and JSON of every row that is not deleted, numbers first by value, then texts.
@@ -128,14 +115,12 @@ impl Reader {
         entity: &'static str,
     ) -> BoxStream<'_, Result<(String, String), StoreError>> {
         assert!(ENTITIES.contains(&entity), "no table for {entity}");
-        let sql = format!("SELECT id, data FROM {entity} WHERE is_deleted = 0 ORDER BY id");
-        sqlx::query(AssertSqlSafe(sql))
-            .fetch(&mut self.conn)
-            .map(|row| {
-                let row = row?;
-                Ok((id(&row)?, row.try_get(1)?))
-            })
-            .boxed()
+        let kind = self.conn.link().kind();
+        let ((id, order), data) = (kind.id(), kind.data());
+        let sql = format!(
+            "SELECT {id}, {data} AS data FROM {entity} WHERE NOT is_deleted ORDER BY {order}"
+        );
+        self.conn.stream(AssertSqlSafe(sql)).map(|row| id_and_data(&*row?)).boxed()
     }
 
     /// JSON of some rows, chosen at random.
@@ -153,10 +138,12 @@ impl Reader {
         most: u32,
     ) -> Result<Vec<(String, String)>, StoreError> {
         assert!(ENTITIES.contains(&entity), "no table for {entity}");
-        let sql =
-            format!("SELECT id, data FROM {entity} WHERE is_deleted = 0 ORDER BY random() LIMIT ?");
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(most).fetch_all(&mut self.conn).await?;
-        rows.iter().map(|row| Ok((id(row)?, row.try_get(1)?))).collect()
+        let mut link = self.conn.link();
+        let ((id, _), data) = (link.kind().id(), link.kind().data());
+        let sql = format!(
+            "SELECT {id}, {data} AS data FROM {entity} WHERE NOT is_deleted ORDER BY random() LIMIT $1"
+        );
+        link.rows(AssertSqlSafe(sql), &[i64::from(most).into()], id_and_data).await
     }
 }
 
@@ -167,7 +154,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn walks(&mut self) -> Result<Vec<WalkState>, StoreError> {
-        walks(&mut self.conn).await
+        walks(self.conn.link()).await
     }
 
     /// Rows per entity.
@@ -176,31 +163,27 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn counts(&mut self) -> Result<Counts, StoreError> {
-        counts(&mut self.conn).await
+        counts(self.conn.link()).await
     }
 }
 
-fn id(row: &sqlx::sqlite::SqliteRow) -> Result<String, StoreError> {
-    let value = row.try_get_raw(0)?;
-    if value.type_info().name() == "INTEGER" {
-        return Ok(row.try_get_unchecked::<i64, _>(0)?.to_string());
-    }
-    Ok(row.try_get_unchecked(0)?)
+fn id_and_data(row: &dyn Fields) -> Result<(String, String), StoreError> {
+    Ok((row.id()?, row.text("data")?))
 }
 
-async fn walks(conn: &mut SqliteConnection) -> Result<Vec<WalkState>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM sync_state ORDER BY walk").fetch_all(conn).await?;
-    rows.iter().map(WalkState::read).collect()
+async fn walks(mut link: Link<'_>) -> Result<Vec<WalkState>, StoreError> {
+    link.rows("SELECT * FROM sync_state ORDER BY walk", &[], WalkState::read).await
 }
 
-async fn counts(conn: &mut SqliteConnection) -> Result<Counts, StoreError> {
+async fn counts(mut link: Link<'_>) -> Result<Counts, StoreError> {
     let mut counts = Counts::new();
     for entity in ENTITIES {
-        let sql = format!("SELECT count(*), coalesce(sum(is_deleted), 0) FROM {entity}");
-        let (all, deleted): (i64, i64) =
-            sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
-        let count = |value: i64| u64::try_from(value).unwrap_or_default();
-        counts.insert(entity, (count(all - deleted), count(deleted)));
+        let sql = format!(
+            "SELECT count(*) AS held, count(*) FILTER (WHERE is_deleted) AS deleted FROM {entity}"
+        );
+        let read = |row: &dyn Fields| Ok((row.count("held")?, row.count("deleted")?));
+        let (all, deleted) = link.row(AssertSqlSafe(sql), &[], read).await?.unwrap_or_default();
+        counts.insert(entity, (all - deleted, deleted));
     }
     Ok(counts)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Row as _, query};
-
-use super::{Reader, RunRow, Store, StoreError, has_table};
+use super::{
+    Reader, RunRow, Store, StoreError,
+    link::{Fields, Link},
+};
 
 /// A run, and what it was asked to do.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -27,12 +28,8 @@ impl Store {
     ///
     /// If the database cannot be written.
     pub async fn note_options(&mut self, run: i64, options: &str) -> Result<(), StoreError> {
-        query("UPDATE runs SET options = $1 WHERE id = $2")
-            .bind(options)
-            .bind(run)
-            .execute(&mut self.conn)
-            .await?;
-        Ok(())
+        let sql = "UPDATE runs SET options = $1 WHERE id = $2";
+        self.conn.link().execute(sql, &[options.into(), run.into()]).await.map(drop)
     }
 
     /// When the whole list of each entity was read last.
@@ -41,8 +38,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn swept(&mut self) -> Result<BTreeMap<String, String>, StoreError> {
-        let rows = query("SELECT entity, done_at FROM sweeps").fetch_all(&mut self.conn).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        swept(self.conn.link()).await
     }
 }
 
@@ -54,22 +50,24 @@ impl Reader {
     /// If the database cannot be read.
     pub async fn run_records(&mut self, most: u32) -> Result<Vec<RunRecord>, StoreError> {
         let runs = self.runs(most).await?;
-        // A file that only readers have seen since an older version lacks the column.
-        let with_options = has_table(&mut self.conn, "sweeps").await?;
-        let mut records = Vec::with_capacity(runs.len());
-        for run in runs {
-            let sql = if with_options {
-                "SELECT report, options FROM runs WHERE id = $1"
-            } else {
-                "SELECT report, NULL AS options FROM runs WHERE id = $1"
-            };
-            let row = query(sql).bind(run.id).fetch_one(&mut self.conn).await?;
-            let json =
-                |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
-            let (walks, options) = (json(row.try_get("report")?), json(row.try_get("options")?));
-            records.push(RunRecord { run, options, walks });
-        }
-        Ok(records)
+        let mut link = self.conn.link();
+        // A database that only readers have seen since an older version lacks the column.
+        let sql = if link.has_table("sweeps").await? {
+            "SELECT id, report, options FROM runs ORDER BY id DESC LIMIT $1"
+        } else {
+            "SELECT id, report, NULL AS options FROM runs ORDER BY id DESC LIMIT $1"
+        };
+        let json = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+        let read = |row: &dyn Fields| {
+            Ok((row.int("id")?, (json(row.opt_text("report")?), json(row.opt_text("options")?))))
+        };
+        let found = link.rows(sql, &[i64::from(most).into()], read).await?;
+        let mut found: BTreeMap<i64, _> = found.into_iter().collect();
+        let record = |run: RunRow| {
+            let (walks, options) = found.remove(&run.id).unwrap_or_default();
+            RunRecord { run, options, walks }
+        };
+        Ok(runs.into_iter().map(record).collect())
     }
 
     /// As [`Store::swept`]; nothing from a database of before this was written down.
@@ -78,10 +76,13 @@ impl Reader {
     ///
     /// If the database cannot be read.
     pub async fn swept(&mut self) -> Result<BTreeMap<String, String>, StoreError> {
-        if !has_table(&mut self.conn, "sweeps").await? {
-            return Ok(BTreeMap::new());
-        }
-        let rows = query("SELECT entity, done_at FROM sweeps").fetch_all(&mut self.conn).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        let mut link = self.conn.link();
+        if link.has_table("sweeps").await? { swept(link).await } else { Ok(BTreeMap::new()) }
     }
+}
+
+async fn swept(mut link: Link<'_>) -> Result<BTreeMap<String, String>, StoreError> {
+    let read = |row: &dyn Fields| Ok((row.text("entity")?, row.text("done_at")?));
+    let rows = link.rows("SELECT entity, done_at FROM sweeps", &[], read).await?;
+    Ok(rows.into_iter().collect())
 }

@@ -1,11 +1,11 @@
-//! The tables, and the marks by which a file is known as ours.
+//! The tables, and the marks by which a database is known as ours.
 
-use std::fmt::Write as _;
+use super::link::Kind;
 
 /// `application_id` of our files: the letters `PDSY`.
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
-/// `user_version` of the newest schema.
+/// The newest schema: `user_version` of an SQLite file, `schema_version` in a PostgreSQL schema's table `meta`.
 pub const VERSION: u32 = 5;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
@@ -35,142 +35,163 @@ pub const ENTITIES: [&str; 21] = [
 
 const SERVICE_TABLES: &str = "
 CREATE TABLE meta (
-    key   TEXT PRIMARY KEY NOT NULL,
-    value TEXT NOT NULL
-) STRICT;
+    key   {text} PRIMARY KEY NOT NULL,
+    value {text} NOT NULL
+){strict};
 CREATE TABLE runs (
-    id         INTEGER PRIMARY KEY,
-    command    TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    ended_at   TEXT,
-    exit_code  INTEGER,
-    outcome    TEXT,
-    report     TEXT
-) STRICT;
+    id         {serial},
+    command    {text} NOT NULL,
+    started_at {text} NOT NULL,
+    ended_at   {text},
+    exit_code  {int},
+    outcome    {text},
+    report     {text}
+){strict};
 CREATE TABLE sync_state (
-    walk       TEXT PRIMARY KEY NOT NULL,
-    entity     TEXT NOT NULL,
-    mode       TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
-    position   TEXT,
-    since      TEXT,
-    started_at TEXT NOT NULL,
-    max_seen   TEXT,
-    high_water TEXT,
-    page_size  INTEGER,
-    pages      INTEGER NOT NULL DEFAULT 0,
-    rows       INTEGER NOT NULL DEFAULT 0,
-    done_at    TEXT,
-    last_done  TEXT,
-    run        INTEGER NOT NULL REFERENCES runs (id)
-) STRICT;
+    walk       {text} PRIMARY KEY NOT NULL,
+    entity     {text} NOT NULL,
+    mode       {text} NOT NULL CHECK (mode IN ('full', 'incremental')),
+    position   {text},
+    since      {text},
+    started_at {text} NOT NULL,
+    max_seen   {text},
+    high_water {text},
+    page_size  {int},
+    pages      {int} NOT NULL DEFAULT 0,
+    rows       {int} NOT NULL DEFAULT 0,
+    done_at    {text},
+    last_done  {text},
+    run        {int} NOT NULL REFERENCES runs (id)
+){strict};
 CREATE TABLE budget (
-    day        TEXT PRIMARY KEY NOT NULL,
-    leased     INTEGER NOT NULL CHECK (leased >= 0),
-    settled    INTEGER NOT NULL DEFAULT 0,
-    day_limit  INTEGER,
-    updated_at TEXT NOT NULL
-) STRICT;
+    day        {text} PRIMARY KEY NOT NULL,
+    leased     {int} NOT NULL CHECK (leased >= 0),
+    settled    {int} NOT NULL DEFAULT 0,
+    day_limit  {int},
+    updated_at {text} NOT NULL
+){strict};
 ";
 
 /// Where circuits stood, and which of them are to be reset.
 const CIRCUITS: &str = "
 CREATE TABLE circuits (
-    name     TEXT PRIMARY KEY NOT NULL,
-    at       TEXT NOT NULL,
-    snapshot TEXT NOT NULL
-) STRICT;
+    name     {text} PRIMARY KEY NOT NULL,
+    at       {text} NOT NULL,
+    snapshot {text} NOT NULL
+){strict};
 CREATE TABLE circuit_resets (
-    name TEXT PRIMARY KEY NOT NULL,
-    at   TEXT NOT NULL
-) STRICT;
+    name {text} PRIMARY KEY NOT NULL,
+    at   {text} NOT NULL
+){strict};
 ";
 
 /// What failed, and what came of it; the newest only.
 const FAILURES: &str = "
 CREATE TABLE retry_history (
-    id       INTEGER PRIMARY KEY,
-    run      INTEGER NOT NULL,
-    at       TEXT NOT NULL,
-    endpoint TEXT NOT NULL,
-    class    TEXT NOT NULL,
-    attempt  INTEGER NOT NULL,
-    event    TEXT NOT NULL CHECK (event IN ('retried', 'recovered', 'gave_up', 'final')),
-    reason   TEXT,
-    wait_ms  INTEGER
-) STRICT;
+    id       {serial},
+    run      {int} NOT NULL,
+    at       {text} NOT NULL,
+    endpoint {text} NOT NULL,
+    class    {text} NOT NULL,
+    attempt  {int} NOT NULL,
+    event    {text} NOT NULL CHECK (event IN ('retried', 'recovered', 'gave_up', 'final')),
+    reason   {text},
+    wait_ms  {int}
+){strict};
 CREATE INDEX retry_history_at ON retry_history (at);
 ";
 
 /// How the API was doing, as a series of samples; the newest only.
 const HEALTH: &str = "
 CREATE TABLE health_samples (
-    id      INTEGER PRIMARY KEY,
-    run     INTEGER NOT NULL,
-    at      TEXT NOT NULL,
-    state   TEXT NOT NULL,
-    reason  TEXT NOT NULL,
-    calls   INTEGER NOT NULL,
-    bad     INTEGER NOT NULL,
-    average_ms INTEGER NOT NULL,
-    p50_ms  INTEGER,
-    p95_ms  INTEGER,
-    p99_ms  INTEGER
-) STRICT;
+    id      {serial},
+    run     {int} NOT NULL,
+    at      {text} NOT NULL,
+    state   {text} NOT NULL,
+    reason  {text} NOT NULL,
+    calls   {int} NOT NULL,
+    bad     {int} NOT NULL,
+    average_ms {int} NOT NULL,
+    p50_ms  {int},
+    p95_ms  {int},
+    p99_ms  {int}
+){strict};
 ";
 
 /// Rows that could not be used, walks that failed finally, what a run was asked to do, and when each whole list was read
 /// last: of what is complete, that is as good a guess as any.
 const QUARANTINE: &str = "
 CREATE TABLE quarantine (
-    entity    TEXT NOT NULL,
-    item      TEXT NOT NULL,
-    row_id    TEXT,
-    position  TEXT NOT NULL,
-    place     INTEGER NOT NULL,
-    reason    TEXT NOT NULL,
-    raw       TEXT NOT NULL,
-    raw_bytes INTEGER NOT NULL,
-    note      TEXT,
-    at        TEXT NOT NULL,
-    run       INTEGER NOT NULL,
+    entity    {text} NOT NULL,
+    item      {text} NOT NULL,
+    row_id    {text},
+    position  {text} NOT NULL,
+    place     {int} NOT NULL,
+    reason    {text} NOT NULL,
+    raw       {text} NOT NULL,
+    raw_bytes {int} NOT NULL,
+    note      {text},
+    at        {text} NOT NULL,
+    run       {int} NOT NULL,
     PRIMARY KEY (entity, item)
-) STRICT;
+){strict};
 CREATE TABLE failed_walks (
-    walk     TEXT PRIMARY KEY NOT NULL,
-    entity   TEXT NOT NULL,
-    category TEXT NOT NULL,
-    reason   TEXT NOT NULL,
-    at       TEXT NOT NULL,
-    run      INTEGER NOT NULL
-) STRICT;
+    walk     {text} PRIMARY KEY NOT NULL,
+    entity   {text} NOT NULL,
+    category {text} NOT NULL,
+    reason   {text} NOT NULL,
+    at       {text} NOT NULL,
+    run      {int} NOT NULL
+){strict};
 CREATE TABLE sweeps (
-    entity  TEXT PRIMARY KEY NOT NULL,
-    done_at TEXT NOT NULL
-) STRICT;
+    entity  {text} PRIMARY KEY NOT NULL,
+    done_at {text} NOT NULL
+){strict};
 INSERT INTO sweeps (entity, done_at)
     SELECT entity, coalesce(done_at, last_done) FROM sync_state
     WHERE walk = entity AND coalesce(done_at, last_done) IS NOT NULL;
-ALTER TABLE runs ADD COLUMN options TEXT;
+ALTER TABLE runs ADD COLUMN options {text};
 ";
 
-/// What takes a file from version `from` to `from + 1`.
-pub(crate) fn migration(from: u32) -> Option<String> {
-    match from {
-        0 => Some(first()),
-        1 => Some(CIRCUITS.to_owned()),
-        2 => Some(FAILURES.to_owned()),
-        3 => Some(HEALTH.to_owned()),
-        4 => Some(QUARANTINE.to_owned()),
-        _ => None,
-    }
+/// What takes a database from version `from` to `from + 1`.
+///
+/// Written once for both: `{serial}` is a number that counts up by itself, `{int}` one of 64 bits, `{text}` a text that
+/// sorts letter by letter, and `{strict}` ends a table.
+pub(super) fn migration(kind: Kind, from: u32) -> Option<String> {
+    let step = match from {
+        0 => first(kind),
+        1 => CIRCUITS.to_owned(),
+        2 => FAILURES.to_owned(),
+        3 => HEALTH.to_owned(),
+        4 => QUARANTINE.to_owned(),
+        _ => return None,
+    };
+    let [serial, int, text, strict] = match kind {
+        Kind::Sqlite => ["INTEGER PRIMARY KEY", "INTEGER", "TEXT", " STRICT"],
+        // The order of letters must not depend on how the database was made: times are compared as texts.
+        Kind::Postgres => [
+            "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+            "BIGINT",
+            "TEXT COLLATE \"C\"",
+            "",
+        ],
+    };
+    let step = step.replace("{serial}", serial).replace("{int}", int);
+    Some(step.replace("{text}", text).replace("{strict}", strict))
 }
 
-fn first() -> String {
+fn first(kind: Kind) -> String {
     let mut sql = SERVICE_TABLES.to_owned();
     for table in ENTITIES {
+        sql.push_str(&entity(kind, table));
+    }
+    sql
+}
+
+fn entity(kind: Kind, table: &str) -> String {
+    match kind {
         // `ANY` keeps numbers numbers and texts texts: identifiers are both, and sort numbers first.
-        write!(
-            sql,
+        Kind::Sqlite => format!(
             "CREATE TABLE {table} (
                 id          ANY PRIMARY KEY NOT NULL,
                 update_time TEXT,
@@ -179,8 +200,21 @@ fn first() -> String {
                 data        TEXT NOT NULL,
                 run         INTEGER NOT NULL
             ) STRICT;\n"
-        )
-        .expect("writing to a String cannot fail");
+        ),
+        // A column has one type, so numbers and texts have one each, and a row uses one of them. `json` keeps the
+        // text as it came, which `jsonb` does not: order and repetition of keys, blanks, the digits of a number, and
+        // `\u0000`, which it refuses.
+        Kind::Postgres => format!(
+            "CREATE TABLE {table} (
+                id          BIGINT UNIQUE,
+                id_text     TEXT COLLATE \"C\",
+                update_time TEXT COLLATE \"C\",
+                is_deleted  BOOLEAN NOT NULL DEFAULT false,
+                data        JSON NOT NULL,
+                run         BIGINT NOT NULL,
+                CHECK ((id IS NULL) <> (id_text IS NULL))
+            );
+            CREATE UNIQUE INDEX {table}_id_text ON {table} (id_text) WHERE id_text IS NOT NULL;\n"
+        ),
     }
-    sql
 }

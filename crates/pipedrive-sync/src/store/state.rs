@@ -1,8 +1,6 @@
 //! Where a walk stands.
 
-use sqlx::{Row as _, sqlite::SqliteRow};
-
-use super::StoreError;
+use super::{StoreError, link::Fields};
 
 /// Whether a walk reads everything or what has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -59,26 +57,22 @@ pub struct WalkState {
 }
 
 impl WalkState {
-    pub(crate) fn read(row: &SqliteRow) -> Result<Self, StoreError> {
-        let mode: String = row.try_get("mode")?;
-        let count = |value: i64| u64::try_from(value).unwrap_or_default();
+    pub(super) fn read(row: &dyn Fields) -> Result<Self, StoreError> {
         Ok(Self {
-            walk: row.try_get("walk")?,
-            entity: row.try_get("entity")?,
-            mode: if mode == "full" { Mode::Full } else { Mode::Incremental },
-            position: row.try_get("position")?,
-            since: row.try_get("since")?,
-            started_at: row.try_get("started_at")?,
-            max_seen: row.try_get("max_seen")?,
-            high_water: row.try_get("high_water")?,
-            page_size: row
-                .try_get::<Option<i64>, _>("page_size")?
-                .and_then(|size| u32::try_from(size).ok()),
-            pages: count(row.try_get("pages")?),
-            rows: count(row.try_get("rows")?),
-            done_at: row.try_get("done_at")?,
-            last_done: row.try_get("last_done")?,
-            run: row.try_get("run")?,
+            walk: row.text("walk")?,
+            entity: row.text("entity")?,
+            mode: if row.text("mode")? == "full" { Mode::Full } else { Mode::Incremental },
+            position: row.opt_text("position")?,
+            since: row.opt_text("since")?,
+            started_at: row.text("started_at")?,
+            max_seen: row.opt_text("max_seen")?,
+            high_water: row.opt_text("high_water")?,
+            page_size: row.opt_int("page_size")?.and_then(|size| u32::try_from(size).ok()),
+            pages: row.count("pages")?,
+            rows: row.count("rows")?,
+            done_at: row.opt_text("done_at")?,
+            last_done: row.opt_text("last_done")?,
+            run: row.int("run")?,
         })
     }
 }

@@ -1,15 +1,16 @@
 //! What a sync writes: runs, walks, and pages, each page with its cursor in one transaction.
 
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, query};
+use sqlx::AssertSqlSafe;
 
-use super::{Mode, RejectWrite, Store, StoreError, WalkState, gone, quarantine};
+use super::{
+    Mode, RejectWrite, Store, StoreError, WalkState, gone,
+    link::{Arg, Link},
+    quarantine, upsert,
+};
 use crate::wall;
 
-/// Rows per statement: below SQLite's limit of variables, above every page of the API.
-const ROWS_PER_STATEMENT: usize = 500;
-
 /// An identifier of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Id<'a> {
     /// A number.
     Number(i64),
@@ -80,12 +81,11 @@ impl Store {
     ///
     /// If the database cannot be written.
     pub async fn begin_run(&mut self, command: &str) -> Result<i64, StoreError> {
-        let done = query("INSERT INTO runs (command, started_at) VALUES (?, ?)")
-            .bind(command)
-            .bind(wall::now_text())
-            .execute(&mut self.conn)
-            .await?;
-        Ok(done.last_insert_rowid())
+        let sql = "INSERT INTO runs (command, started_at) VALUES ($1, $2) RETURNING id";
+        let now = wall::now_text();
+        let args = [command.into(), (&now).into()];
+        let run = self.conn.link().row(sql, &args, |row| row.int("id")).await?;
+        run.ok_or_else(|| StoreError::Content { what: "a run", detail: "it has no number".into() })
     }
 
     /// Notes the end of a run.
@@ -100,14 +100,10 @@ impl Store {
         outcome: &str,
         report: &str,
     ) -> Result<(), StoreError> {
-        query("UPDATE runs SET ended_at = ?, exit_code = ?, outcome = ?, report = ? WHERE id = ?")
-            .bind(wall::now_text())
-            .bind(i64::from(code))
-            .bind(outcome)
-            .bind(report)
-            .bind(run)
-            .execute(&mut self.conn)
-            .await?;
+        let sql = "UPDATE runs SET ended_at = $1, exit_code = $2, outcome = $3, report = $4 WHERE id = $5";
+        let (at, code) = (wall::now_text(), i64::from(code));
+        let args = [(&at).into(), code.into(), outcome.into(), report.into(), run.into()];
+        self.conn.link().execute(sql, &args).await?;
         Ok(())
     }
 
@@ -117,22 +113,19 @@ impl Store {
     ///
     /// [`StoreError::OtherCompany`] if the database holds another's data.
     pub async fn claim(&mut self, company: &str) -> Result<(), StoreError> {
-        let held: Option<String> =
-            sqlx::query_scalar("SELECT value FROM meta WHERE key = 'company'")
-                .fetch_optional(&mut self.conn)
-                .await?;
+        let mut link = self.conn.link();
+        let sql = "SELECT value FROM meta WHERE key = 'company'";
+        let held = link.row(sql, &[], |row| row.text("value")).await?;
         match held {
             Some(held) if held == company => Ok(()),
             Some(held) => Err(StoreError::OtherCompany {
-                path: self.database.path().to_owned(),
+                database: self.database.clone(),
                 held,
                 given: company.to_owned(),
             }),
             None => {
-                query("INSERT INTO meta (key, value) VALUES ('company', ?)")
-                    .bind(company)
-                    .execute(&mut self.conn)
-                    .await?;
+                let sql = "INSERT INTO meta (key, value) VALUES ('company', $1)";
+                link.execute(sql, &[company.into()]).await?;
                 Ok(())
             }
         }
@@ -147,25 +140,24 @@ impl Store {
         &mut self,
         walks: impl IntoIterator<Item = &'a WalkState>,
     ) -> Result<(), StoreError> {
-        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = self.conn.begin().await?;
         for state in walks {
-            query(
-                "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
-                 VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (walk) DO UPDATE SET mode = ?3, position = NULL, since = ?4, started_at = ?5,
-                   max_seen = NULL, high_water = ?6, pages = 0, rows = 0, done_at = NULL, run = ?7",
-            )
-            .bind(&state.walk)
-            .bind(&state.entity)
-            .bind(state.mode.name())
-            .bind(&state.since)
-            .bind(&state.started_at)
-            .bind(&state.high_water)
-            .bind(state.run)
-            .execute(&mut *tx)
-            .await?;
+            let sql = "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
+                 VALUES ($1, $2, $3, NULL, $4, $5, $6, $7)
+                 ON CONFLICT (walk) DO UPDATE SET mode = $3, position = NULL, since = $4, started_at = $5,
+                   max_seen = NULL, high_water = $6, pages = 0, rows = 0, done_at = NULL, run = $7";
+            let args = [
+                Arg::from(&state.walk),
+                (&state.entity).into(),
+                state.mode.name().into(),
+                (&state.since).into(),
+                (&state.started_at).into(),
+                (&state.high_water).into(),
+                state.run.into(),
+            ];
+            tx.link().execute(sql, &args).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Writes pages and what they cost in one transaction: for each page its rows, the position after
@@ -182,55 +174,26 @@ impl Store {
         settled: Option<&Settled>,
     ) -> Result<Vec<u64>, StoreError> {
         let mut removed = Vec::with_capacity(pages.len());
-        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = self.conn.begin().await?;
         for page in pages {
-            for rows in page.rows.chunks(ROWS_PER_STATEMENT) {
-                upsert(&mut tx, page, rows).await?;
-            }
-            one_home(&mut tx, page).await?;
-            quarantine::note(&mut tx, page).await?;
-            let gone = gone::mark(&mut tx, page).await?;
-            removed.push(gone + advance(&mut tx, page).await?);
+            upsert::write(&mut tx.link(), page).await?;
+            one_home(tx.link(), page).await?;
+            quarantine::note(tx.link(), page).await?;
+            let gone = gone::mark(tx.link(), page).await?;
+            removed.push(gone + advance(tx.link(), page).await?);
         }
         if let Some(settled) = settled {
-            settle(&mut tx, settled).await?;
+            settle(tx.link(), settled).await?;
         }
         tx.commit().await?;
         Ok(removed)
     }
 }
 
-async fn upsert(
-    conn: &mut SqliteConnection,
-    page: &PageWrite<'_>,
-    rows: &[RowWrite<'_>],
-) -> Result<(), StoreError> {
-    let table = &page.state.entity;
-    let mut sql = format!("INSERT INTO {table} (id, update_time, is_deleted, data, run) VALUES ");
-    for index in 0..rows.len() {
-        sql.push_str(if index == 0 { "(?,?,?,?,?)" } else { ",(?,?,?,?,?)" });
-    }
-    sql.push_str(
-        " ON CONFLICT (id) DO UPDATE SET update_time = excluded.update_time, is_deleted = excluded.is_deleted,
-          data = excluded.data, run = excluded.run",
-    );
-    let mut statement = query(AssertSqlSafe(sql)).persistent(rows.len() == ROWS_PER_STATEMENT);
-    for row in rows {
-        statement = match row.id {
-            Id::Number(number) => statement.bind(number),
-            Id::Text(text) => statement.bind(text),
-        };
-        statement =
-            statement.bind(row.update_time).bind(page.deleted).bind(row.data).bind(page.state.run);
-    }
-    statement.execute(conn).await?;
-    Ok(())
-}
-
 /// A deal is either archived or not. Walks over what has changed take turns, so what is seen last is true whatever its
 /// update time says, which may lie before that of an older state. Walks over whole lists do not: the newer state stays and
 /// the older one goes, and what has changed meanwhile is asked for again.
-async fn one_home(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<(), StoreError> {
+async fn one_home(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreError> {
     let table = page.state.entity.as_str();
     let other = match table {
         "deals" => "archived_deals",
@@ -242,70 +205,64 @@ async fn one_home(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<(
         .iter()
         .filter_map(|row| if let Id::Number(id) = row.id { Some(id) } else { None })
         .collect();
-    let ids = serde_json::to_string(&ids).expect("numbers are JSON");
+    let among = link.kind().id_in(1);
     if page.state.mode == Mode::Incremental {
-        let sql = format!("DELETE FROM {other} WHERE id IN (SELECT value FROM json_each(?))");
-        query(AssertSqlSafe(sql)).bind(&ids).execute(&mut *conn).await?;
+        let sql = format!("DELETE FROM {other} WHERE {among}");
+        link.execute(AssertSqlSafe(sql), &[Arg::Ids(&ids)]).await?;
         return Ok(());
     }
     for (older, newer, when) in [(other, table, "<="), (table, other, "<")] {
         let sql = format!(
-            "DELETE FROM {older} WHERE id IN (SELECT value FROM json_each(?))
+            "DELETE FROM {older} WHERE {among}
                AND EXISTS (SELECT 1 FROM {newer} AS n WHERE n.id = {older}.id AND {older}.update_time {when} n.update_time)"
         );
-        query(AssertSqlSafe(sql)).bind(&ids).execute(&mut *conn).await?;
+        link.execute(AssertSqlSafe(sql), &[Arg::Ids(&ids)]).await?;
     }
     Ok(())
 }
 
-async fn advance(conn: &mut SqliteConnection, page: &PageWrite<'_>) -> Result<u64, StoreError> {
+async fn advance(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<u64, StoreError> {
     let mut removed = 0;
     if page.finish.is_some() && page.state.mode == Mode::Full {
-        let sql = format!("DELETE FROM {} WHERE run <> ?", page.state.entity);
-        removed = query(AssertSqlSafe(sql))
-            .bind(page.state.run)
-            .execute(&mut *conn)
-            .await?
-            .rows_affected();
-        query(
-            "INSERT INTO sweeps (entity, done_at) VALUES ($1, $2)
-             ON CONFLICT (entity) DO UPDATE SET done_at = excluded.done_at",
-        )
-        .bind(&page.state.entity)
-        .bind(wall::now_text())
-        .execute(&mut *conn)
-        .await?;
+        let sql = format!("DELETE FROM {} WHERE run <> $1", page.state.entity);
+        removed = link.execute(AssertSqlSafe(sql), &[page.state.run.into()]).await?;
+        let sql = "INSERT INTO sweeps (entity, done_at) VALUES ($1, $2)
+             ON CONFLICT (entity) DO UPDATE SET done_at = excluded.done_at";
+        let now = wall::now_text();
+        link.execute(sql, &[Arg::from(&page.state.entity), (&now).into()]).await?;
     }
-    query(
-        "UPDATE sync_state SET position = ?2, max_seen = ?3, page_size = coalesce(?4, page_size),
-           pages = pages + 1, rows = rows + ?5, done_at = ?6,
-           last_done = coalesce(?6, last_done), high_water = coalesce(?7, high_water)
-         WHERE walk = ?1",
-    )
-    .bind(&page.state.walk)
-    .bind(&page.position)
-    .bind(&page.max_seen)
-    .bind(page.page_size)
-    .bind(i64::try_from(page.rows.len()).unwrap_or(i64::MAX))
-    .bind(page.finish.as_ref().map(|_| wall::now_text()))
-    .bind(page.finish.as_ref().and_then(|finish| finish.high_water.as_deref()))
-    .execute(conn)
-    .await?;
+    let done_at = page.finish.as_ref().map(|_| wall::now_text());
+    let sql =
+        "UPDATE sync_state SET position = $2, max_seen = $3, page_size = coalesce($4, page_size),
+           pages = pages + 1, rows = rows + $5, done_at = $6,
+           last_done = coalesce($6, last_done), high_water = coalesce($7, high_water)
+         WHERE walk = $1";
+    let args = [
+        Arg::from(&page.state.walk),
+        (&page.position).into(),
+        (&page.max_seen).into(),
+        page.page_size.map(u64::from).into(),
+        (page.rows.len() as u64).into(),
+        (&done_at).into(),
+        page.finish.as_ref().and_then(|finish| finish.high_water.as_deref()).into(),
+    ];
+    link.execute(sql, &args).await?;
     Ok(removed)
 }
 
-async fn settle(conn: &mut SqliteConnection, settled: &Settled) -> Result<(), StoreError> {
-    let number = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-    query(
-        "INSERT INTO budget (day, leased, settled, day_limit, updated_at) VALUES (?1, coalesce(?3, ?2), ?2, ?4, ?5)
-         ON CONFLICT (day) DO UPDATE SET settled = ?2, leased = coalesce(?3, leased), day_limit = ?4, updated_at = ?5",
-    )
-    .bind(&settled.day)
-    .bind(number(settled.used))
-    .bind(settled.leased.map(number))
-    .bind(number(settled.limit))
-    .bind(wall::now_text())
-    .execute(conn)
-    .await?;
+async fn settle(mut link: Link<'_>, settled: &Settled) -> Result<(), StoreError> {
+    let sql = "INSERT INTO budget (day, leased, settled, day_limit, updated_at)
+         VALUES ($1, coalesce($3, $2), $2, $4, $5)
+         ON CONFLICT (day) DO UPDATE SET settled = $2, leased = coalesce($3, budget.leased), day_limit = $4,
+           updated_at = $5";
+    let now = wall::now_text();
+    let args = [
+        Arg::from(&settled.day),
+        settled.used.into(),
+        settled.leased.into(),
+        settled.limit.into(),
+        (&now).into(),
+    ];
+    link.execute(sql, &args).await?;
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! A simulated account on a loopback socket, and the program run against it.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod kit;
+#[path = "../../../pipeline-state/tests/support/server.rs"]
+pub mod server;
 pub mod spoiler;
 
 use std::{
@@ -28,6 +31,8 @@ pub struct World {
     pub sim: Sim,
     pub server: Server,
     pub dir: TempDir,
+    /// The name of the database, if it is not a file in the folder.
+    pub elsewhere: Option<String>,
 }
 
 impl World {
@@ -38,7 +43,13 @@ impl World {
     pub async fn listening(config: SimConfig, listen: Listen) -> Self {
         let sim = Sim::new(config).unwrap();
         let server = serve(&sim, listen).await.unwrap();
-        Self { sim, server, dir: TempDir::new().unwrap() }
+        Self { sim, server, dir: TempDir::new().unwrap(), elsewhere: None }
+    }
+
+    /// The same with another database.
+    pub fn with_database(mut self, name: &str) -> Self {
+        self.elsewhere = Some(name.to_owned());
+        self
     }
 
     pub fn path(&self) -> PathBuf {
@@ -46,7 +57,7 @@ impl World {
     }
 
     pub fn database(&self) -> Database {
-        self.path().into()
+        self.elsewhere.as_ref().map_or_else(|| self.path().into(), |name| name.parse().unwrap())
     }
 
     /// The program with the simulator's address and token, and nothing else from our environment.
@@ -57,6 +68,9 @@ impl World {
             .env("PIPEDRIVE_API_TOKEN", self.sim.api_token())
             .env("PIPEDRIVE_BASE_URL", self.server.url())
             .env("PIPEDRIVE_DATABASE", self.path());
+        if let Some(name) = &self.elsewhere {
+            program.env("PIPEDRIVE_DATABASE", name);
+        }
         program
     }
 

@@ -1,0 +1,84 @@
+//! An SQLite file: how it is opened, made and brought up to date.
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{
+    Access, Found, StoreError,
+    file::{self, Draft, RunLock, SqliteFile},
+    link::Kind,
+    schema,
+};
+
+/// Takes the lock, and makes the file or brings it up to date.
+pub(super) async fn open(file: &SqliteFile) -> Result<(SqliteConnection, RunLock), StoreError> {
+    file::look(file)?;
+    let lock = RunLock::take(file)?;
+    // Again, now that nobody else can be making it.
+    let version = match file::look(file)? {
+        Found::Ours { version } => version,
+        Found::Nothing => {
+            create(file, &lock).await?;
+            schema::VERSION
+        }
+    };
+    let mut conn = options(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .connect()
+        .await?;
+    migrate(&mut conn, version).await?;
+    Ok((conn, lock))
+}
+
+/// Opens a file that is there, beside whoever writes it.
+pub(super) async fn beside(
+    file: &SqliteFile,
+    access: Access,
+) -> Result<SqliteConnection, StoreError> {
+    if matches!(file::look(file)?, Found::Nothing) {
+        return Err(StoreError::Missing { database: file.database() });
+    }
+    let options = match access {
+        Access::Read => options(file).read_only(true),
+        Access::Write => options(file).synchronous(SqliteSynchronous::Full),
+    };
+    Ok(options.connect().await?)
+}
+
+fn options(file: &SqliteFile) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file.path())
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+        .disable_statement_logging()
+}
+
+async fn create(file: &SqliteFile, lock: &RunLock) -> Result<(), StoreError> {
+    let draft = Draft::new(file, lock)?;
+    let mut conn = SqliteConnectOptions::new()
+        .filename(draft.path())
+        .disable_statement_logging()
+        .connect()
+        .await?;
+    migrate(&mut conn, 0).await?;
+    conn.close().await?;
+    draft.publish()
+}
+
+async fn migrate(conn: &mut SqliteConnection, from: u32) -> Result<(), StoreError> {
+    for version in from..schema::VERSION {
+        let Some(step) = schema::migration(Kind::Sqlite, version) else { break };
+        let sql = format!(
+            "BEGIN IMMEDIATE; {step} PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT;",
+            schema::APPLICATION_ID,
+            version + 1
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await?;
+    }
+    Ok(())
+}

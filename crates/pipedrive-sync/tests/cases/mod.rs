@@ -1,0 +1,3 @@
+#![allow(missing_docs, unreachable_pub)]
+
+pub mod store;
