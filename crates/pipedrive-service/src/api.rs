@@ -21,6 +21,7 @@ use crate::{
     collect::BodyTooLarge,
     entity::{Entity, Version},
     error::{Context, Error, ErrorKind, from_box, from_response},
+    holdings::{BodyBound, HoldPage, Holdings},
 };
 
 /// The stack, boxed.
@@ -34,6 +35,7 @@ const HALVINGS: u32 = 9;
 pub(crate) struct Api {
     stack: Stack,
     pages: PageController,
+    holdings: Holdings,
     // What no error may repeat, although the API may.
     secret: Option<SecretString>,
 }
@@ -42,9 +44,10 @@ impl Api {
     pub(crate) const fn new(
         stack: Stack,
         pages: PageController,
+        holdings: Holdings,
         secret: Option<SecretString>,
     ) -> Self {
-        Self { stack, pages, secret }
+        Self { stack, pages, holdings, secret }
     }
 
     /// Sends one request. It must carry a [`Call`].
@@ -62,23 +65,39 @@ impl Api {
         };
         let mut again = call.is_paged().then(|| request.clone());
         let mut request = request;
-        let mut size = self.pages.size();
+        let list = call.template();
         for _ in 0..HALVINGS {
+            let hold = request.extensions().get::<HoldPage>().is_some();
+            let reserved = if hold { Some(self.holdings.reserve(list).await) } else { None };
+            if let Some(reserved) = &reserved {
+                request.extensions_mut().insert(BodyBound(reserved.bound));
+            }
+            // Who waited asks for what is the right size now.
+            let size = self.pages.size();
             match self.stack.clone().oneshot(request).await {
-                Ok(response) => {
+                Ok(mut response) => {
+                    if let Some(reserved) = reserved {
+                        let bytes = response.body().len() as u64;
+                        let held = self.holdings.came(list, reserved, bytes);
+                        if let Some(held) = held {
+                            response.extensions_mut().insert(held);
+                        }
+                    }
                     let empty = call.is_always_empty();
                     return settle(response, empty, context(), self.secret.as_ref());
                 }
                 Err(error) => {
                     // The page layer has halved the page by now; where it cannot, there is no point in going on.
                     let smaller = self.pages.size();
-                    let too_large = find::<BodyTooLarge>(&*error).is_some() && smaller < size;
-                    match again.as_ref().filter(|_| too_large) {
+                    let too_large = find::<BodyTooLarge>(&*error).is_some();
+                    let more_room = too_large
+                        && reserved.is_some_and(|reserved| self.holdings.cut_off(list, &reserved));
+                    let again_so = too_large && (smaller < size || more_room);
+                    match again.as_ref().filter(|_| again_so) {
                         Some(same) => request = same.clone(),
                         None => return Err(from_box(error, context())),
                     }
-                    size = smaller;
-                    if smaller == 1 {
+                    if smaller == 1 && !more_room {
                         again = None;
                     }
                 }

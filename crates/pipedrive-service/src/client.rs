@@ -28,6 +28,7 @@ use crate::{
     config::{Config, ConfigError},
     entity::{Action, Entity},
     error::{Context, Error},
+    holdings::Holdings,
     page::{self, Row, RowId, RowsPage},
     probe::HealthProbe,
     query::{ListQuery, WalkOptions},
@@ -344,7 +345,9 @@ impl Client {
         S::Future: Send + 'static,
     {
         let secret = config.api_token.clone();
-        let api = Api::new(BoxCloneSyncService::new(stack), parts.pages.clone(), secret);
+        let holdings = Holdings::new(parts.pages.clone(), parts.max_body);
+        let stack = BoxCloneSyncService::new(stack);
+        let api = Api::new(stack, parts.pages.clone(), holdings, secret);
         let requests = Requests::new(&config);
         let probe = HealthProbe::new(&config, &parts, api.clone(), requests.clone())?;
         Ok(Self { api, requests, shared: Arc::new(Shared { config, parts, probe }) })

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, call::Call, request_id::X_REQUEST_ID};
+use crate::{BoxError, call::Call, holdings::BodyBound, request_id::X_REQUEST_ID};
 
 /// The bound that is used unless another is set: 32 MiB.
 pub const DEFAULT_MAX_BODY: u64 = 32 * 1024 * 1024;
@@ -96,8 +96,10 @@ where
             let id = call.request_id().clone();
             request.headers_mut().entry(X_REQUEST_ID).or_insert(id);
         }
+        let bound = request.extensions().get::<BodyBound>().map_or(self.max_body, |bound| bound.0);
+        let max_body = bound.min(self.max_body);
         let head = self.inner.call(request.map(Full::new));
-        CollectFuture { max_body: self.max_body, state: State::Head { head } }
+        CollectFuture { max_body, state: State::Head { head } }
     }
 }
 

@@ -97,6 +97,7 @@ pub mod config;
 pub mod costs;
 mod entity;
 mod error;
+mod holdings;
 pub mod inspect;
 mod json;
 pub mod judge;

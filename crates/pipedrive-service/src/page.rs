@@ -11,6 +11,7 @@ use crate::{
     BoxError,
     classify::Garbled,
     entity::{Entity, Paging},
+    holdings::Held,
     rejected::{self, RejectedRow, RowFault},
 };
 
@@ -118,6 +119,8 @@ pub struct RowsPage {
     pub next: Option<Position>,
     /// Bytes of the answer's body.
     pub bytes: usize,
+    #[allow(dead_code, reason = "what counts is when it is dropped")]
+    pub(crate) held: Option<Held>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +173,7 @@ pub(crate) struct List {
     pub(crate) rejected: Vec<RejectedRow>,
     pub(crate) next: Next,
     pub(crate) bytes: usize,
+    pub(crate) held: Option<Held>,
 }
 
 impl List {
@@ -180,7 +184,14 @@ impl List {
             Next::Offset(offset) => Some(Position::Offset(offset)),
             _ => None,
         };
-        RowsPage { rows: self.rows, rejected: self.rejected, position, next, bytes: self.bytes }
+        RowsPage {
+            rows: self.rows,
+            rejected: self.rejected,
+            position,
+            next,
+            bytes: self.bytes,
+            held: self.held,
+        }
     }
 
     /// How many rows the answer has, those that cannot be used among them.
@@ -222,7 +233,8 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
 fn read(entity: Entity, text: &[u8], body: &Bytes) -> Result<List, BoxError> {
     let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(Garbled::json)?;
     let paged = envelope.additional_data.as_ref().is_some_and(|more| more.pagination.is_some());
-    let empty = |next| List { rows: Vec::new(), rejected: Vec::new(), next, bytes: body.len() };
+    let empty =
+        |next| List { rows: Vec::new(), rejected: Vec::new(), next, bytes: body.len(), held: None };
     let data = match data(&envelope) {
         // Version 1 writes null for a list of nothing, and says that no page follows.
         Err(Garbled::NoData) if paged => return Ok(empty(Next::End)),

@@ -140,6 +140,7 @@ fn sortable(entity: Entity) -> bool {
 pub struct WalkOptions {
     pub(crate) query: ListQuery,
     pub(crate) prefetch: usize,
+    pub(crate) hold: bool,
 }
 
 impl Default for WalkOptions {
@@ -151,7 +152,7 @@ impl Default for WalkOptions {
 impl WalkOptions {
     /// From the beginning, one page asked for ahead.
     pub fn new() -> Self {
-        Self { query: ListQuery::new(), prefetch: 1 }
+        Self { query: ListQuery::new(), prefetch: 1, hold: false }
     }
 
     /// Goes on from a position that an earlier page named. Default: the beginning.
@@ -163,6 +164,14 @@ impl WalkOptions {
     /// As [`ListQuery::limit`], for each page.
     pub fn limit(mut self, rows: u32) -> Self {
         self.query = self.query.limit(rows);
+        self
+    }
+
+    /// Lets the bytes of a page count until the [`RowsPage`](crate::RowsPage) is dropped, so that the walks of this client
+    /// have at most an eighth of the memory limit in pages, and one page. A page waits for that room before it is asked
+    /// for; whoever keeps pages makes every further one wait for half a minute. Default: they count for nothing.
+    pub fn hold_pages(mut self) -> Self {
+        self.hold = true;
         self
     }
 

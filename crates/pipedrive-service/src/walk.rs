@@ -17,6 +17,7 @@ use crate::{
     api::Api,
     entity::Paging,
     error::{Context as CallContext, from_box},
+    holdings::HoldPage,
     page::{self, List},
     requests::Requests,
 };
@@ -39,7 +40,7 @@ pub struct RowsWalk {
 
 impl RowsWalk {
     pub(crate) fn new(api: Api, requests: Requests, entity: Entity, options: WalkOptions) -> Self {
-        let WalkOptions { query, prefetch } = options;
+        let WalkOptions { query, prefetch, hold } = options;
         let position = query.from.clone().unwrap_or(Position::Start);
         let limit = query.limit.unwrap_or(u32::MAX).min(entity.max_limit());
         // Rows that come and go shift those behind them where they are counted; a cursor points at a row.
@@ -47,11 +48,16 @@ impl RowsWalk {
         let make = {
             // A request without a call is refused where it would be sent, with a clear error.
             move |position: &Position, rows: u32| {
-                requests.page(entity, &query, position, rows).unwrap_or_default()
+                let mut request = requests.page(entity, &query, position, rows).unwrap_or_default();
+                if hold {
+                    request.extensions_mut().insert(HoldPage);
+                }
+                request
             }
         };
         let read = move |response: Response<Bytes>| -> Result<Parsed<List>, BoxError> {
             let mut list = page::list(entity, response.body())?;
+            list.held = response.extensions().get().cloned();
             let next = std::mem::replace(&mut list.next, tower_adaptive_page::Next::End);
             let (rows, keys) = (list.len(), if overlap > 0 { list.keys() } else { Vec::new() });
             Ok(Parsed::new(list, next).rows(rows).keys(keys))
@@ -76,11 +82,11 @@ impl Stream for RowsWalk {
         Poll::Ready(page.map(|page| match page {
             Ok(Page { position, next, mut items, skip, .. }) => {
                 items.skip(skip);
-                let List { rows, rejected, bytes, .. } = items;
+                let List { rows, rejected, bytes, held, .. } = items;
                 if let Some(next) = &next {
                     self.position = next.clone();
                 }
-                Ok(RowsPage { rows, rejected, position, next, bytes })
+                Ok(RowsPage { rows, rejected, position, next, bytes, held })
             }
             Err(error) => {
                 let context = CallContext { template: self.template, ..CallContext::default() };

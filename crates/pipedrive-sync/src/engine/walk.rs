@@ -161,6 +161,7 @@ impl Walk {
         let mut options = WalkOptions::new()
             .from(position.clone())
             .prefetch(self.settings.prefetch)
+            .hold_pages()
             .updated_since(self.since());
         if self.plan.deleted {
             options = options.parameter("status", "deleted");

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::churn::Churn;
-use super::data::{AccountOptions, Recents, Sizes};
+use super::data::{AccountOptions, LastPage, Recents, Sizes};
 use super::faults::Faults;
 
 /// The token that is accepted unless another is set.
@@ -142,6 +142,10 @@ pub struct SimConfig {
     /// The least length of a row of the large kinds in bytes, reached by a property `x_padding` that
     /// the real API does not have. Default: 0, none.
     pub row_bytes: usize,
+    /// Seconds after which a cursor of version 2 is refused with 400. Unconfirmed. Default: none, never.
+    pub cursor_life_s: Option<u64>,
+    /// How the last page of version 2 tells that it is the last. Default: null.
+    pub last_page: LastPage,
     /// How `/v1/recents` behaves where no official source says.
     pub recents: Recents,
     /// The company's plan. Default: premium.
@@ -213,6 +217,8 @@ impl Default for SimConfig {
             legacy_v1: true,
             clamp_v1_limit: true,
             row_bytes: 0,
+            cursor_life_s: None,
+            last_page: LastPage::default(),
             recents: Recents::default(),
             plan: Plan::default(),
             seats: 1,
@@ -289,6 +295,8 @@ impl SimConfig {
         options.legacy_v1 = self.legacy_v1;
         options.clamp_v1_limit = self.clamp_v1_limit;
         options.row_bytes = self.row_bytes;
+        options.cursor_life_s = self.cursor_life_s;
+        options.last_page = self.last_page;
         options.recents.clone_from(&self.recents);
         options
     }

@@ -30,8 +30,8 @@ pub use self::config::{
     SimConfig,
 };
 pub use self::data::{
-    Account, AccountOptions, EPOCH, Entity, Recents, RecentsDeleted, RecentsTooOld, Reply, Sizes,
-    Unknown,
+    Account, AccountOptions, EPOCH, Entity, LastPage, Recents, RecentsDeleted, RecentsTooOld,
+    Reply, Sizes, Unknown,
 };
 pub use self::digest::Digest;
 pub use self::faults::{Drip, Expire, FaultKind, Faults, Rule};

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::entity::{Entity, Sizes};
-pub use self::options::{AccountOptions, Recents, RecentsDeleted, RecentsTooOld};
+pub use self::options::{AccountOptions, LastPage, Recents, RecentsDeleted, RecentsTooOld};
 pub use self::write::Unknown;
 pub use super::routes::Reply;
 pub(crate) use super::routes::{OffsetPage, Rest};

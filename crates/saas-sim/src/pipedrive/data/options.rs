@@ -22,8 +22,27 @@ pub struct AccountOptions {
     /// The least length of a row of the large kinds in bytes, reached by a property `x_padding`
     /// that the real API does not have. Default: 0, none.
     pub row_bytes: usize,
+    /// Seconds after which a cursor of version 2 is refused with 400. That cursors lapse is unconfirmed.
+    /// Default: none, never.
+    pub cursor_life_s: Option<u64>,
+    /// How the last page of version 2 tells that it is the last. Default: null.
+    pub last_page: LastPage,
     /// How `/v1/recents` behaves where no official source says.
     pub recents: Recents,
+}
+
+/// How the last page of version 2 tells that it is the last. All three are documented, for some list or other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LastPage {
+    /// `additional_data.next_cursor` is null.
+    #[default]
+    Null,
+    /// `additional_data` has no `next_cursor`.
+    NoCursor,
+    /// There is no `additional_data`.
+    NoData,
 }
 
 impl Default for AccountOptions {
@@ -34,6 +53,8 @@ impl Default for AccountOptions {
             legacy_v1: true,
             company_domain: "acme".to_owned(),
             row_bytes: 0,
+            cursor_life_s: None,
+            last_page: LastPage::default(),
             recents: Recents::default(),
         }
     }

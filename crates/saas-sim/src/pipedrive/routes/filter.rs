@@ -54,6 +54,10 @@ impl Filter {
             }),
             ..Self::default()
         };
+        if table == Table::Files {
+            // The list of files knows no filter by time; what it does not know it ignores.
+            (filter.since, filter.until) = (None, None);
+        }
         if table == Table::Deals {
             filter.status = status(query)?;
         }

@@ -78,17 +78,22 @@ pub(super) struct Cursor {
     /// The place of the last row shown; for fields without an order of their own, the number of
     /// rows shown.
     pub(super) key: Key,
+    /// The second at which it was given out, if it is to lapse; else the same page has the same cursor.
+    pub(super) at: Option<i64>,
 }
 
 impl Cursor {
     pub(super) fn encode(&self) -> String {
         let direction = if self.down { "desc" } else { "asc" };
-        let json = json!({
+        let mut json = json!({
             "field": self.field,
             "fieldValue": self.key.0,
             "sortDirection": direction,
             "id": self.key.1,
         });
+        if let Some(at) = self.at {
+            json["at"] = at.into();
+        }
         STANDARD.encode(json.to_string())
     }
 
@@ -109,6 +114,7 @@ impl Cursor {
                     _ => return None,
                 },
                 key: (json.get("fieldValue")?.as_i64()?, json.get("id")?.as_u64()?),
+                at: json.get("at").and_then(Value::as_i64),
             })
         };
         read().ok_or_else(wrong)
@@ -121,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_was() {
-        let cursor = Cursor { field: "update_time".into(), down: true, key: (-5, 77) };
+        let cursor = Cursor { field: "update_time".into(), down: true, key: (-5, 77), at: Some(9) };
         assert_eq!(Cursor::decode(&cursor.encode()).expect("its own"), cursor);
         for wrong in ["", "xyz", "e30=", "bm90IGpzb24="] {
             assert!(Cursor::decode(wrong).is_err(), "{wrong}");

@@ -49,7 +49,7 @@ impl Ask<'_> {
         let limit =
             self.query.limit(500, version == Version::V1 && self.account.options.clamp_v1_limit)?;
         let start = match (version, self.query.text("cursor")) {
-            (Version::V2, Some(cursor)) => Cursor::decode(cursor)?.key.1,
+            (Version::V2, Some(cursor)) => self.cursor(cursor)?.key.1,
             (Version::V2, None) => 0,
             (Version::V1, _) => self.query.number("start")?.unwrap_or(0),
         };
@@ -90,7 +90,8 @@ impl Ask<'_> {
         let additional = match version {
             Version::V2 => {
                 let key = (0, start.saturating_add(limit));
-                let cursor = Cursor { field: "result".into(), down: false, key };
+                let at = self.cursor_time();
+                let cursor = Cursor { field: "result".into(), down: false, key, at };
                 json!({ "next_cursor": more.then(|| cursor.encode()) })
             }
             Version::V1 => {

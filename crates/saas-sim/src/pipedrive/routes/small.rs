@@ -154,7 +154,7 @@ impl Ask<'_> {
 
     fn fields_v2(&self, rows: &[&Json]) -> Result<Reply, Fail> {
         let limit = self.query.limit(v2_list::MAX, false)?;
-        let start = match self.query.text("cursor").map(Cursor::decode).transpose()? {
+        let start = match self.query.text("cursor").map(|text| self.cursor(text)).transpose()? {
             None => 0,
             Some(cursor) if cursor.field == "field_code" => cursor.key.1,
             Some(_) => return Err(Fail::bad("Parameter 'cursor' belongs to another list")),
@@ -162,9 +162,10 @@ impl Ask<'_> {
         let (shown, more) = cut(rows, start, limit);
         let mut out = open(shown);
         let next = more.then(|| {
-            Cursor { field: "field_code".into(), down: false, key: (0, start + limit) }.encode()
+            let (key, at) = ((0, start + limit), self.cursor_time());
+            Cursor { field: "field_code".into(), down: false, key, at }.encode()
         });
-        v2_list::close(&mut out, next.as_deref());
+        self.close(&mut out, next.as_deref());
         Ok(Reply::raw(out))
     }
 }

@@ -1,6 +1,6 @@
 //! Lists of version 2: pages by cursor.
 
-use super::super::data::{Table, string};
+use super::super::data::{LastPage, Table, string};
 use super::Ask;
 use super::filter::Filter;
 use super::list::{From, Page, Sort, page};
@@ -45,10 +45,11 @@ impl Ask<'_> {
         let Page { rows, next } = page(&view, &filter, &sort, From::After(after), limit, self.now);
         let mut out = Vec::with_capacity(128 + rows.len() * 1_100);
         out.extend_from_slice(b"{\"success\":true,\"data\":[");
-        let next = next.map(|key| Cursor { field: sort.field, down: sort.down, key }.encode());
+        let (down, at) = (sort.down, self.cursor_time());
+        let next = next.map(|key| Cursor { field: sort.field, down, key, at }.encode());
         if self.long(rows.len()) {
             let mut tail = Vec::new();
-            close(&mut tail, next.as_deref());
+            self.close(&mut tail, next.as_deref());
             let rest = Some(Rest::new(table, &rows, tail));
             return Ok(Reply { rest, ..Reply::raw(out) });
         }
@@ -58,7 +59,7 @@ impl Ask<'_> {
             }
             view.write(row, &mut out);
         }
-        close(&mut out, next.as_deref());
+        self.close(&mut out, next.as_deref());
         Ok(Reply::raw(out))
     }
 
@@ -79,7 +80,7 @@ impl Ask<'_> {
             let field = field.unwrap_or("id").to_owned();
             return Ok((Sort { field, down: down.unwrap_or(false) }, None));
         };
-        let cursor = Cursor::decode(cursor)?;
+        let cursor = self.cursor(cursor)?;
         let other = field.is_some_and(|field| field != cursor.field)
             || down.is_some_and(|down| down != cursor.down)
             || !sorts(table).contains(&cursor.field.as_str());
@@ -87,6 +88,39 @@ impl Ask<'_> {
             return Err(Fail::bad("Parameter 'cursor' belongs to another sort order"));
         }
         Ok((Sort { field: cursor.field, down: cursor.down }, Some(cursor.key)))
+    }
+
+    /// The cursor that was sent, if it is one and has not lapsed.
+    pub(super) fn cursor(&self, text: &str) -> Result<Cursor, Fail> {
+        let cursor = Cursor::decode(text)?;
+        let life = self.account.options.cursor_life_s.and_then(|life| i64::try_from(life).ok());
+        // One of before the setting was made never lapses.
+        match (life, cursor.at) {
+            (Some(life), Some(at)) if self.now.saturating_sub(at) > life => {
+                Err(Fail::bad("Parameter 'cursor' is no longer valid"))
+            }
+            _ => Ok(cursor),
+        }
+    }
+
+    /// The second to be noted in a cursor.
+    pub(super) fn cursor_time(&self) -> Option<i64> {
+        self.account.options.cursor_life_s.map(|_| self.now)
+    }
+
+    /// The end of a list, after its last row.
+    pub(super) fn close(&self, out: &mut Vec<u8>, next: Option<&str>) {
+        let Some(next) = next else {
+            out.extend_from_slice(match self.account.options.last_page {
+                LastPage::Null => b"],\"additional_data\":{\"next_cursor\":null}}",
+                LastPage::NoCursor => b"],\"additional_data\":{}}",
+                LastPage::NoData => b"]}",
+            });
+            return;
+        };
+        out.extend_from_slice(b"],\"additional_data\":{\"next_cursor\":");
+        string(out, next);
+        out.extend_from_slice(b"}}");
     }
 
     /// Whether a page of so many rows is too long to be written before it is sent.
@@ -102,14 +136,4 @@ impl Ask<'_> {
         }
         Ok(())
     }
-}
-
-/// The end of a list, after its last row.
-pub(super) fn close(out: &mut Vec<u8>, next: Option<&str>) {
-    out.extend_from_slice(b"],\"additional_data\":{\"next_cursor\":");
-    match next {
-        Some(next) => string(out, next),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(b"}}");
 }
