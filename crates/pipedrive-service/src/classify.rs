@@ -31,6 +31,9 @@ pub enum Garbled {
     /// A row without an identifier.
     #[error("a row has no identifier")]
     NoId,
+    /// A record that was asked for alone cannot be used.
+    #[error("{0}")]
+    Row(crate::RowFault),
 }
 
 impl Garbled {

@@ -305,7 +305,7 @@ impl Client {
         self.fetch(request, page::one).await
     }
 
-    async fn fetch<T>(
+    pub(crate) async fn fetch<T>(
         &self,
         request: Request<Bytes>,
         read: impl FnOnce(&Bytes) -> Result<T, BoxError>,

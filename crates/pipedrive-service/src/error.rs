@@ -167,6 +167,14 @@ impl Error {
         }
     }
 
+    /// Whether a walk knows no longer where it was, since none of the rows before it is left. It must begin again at
+    /// the start of the list.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let walk = self.inner.source.as_deref().and_then(|source| source.downcast_ref());
+        matches!(walk, Some(tower_adaptive_page::WalkError::RowsShifted { .. }))
+    }
+
     /// The class by which the retry policy judges such a failure.
     #[must_use]
     pub fn class(&self) -> Class {

@@ -105,6 +105,8 @@ mod page;
 mod plan;
 mod probe;
 mod query;
+pub mod recents;
+mod rejected;
 pub mod request_id;
 mod requests;
 pub mod stack;
@@ -123,6 +125,7 @@ pub use self::{
     page::{Row, RowId, RowsPage},
     plan::{AuthKind, Plan},
     query::{ListQuery, Sort, WalkOptions},
+    rejected::{RejectedRow, RowFault},
     walk::RowsWalk,
 };
 pub use tower_adaptive_page::Position;

@@ -5,12 +5,13 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tower_adaptive_page::{Next, Position};
+use tower_adaptive_page::{Next, Position, row_key};
 
 use crate::{
     BoxError,
     classify::Garbled,
     entity::{Entity, Paging},
+    rejected::{self, RejectedRow, RowFault},
 };
 
 /// What identifies a row: a number for most kinds, a text for leads, goals and field definitions.
@@ -21,7 +22,7 @@ use crate::{
 pub enum RowId {
     /// A numeric identifier.
     Number(i64),
-    /// A textual identifier.
+    /// A textual identifier, or a whole number beyond 64 bits as its digits.
     Text(String),
 }
 
@@ -30,6 +31,16 @@ impl fmt::Display for RowId {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl RowId {
+    /// A key for walks that overlap.
+    pub(crate) fn key(&self) -> u64 {
+        match self {
+            Self::Number(number) => number.cast_unsigned(),
+            Self::Text(text) => row_key(text),
         }
     }
 }
@@ -99,6 +110,8 @@ impl Row {
 pub struct RowsPage {
     /// The rows, in the order of the answer.
     pub rows: Vec<Row>,
+    /// Rows that cannot be used, each with its reason and its bytes; nearly always none.
+    pub rejected: Vec<RejectedRow>,
     /// Where this page was asked for.
     pub position: Position,
     /// Where to go on after it; none at the end of the list.
@@ -151,23 +164,10 @@ struct Goal<'a> {
     goal: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Head {
-    #[serde(default)]
-    id: Option<RowId>,
-    #[serde(default)]
-    field_code: Option<String>,
-    #[serde(default)]
-    key: Option<String>,
-    #[serde(default)]
-    code: Option<String>,
-    #[serde(default)]
-    update_time: Option<String>,
-}
-
 /// What one answer to a list request holds.
 pub(crate) struct List {
     pub(crate) rows: Vec<Row>,
+    pub(crate) rejected: Vec<RejectedRow>,
     pub(crate) next: Next,
     pub(crate) bytes: usize,
 }
@@ -180,19 +180,52 @@ impl List {
             Next::Offset(offset) => Some(Position::Offset(offset)),
             _ => None,
         };
-        RowsPage { rows: self.rows, position, next, bytes: self.bytes }
+        RowsPage { rows: self.rows, rejected: self.rejected, position, next, bytes: self.bytes }
+    }
+
+    /// How many rows the answer has, those that cannot be used among them.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() + self.rejected.len()
+    }
+
+    /// What identifies each row, in the order of the answer.
+    pub(crate) fn keys(&self) -> Vec<u64> {
+        let mut rejected = self.rejected.iter().peekable();
+        let mut good = self.rows.iter();
+        let key = |place| match rejected.next_if(|row| row.place == place) {
+            Some(row) => row.key(),
+            None => good.next().map_or(0, |row| row.id.key()),
+        };
+        (0..self.len()).map(key).collect()
+    }
+
+    /// Forgets the first rows of the answer, which an overlapping walk has had before.
+    pub(crate) fn skip(&mut self, rows: usize) {
+        let rejected = self.rejected.partition_point(|row| row.place < rows);
+        self.rejected.drain(..rejected);
+        self.rows.drain(..rows - rejected);
     }
 }
 
 /// Reads one answer to a list request.
 pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(Garbled::json)?;
+    match read(entity, body, body) {
+        // The parser wants all of it to be UTF-8; where it is not, only the rows concerned are lost.
+        Err(_) if std::str::from_utf8(body).is_err() => {
+            read(entity, &rejected::patched(body), body)
+        }
+        list => list,
+    }
+}
+
+/// Reads `text`, which is `body` but for bytes that are no UTF-8.
+fn read(entity: Entity, text: &[u8], body: &Bytes) -> Result<List, BoxError> {
+    let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(Garbled::json)?;
     let paged = envelope.additional_data.as_ref().is_some_and(|more| more.pagination.is_some());
+    let empty = |next| List { rows: Vec::new(), rejected: Vec::new(), next, bytes: body.len() };
     let data = match data(&envelope) {
         // Version 1 writes null for a list of nothing, and says that no page follows.
-        Err(Garbled::NoData) if paged => {
-            return Ok(List { rows: Vec::new(), next: Next::End, bytes: body.len() });
-        }
+        Err(Garbled::NoData) if paged => return Ok(empty(Next::End)),
         data => data?,
     };
     let raws: Vec<&RawValue> = if entity == Entity::Goals {
@@ -200,17 +233,30 @@ pub(crate) fn list(entity: Entity, body: &Bytes) -> Result<List, BoxError> {
     } else {
         serde_json::from_str(data.get()).map_err(Garbled::json)?
     };
-    let mut rows = Vec::with_capacity(raws.len());
-    for raw in raws {
-        rows.push(row(raw.to_owned())?);
-    }
     let more = envelope.additional_data.unwrap_or_default();
-    let next = match entity.paging() {
+    let mut list = empty(match entity.paging() {
         Paging::Cursor => Next::cursor(more.next_cursor),
         Paging::Offset => Next::offset(more.pagination.as_ref().and_then(Pagination::next)),
         Paging::Whole => Next::End,
-    };
-    Ok(List { rows, next, bytes: body.len() })
+    });
+    list.rows.reserve_exact(raws.len());
+    let patched = !std::ptr::eq(text.as_ptr(), body.as_ptr());
+    for (place, raw) in raws.into_iter().enumerate() {
+        let start = raw.get().as_ptr() as usize - text.as_ptr() as usize;
+        let bytes = body.slice(start..start + raw.get().len());
+        if patched && std::str::from_utf8(&bytes).is_err() {
+            // A text may be what was patched.
+            let id = rejected::head(raw.get()).ok().map(|head| head.id);
+            let id = id.filter(|id| matches!(id, RowId::Number(_)));
+            list.rejected.push(RejectedRow { place, fault: RowFault::NotUtf8, id, raw: bytes });
+            continue;
+        }
+        match rejected::head(raw.get()) {
+            Ok(head) => list.rows.push(head.row(raw.to_owned())),
+            Err((fault, id)) => list.rejected.push(RejectedRow { place, fault, id, raw: bytes }),
+        }
+    }
+    Ok(list)
 }
 
 /// Reads the one record of an answer.
@@ -233,13 +279,11 @@ fn data<'a>(envelope: &Envelope<'a>) -> Result<&'a RawValue, Garbled> {
 }
 
 fn row(raw: Box<RawValue>) -> Result<Row, BoxError> {
-    let head: Head = serde_json::from_str(raw.get()).map_err(Garbled::json)?;
-    // Version 2 knows field definitions by their code, version 1 by their key, and either may leave out `id`.
-    let id = head
-        .id
-        .or_else(|| head.field_code.or(head.key).or(head.code).map(RowId::Text))
-        .ok_or(Garbled::NoId)?;
-    Ok(Row { id, update_time: head.update_time, raw })
+    match rejected::head(raw.get()) {
+        Ok(head) => Ok(head.row(raw)),
+        Err((RowFault::NoId, _)) => Err(Garbled::NoId.into()),
+        Err((fault, _)) => Err(Garbled::Row(fault).into()),
+    }
 }
 
 #[cfg(test)]
@@ -303,7 +347,82 @@ mod tests {
         assert!(matches!(*garbled(r#"{"success":true,"data":null}"#), Garbled::NoData));
         assert!(matches!(*garbled(r#"{"success":true,"data":[{"id":1"#), Garbled::Json(_)));
         assert!(matches!(*garbled(r#"{"success":false,"data":[]}"#), Garbled::Unsuccessful));
-        assert!(matches!(*garbled(r#"{"success":true,"data":[{"name":"?"}]}"#), Garbled::NoId));
+        let one = one(&Bytes::from_static(br#"{"success":true,"data":{"name":"?"}}"#)).unwrap_err();
+        assert!(matches!(*one.downcast::<Garbled>().unwrap(), Garbled::NoId));
+    }
+
+    fn page(rows: &str) -> List {
+        list(Entity::Deals, &Bytes::from(format!(r#"{{"success":true,"data":[{rows}]}}"#))).unwrap()
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_used_leaves_the_others_alone() {
+        let bad = [
+            (r#"{"name":"?"}"#, RowFault::NoId, None),
+            (r#"{"id":null}"#, RowFault::NoId, None),
+            (r#"{"id":""}"#, RowFault::NoId, None),
+            (r#"{"id":7.5}"#, RowFault::WrongId, None),
+            (r#"{"id":7e3}"#, RowFault::WrongId, None),
+            (r#"{"id":true}"#, RowFault::WrongId, None),
+            (r#"{"id":{"a":1}}"#, RowFault::WrongId, None),
+            (r#"{"id":[1]}"#, RowFault::WrongId, None),
+            (r#"{"id":9,"update_time":17}"#, RowFault::WrongUpdateTime, Some(RowId::Number(9))),
+            (r#"{"id":9,"id":8}"#, RowFault::Unreadable, None),
+            ("17", RowFault::NotAnObject, None),
+            ("[1]", RowFault::NotAnObject, None),
+            ("null", RowFault::NotAnObject, None),
+        ];
+        for (text, fault, id) in bad {
+            let list = page(&format!(r#"{{"id":1}},{text},{{"id":3}}"#));
+            assert_eq!(
+                list.rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(),
+                [1.into(), 3.into()]
+            );
+            let [row] = &list.rejected[..] else { panic!("{text}: {:?}", list.rejected) };
+            assert_eq!((row.place, row.fault, &row.id), (1, fault, &id), "{text}");
+            assert_eq!(row.raw, text);
+        }
+    }
+
+    #[test]
+    fn a_whole_number_beyond_64_bits_is_kept_as_its_digits() {
+        let list = page(
+            r#"{"id":9223372036854775807},{"id":9223372036854775808},{"id":-99999999999999999999}"#,
+        );
+        let ids: Vec<_> = list.rows.into_iter().map(|row| row.id).collect();
+        assert_eq!(
+            ids,
+            [i64::MAX.into(), "9223372036854775808".into(), "-99999999999999999999".into()]
+        );
+    }
+
+    #[test]
+    fn a_row_that_is_not_utf8_is_rejected_with_its_own_bytes() {
+        let mut body = br#"{"success":true,"data":[{"id":1,"t":"\u00e4"},{"id":2,"t":""#.to_vec();
+        body.extend([0xff, 0xe2, b'"']);
+        body.extend(r#"},{"id":3,"t":"ä?"}],"additional_data":{"next_cursor":"c"}}"#.as_bytes());
+        let body = Bytes::from(body);
+        let list = list(Entity::Deals, &body).unwrap();
+        assert_eq!(
+            list.rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(),
+            [1.into(), 3.into()]
+        );
+        let [row] = &list.rejected[..] else { panic!("{:?}", list.rejected) };
+        assert_eq!((row.place, row.fault, row.id.clone()), (1, RowFault::NotUtf8, Some(2.into())));
+        assert_eq!(row.raw.as_ref(), b"{\"id\":2,\"t\":\"\xff\xe2\"}");
+        assert_eq!(list.next, Next::Cursor("c".into()));
+    }
+
+    #[test]
+    fn what_an_overlapping_walk_has_had_is_skipped_bad_rows_too() {
+        let mut list = page(r#"{"id":1},{},{"id":3},{"id":4}"#);
+        let keys = list.keys();
+        assert_eq!((keys.len(), keys[0], keys[3]), (4, 1, 4));
+        list.skip(2);
+        assert_eq!((list.rows.len(), list.rejected.len()), (2, 0));
+        let mut list = page(r#"{"id":1},{},{"id":3}"#);
+        list.skip(1);
+        assert_eq!((list.rows.len(), list.rejected.len()), (1, 1));
     }
 
     #[test]

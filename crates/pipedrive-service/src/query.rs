@@ -12,7 +12,8 @@ use crate::entity::{Entity, Paging, Version};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Sort {
-    /// By `update_time` if `updated_since` is set, else by identifier, where the list can.
+    /// By `update_time` if `updated_since` is set and the list has cursors, else by identifier, where the list can. Rows
+    /// that change while a list is walked by offset would change places in the other order.
     #[default]
     Auto,
     /// By identifier, ascending.
@@ -106,7 +107,11 @@ impl ListQuery {
             Sort::Unsorted => None,
             _ if !sortable(entity) => None,
             Sort::UpdateTime => Some("update_time"),
-            Sort::Auto if self.updated_since.is_some() && entity.incremental() => {
+            Sort::Auto
+                if self.updated_since.is_some()
+                    && entity.incremental()
+                    && entity.paging() == Paging::Cursor =>
+            {
                 Some("update_time")
             }
             Sort::Auto | Sort::Id => Some("id"),

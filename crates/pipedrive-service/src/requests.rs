@@ -18,6 +18,7 @@ use crate::{
     error::{Context, Error, ErrorKind},
     page::RowId,
     query::ListQuery,
+    recents::{RECENTS, RecentsQuery},
 };
 
 /// The host that has no company in its name knows version 1 by another path.
@@ -100,6 +101,21 @@ impl Requests {
             .paged(entity.paging() != Paging::Whole)
             .deadline(deadline)
             .build();
+        Ok(request(Method::GET, uri, Bytes::new(), call))
+    }
+
+    /// One page of recents.
+    pub(crate) fn recents(&self, query: &RecentsQuery) -> Result<Request<Bytes>, Error> {
+        let encode =
+            |text: &str| byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+        let pairs: Vec<String> = query
+            .parameters()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encode(value)))
+            .collect();
+        let path = format!("{}?{}", self.path(RECENTS), pairs.join("&"));
+        let uri = self.uri(&path, &Context::default())?;
+        let call = self.call(RECENTS, costs::of(&Method::GET, RECENTS)).build();
         Ok(request(Method::GET, uri, Bytes::new(), call))
     }
 

@@ -15,6 +15,7 @@ use tower_adaptive_page::{Page, Parsed, Position, Walk, WalkError, walk};
 use crate::{
     BoxError, Entity, Error, RowsPage, WalkOptions,
     api::Api,
+    entity::Paging,
     error::{Context as CallContext, from_box},
     page::{self, List},
     requests::Requests,
@@ -41,6 +42,8 @@ impl RowsWalk {
         let WalkOptions { query, prefetch } = options;
         let position = query.from.clone().unwrap_or(Position::Start);
         let limit = query.limit.unwrap_or(u32::MAX).min(entity.max_limit());
+        // Rows that come and go shift those behind them where they are counted; a cursor points at a row.
+        let overlap = u32::from(entity.paging() == Paging::Offset);
         let make = {
             // A request without a call is refused where it would be sent, with a clear error.
             move |position: &Position, rows: u32| {
@@ -50,10 +53,11 @@ impl RowsWalk {
         let read = move |response: Response<Bytes>| -> Result<Parsed<List>, BoxError> {
             let mut list = page::list(entity, response.body())?;
             let next = std::mem::replace(&mut list.next, tower_adaptive_page::Next::End);
-            let rows = list.rows.len();
-            Ok(Parsed::new(list, next).rows(rows))
+            let (rows, keys) = (list.len(), if overlap > 0 { list.keys() } else { Vec::new() });
+            Ok(Parsed::new(list, next).rows(rows).keys(keys))
         };
         let how = Walk::new(make, read).from(position.clone()).prefetch(prefetch).page_size(limit);
+        let how = how.overlap(overlap);
         let template = entity.endpoint();
         if prefetch == 0 {
             return Self { pages: Box::pin(walk(api, how)), fetching: None, template, position };
@@ -70,12 +74,13 @@ impl Stream for RowsWalk {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let page = ready!(self.pages.as_mut().poll_next(cx));
         Poll::Ready(page.map(|page| match page {
-            Ok(Page { position, next, items, .. }) => {
-                let List { rows, bytes, .. } = items;
+            Ok(Page { position, next, mut items, skip, .. }) => {
+                items.skip(skip);
+                let List { rows, rejected, bytes, .. } = items;
                 if let Some(next) = &next {
                     self.position = next.clone();
                 }
-                Ok(RowsPage { rows, position, next, bytes })
+                Ok(RowsPage { rows, rejected, position, next, bytes })
             }
             Err(error) => {
                 let context = CallContext { template: self.template, ..CallContext::default() };

@@ -3,13 +3,22 @@
 use std::{fmt, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
+use jiff::SignedDuration;
 
-use crate::{progress::Style, store::Database};
+use crate::{
+    engine::{SyncOptions, plan::Wanted},
+    progress::{EventsTo, Style},
+    store::Database,
+};
 
 /// The variable that names the database.
 pub const DATABASE_VARIABLE: &str = "PIPEDRIVE_DATABASE";
 /// The variable that names the schema of a PostgreSQL database.
 pub const SCHEMA_VARIABLE: &str = "PIPEDRIVE_DATABASE_SCHEMA";
+/// The variable that says how often whole lists are read again.
+pub const SWEEP_VARIABLE: &str = "PIPEDRIVE_SYNC_SWEEP_EVERY";
+/// Variables of this program, which are no settings of its client.
+pub const OWN_VARIABLES: [&str; 3] = [DATABASE_VARIABLE, SCHEMA_VARIABLE, SWEEP_VARIABLE];
 /// The database unless another is named.
 pub const DEFAULT_DATABASE: &str = "pipedrive.sqlite";
 
@@ -20,6 +29,10 @@ Examples:
   PIPEDRIVE_API_TOKEN=... PIPEDRIVE_COMPANY_DOMAIN=acme \\
     pipedrive sync --database acme.sqlite          copy a whole account; run again to go on or to update
   pipedrive sync --entity deals,persons --full     two entities, from the beginning
+  pipedrive sync --wait --events jsonl:events      cross as many days as it takes; events for a program
+  pipedrive resume                                 go on with the last run that was not complete, as it was begun
+  pipedrive failed-items; pipedrive retry-failed   rows that could not be used, and walks that failed
+  pipedrive sync --dry-run                         what it would do, by what is known here; asks nobody
   pipedrive sync --plan                            what that would cost and when it would end; copies nothing
   pipedrive limits --ask                           budgets, forecast, others' use, who waits; asks for 2 tokens
   pipedrive verify --database acme.sqlite          compare the copy with the account
@@ -52,7 +65,15 @@ pub enum Command {
     Demo(Demo),
     /// Copy an account into a database, or go on, or bring the copy up to date.
     #[command(alias = "sync-entities")]
-    Sync(Sync),
+    Sync(Box<Sync>),
+    /// Go on with the last run that was not complete, with the entities and options that it had.
+    Resume(Resume),
+    /// Say what was run, when, and what came of it. Asks the API nothing.
+    Runs(Runs),
+    /// Say which rows could not be used and which walks failed finally. Asks the API nothing.
+    FailedItems(FailedItems),
+    /// Ask again for the rows that could not be used, one by one, and walk again what failed.
+    RetryFailed(RetryFailed),
     /// Copy the definitions of custom fields only, and bring the views up to date. A few tokens.
     SyncCustomFields(SyncCustomFields),
     /// Write the copy to files or to standard output. Asks the API nothing.
@@ -97,6 +118,12 @@ impl Output {
             Style::Auto if self.quiet => Style::None,
             style => style,
         }
+    }
+
+    /// Whether standard output is taken by an object or by objects.
+    #[must_use]
+    pub fn takes_stdout(self) -> bool {
+        self.json || self.progress == Style::Json
     }
 }
 
@@ -196,7 +223,7 @@ pub struct Sync {
     #[arg(long = "entity", visible_alias = "entities", value_name = "NAME")]
     pub entities: Vec<String>,
     /// Everything, from the beginning (or on from where a full copy stopped).
-    #[arg(long, conflicts_with = "incremental")]
+    #[arg(long, visible_alias = "full-data", conflicts_with = "incremental")]
     pub full: bool,
     /// What has changed; all of what cannot be asked so.
     #[arg(long)]
@@ -208,6 +235,23 @@ pub struct Sync {
     /// every start asks for. Exit code 4 if it does not fit into what is left of the day.
     #[arg(long)]
     pub plan: bool,
+    /// As --plan, but by what is known here: asks nobody, spends nothing, writes nothing.
+    #[arg(long, conflicts_with = "plan")]
+    pub dry_run: bool,
+    /// Begin every walk anew, although it is known where it stopped.
+    #[arg(long)]
+    pub force: bool,
+    /// When the day's tokens are spent, sleep until more come and go on. Without it: exit code 4, and the same command
+    /// goes on later.
+    #[arg(long)]
+    pub wait: bool,
+    /// How old the last reading of a whole list may be, such as 7d or 36h, before it is read whole again to find what was
+    /// deleted silently; off for never. Passed over on a day that has no tokens for it.
+    #[arg(long, env = SWEEP_VARIABLE, default_value = "7d", value_name = "AGE", value_parser = sweep)]
+    pub sweep_every: Sweep,
+    /// What happens, as JSON objects: jsonl for standard output, which then holds nothing else, or jsonl:FILE.
+    #[arg(long, value_name = "jsonl[:FILE]")]
+    pub events: Option<EventsTo>,
     /// How urgent its requests are, from 0 to 10, beside others on the same budgets and against what is kept of the day.
     #[arg(long, default_value_t = 2, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=10))]
     pub priority: u8,
@@ -220,6 +264,111 @@ pub struct Sync {
     /// Tokens written down as spent before they are, at a time; one hundredth of the day's unless given.
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
     pub lease: Option<u64>,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// How results are shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl Sync {
+    /// As a value.
+    #[must_use]
+    pub fn options(&self) -> SyncOptions {
+        let names = self.entities.iter().flat_map(|names| names.split(','));
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        SyncOptions {
+            entities: names.map(str::to_owned).collect(),
+            mode: match (self.full, self.incremental) {
+                (true, _) => Wanted::Full,
+                (_, true) => Wanted::Incremental,
+                _ => Wanted::Auto,
+            },
+            force: self.force,
+            limit: self.limit,
+            across_days: self.across_days,
+            wait: self.wait,
+            overlap_s: self.overlap,
+            lease: self.lease,
+            priority: self.priority,
+            sweep_every: self.sweep_every.0,
+        }
+    }
+}
+
+/// How old the last reading of a whole list may be; none for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep(pub Option<SignedDuration>);
+
+fn sweep(text: &str) -> Result<Sweep, String> {
+    if text == "off" {
+        return Ok(Sweep(None));
+    }
+    let days = |factor: i64, number: &str| {
+        let number = number.trim().parse::<u32>().ok()?;
+        Some(SignedDuration::from_hours(i64::from(number) * 24 * factor))
+    };
+    let age = match (text.strip_suffix('d'), text.strip_suffix('w')) {
+        (Some(number), _) => days(1, number),
+        (_, Some(number)) => days(7, number),
+        _ => age(text).ok(),
+    };
+    age.map(|age| Sweep(Some(age)))
+        .ok_or_else(|| "expected a time such as 7d or 36h, or off".to_owned())
+}
+
+/// `pipedrive resume`
+#[derive(Clone, Debug, Args)]
+pub struct Resume {
+    /// When the day's tokens are spent, sleep until more come and go on, even if the run did not.
+    #[arg(long)]
+    pub wait: bool,
+    /// What happens, as JSON objects: jsonl for standard output, which then holds nothing else, or jsonl:FILE.
+    #[arg(long, value_name = "jsonl[:FILE]")]
+    pub events: Option<EventsTo>,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// How results are shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `pipedrive runs`
+#[derive(Clone, Debug, Args)]
+pub struct Runs {
+    /// How many, the newest first.
+    #[arg(long, default_value_t = 10, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub last: u32,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pipedrive failed-items`
+#[derive(Clone, Debug, Args)]
+pub struct FailedItems {
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// As one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pipedrive retry-failed`
+#[derive(Clone, Debug, Args)]
+pub struct RetryFailed {
     /// Where the copy is.
     #[command(flatten)]
     pub database: DatabaseArg,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use pipedrive_service::{Error, ErrorKind};
 
 use crate::{store::StoreError, wall};
@@ -24,6 +25,16 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them, by number.
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Other, Self::Usage, Self::Auth, Self::Budget, Self::Unavailable];
+
+    /// The code of a number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.number() == number)
+    }
+
     /// The number.
     #[must_use]
     pub const fn number(self) -> u8 {
@@ -38,13 +49,15 @@ pub struct Failure {
     pub code: Code,
     /// One line, or one line for each thing that is wrong.
     pub line: String,
+    /// When it can go on, if the day's budget is spent and it is known when the next begins.
+    pub again_at: Option<Timestamp>,
 }
 
 impl Failure {
     /// A failure with its line.
     #[must_use]
     pub fn new(code: Code, line: impl Into<String>) -> Self {
-        Self { code, line: line.into() }
+        Self { code, line: line.into(), again_at: None }
     }
 
     /// An end by a signal.
@@ -98,14 +111,17 @@ impl From<&Error> for Failure {
             | ErrorKind::CircuitOpen => Code::Unavailable,
             _ => Code::Other,
         };
-        let mut line = error.to_string();
+        let (mut line, mut again_at) = (error.to_string(), None);
         if code == Code::Budget
             && let Some(after) = error.retry_after()
             && let Ok(after) = jiff::SignedDuration::try_from(after)
         {
-            line.push_str(&format!("; it can go on at {}", wall::text(wall::after(after))));
+            let at = wall::after(after);
+            line.push_str(&format!("; it can go on at {}", wall::text(at)));
+            again_at = Some(at);
         }
-        Self::new(code, one_line(&format!("{line}. {}", error.advice())))
+        let line = one_line(&format!("{line}. {}", error.advice()));
+        Self { code, line, again_at }
     }
 }
 

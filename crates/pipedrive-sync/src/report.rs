@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use jiff::Timestamp;
 use pipedrive_service::Client;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     engine::{Finals, Outcome, Tally},
@@ -12,19 +14,22 @@ use crate::{
     store::{Counts, Database, Reader},
 };
 
-/// A sync in figures.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
+/// What came of a sync, in figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SyncResult {
     /// Complete, or why not.
     pub outcome: String,
     /// The exit code.
     pub exit_code: u8,
+    /// When it can go on, if the day's budget is spent and it is known when the next begins.
+    pub again_at: Option<Timestamp>,
     /// The database.
-    pub database: Database,
+    pub database: String,
     /// Number of the run.
     pub run: i64,
     /// Rows in the database, by entity.
-    pub rows: BTreeMap<&'static str, u64>,
+    pub rows: BTreeMap<String, u64>,
     /// Rows in the database, all entities together.
     pub rows_in_all: u64,
     /// What each walk brought in this run.
@@ -51,13 +56,18 @@ pub struct Report {
     pub circuit: (String, u64),
     /// Page sizes asked for, and how often.
     pub page_sizes: Vec<(u32, u64)>,
+    /// What would make page control better.
+    pub advice: Vec<String>,
     /// The most memory at once, in bytes.
     pub peak_memory: Option<u64>,
     /// Seconds that it took.
     pub seconds: f64,
+    /// While four or more walks had pages left.
+    #[serde(skip)]
+    pub busy: Option<(Instant, Instant)>,
 }
 
-impl Report {
+impl SyncResult {
     /// Gathers the figures.
     ///
     /// # Errors
@@ -71,9 +81,10 @@ impl Report {
         let counts: Counts = Reader::open(database).await?.counts().await?;
         let rows: BTreeMap<_, _> = counts
             .iter()
-            .map(|(name, (rows, _))| (*name, *rows))
-            .filter(|(name, rows)| *rows > 0 || outcome.walks.contains_key(*name))
+            .map(|(name, (rows, _))| ((*name).to_owned(), *rows))
+            .filter(|(name, rows)| *rows > 0 || outcome.walks.contains_key(name))
             .collect();
+        let pages = client.pages().status();
         let retries = client.retry_stats().snapshot();
         let limits = client.limiter().status();
         let day = limits.budget("day");
@@ -85,7 +96,8 @@ impl Report {
         Ok(Self {
             outcome: line.to_owned(),
             exit_code: code.number(),
-            database: database.clone(),
+            again_at: outcome.failure.as_ref().and_then(|failure| failure.again_at),
+            database: database.to_string(),
             run: outcome.run,
             rows_in_all: rows.values().sum(),
             rows,
@@ -108,23 +120,33 @@ impl Report {
                 .sum(),
             tokens_left: day.map_or((0, 0), |day| (day.remaining, day.limit)),
             circuit: (circuit.state.to_string(), circuit.transitions),
-            page_sizes: client.pages().status().sizes_used,
+            advice: pages.advice().iter().map(ToString::to_string).collect(),
+            page_sizes: pages.sizes_used,
             peak_memory: memory::peak(),
             seconds: outcome.took.as_secs_f64(),
+            busy: outcome.busy,
         })
+    }
+
+    /// Why it is not complete.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        let code = Code::of(self.exit_code).filter(|code| *code != Code::Done)?;
+        Some(Failure { again_at: self.again_at, ..Failure::new(code, self.outcome.as_str()) })
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for SyncResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut written, mut removed) = (0, 0);
+        let (mut written, mut removed, mut rejected) = (0, 0, 0);
         for tally in self.walks.values() {
             written += tally.rows;
+            rejected += tally.rejected;
             removed += tally.removed;
         }
         writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database)?;
         for (name, rows) in &self.rows {
-            let state = match self.walks.get(*name) {
+            let state = match self.walks.get(name) {
                 Some(tally) if tally.done => "",
                 Some(_) => "  not complete",
                 None => "  not asked for",
@@ -136,6 +158,12 @@ impl fmt::Display for Report {
             "  {:22} {:>9} rows, {written} written and {removed} removed in this run",
             "all", self.rows_in_all
         )?;
+        if rejected > 0 {
+            writeln!(
+                f,
+                "quarantine {rejected} rows could not be used: see `pipedrive failed-items`"
+            )?;
+        }
         write!(f, "requests   {} pages asked, {} attempts sent", self.pages.asked, self.attempts)?;
         writeln!(
             f,
@@ -169,6 +197,9 @@ impl fmt::Display for Report {
         )?;
         if let Some(bytes) = self.peak_memory {
             writeln!(f, "memory     {} MiB at most", bytes >> 20)?;
+        }
+        for advice in &self.advice {
+            writeln!(f, "advice     {advice}")?;
         }
         Ok(())
     }

@@ -193,8 +193,9 @@ async fn a_server_that_crashes_under_a_sync_loses_nothing() {
     let mut reader = Reader::open(&world.database()).await.unwrap();
     let counts = reader.counts().await.unwrap();
     for walk in reader.walks().await.unwrap() {
-        if walk.walk == walk.entity {
-            assert_eq!(walk.rows, counts[walk.entity.as_str()].0, "{}", walk.walk);
+        // Recents are no table.
+        if let Some((rows, _)) = counts.get(walk.walk.as_str()) {
+            assert_eq!(walk.rows, *rows, "{}", walk.walk);
         }
     }
 }

@@ -17,20 +17,20 @@ pub const MAX_BATCH: usize = 10_000;
 /// How many checkpoints of a pipeline are kept, besides the last one with a payload.
 pub const KEPT_CHECKPOINTS: u32 = 16;
 
-/// Most faults that one error lists.
-const MAX_FAULTS: usize = 20;
+/// Most problems that one error lists.
+const MAX_PROBLEMS: usize = 20;
 
 /// Collects everything that is wrong with what a caller gave.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    faults: Vec<String>,
+pub(crate) struct Problems {
+    problems: Vec<String>,
     more: usize,
 }
 
-impl Faults {
-    pub(crate) fn add(&mut self, fault: impl FnOnce() -> String) {
-        if self.faults.len() < MAX_FAULTS {
-            self.faults.push(fault());
+impl Problems {
+    pub(crate) fn add(&mut self, problem: impl FnOnce() -> String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem());
         } else {
             self.more += 1;
         }
@@ -64,13 +64,13 @@ impl Faults {
     }
 
     pub(crate) fn finish(mut self) -> Result<(), StateError> {
-        if self.faults.is_empty() {
+        if self.problems.is_empty() {
             return Ok(());
         }
         if self.more > 0 {
-            self.faults.push(format!("and {} more", self.more));
+            self.problems.push(format!("and {} more", self.more));
         }
-        Err(StateError::Input { faults: self.faults })
+        Err(StateError::Input { problems: self.problems })
     }
 }
 
@@ -89,34 +89,34 @@ pub(crate) fn message(text: &str) -> std::borrow::Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn faults(check: impl FnOnce(&mut Faults)) -> Vec<String> {
-        let mut faults = Faults::default();
-        check(&mut faults);
-        match faults.finish() {
-            Err(StateError::Input { faults }) => faults,
+    fn problems(check: impl FnOnce(&mut Problems)) -> Vec<String> {
+        let mut problems = Problems::default();
+        check(&mut problems);
+        match problems.finish() {
+            Err(StateError::Input { problems }) => problems,
             other => other.map(|()| Vec::new()).unwrap(),
         }
     }
 
     #[test]
     fn a_name_at_the_bound_passes_and_one_byte_more_does_not() {
-        assert!(faults(|f| f.name("item", &"a".repeat(MAX_NAME))).is_empty());
-        assert_eq!(faults(|f| f.name("item", &"a".repeat(MAX_NAME + 1))).len(), 1);
-        assert!(faults(|f| f.category(&"c".repeat(MAX_CATEGORY))).is_empty());
-        assert_eq!(faults(|f| f.category(&"c".repeat(MAX_CATEGORY + 1))).len(), 1);
+        assert!(problems(|f| f.name("item", &"a".repeat(MAX_NAME))).is_empty());
+        assert_eq!(problems(|f| f.name("item", &"a".repeat(MAX_NAME + 1))).len(), 1);
+        assert!(problems(|f| f.category(&"c".repeat(MAX_CATEGORY))).is_empty());
+        assert_eq!(problems(|f| f.category(&"c".repeat(MAX_CATEGORY + 1))).len(), 1);
     }
 
     #[test]
     fn everything_wrong_is_told_at_once_and_the_list_is_bounded() {
-        let told = faults(|f| {
+        let told = problems(|f| {
             f.name("item", "");
             f.name("item", "a\0b");
             f.at_most("phases", 101, MAX_PHASES);
         });
         assert_eq!(told.len(), 3, "{told:?}");
-        let told = faults(|f| (0..1_000).for_each(|_| f.name("item", "")));
-        assert_eq!(told.len(), MAX_FAULTS + 1);
-        assert_eq!(told[MAX_FAULTS], "and 980 more");
+        let told = problems(|f| (0..1_000).for_each(|_| f.name("item", "")));
+        assert_eq!(told.len(), MAX_PROBLEMS + 1);
+        assert_eq!(told[MAX_PROBLEMS], "and 980 more");
     }
 
     #[test]

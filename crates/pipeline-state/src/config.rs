@@ -104,31 +104,31 @@ impl PipelineConfigBuilder {
     ///
     /// [`ConfigError`] lists every value that cannot work.
     pub fn build(self) -> Result<PipelineConfig, ConfigError> {
-        let mut faults = Vec::new();
-        let mut fault = |wrong: bool, text: &str| {
+        let mut problems = Vec::new();
+        let mut problem = |wrong: bool, text: &str| {
             if wrong {
-                faults.push(text.to_owned());
+                problems.push(text.to_owned());
             }
         };
-        fault(self.checkpoint_interval == 0, "`checkpoint_interval` must be at least 1 item");
-        fault(self.checkpoint_time < SHORTEST, "`checkpoint_time` must be at least 1 ms");
-        fault(
+        problem(self.checkpoint_interval == 0, "`checkpoint_interval` must be at least 1 item");
+        problem(self.checkpoint_time < SHORTEST, "`checkpoint_time` must be at least 1 ms");
+        problem(
             !(SHORTEST..=LONGEST_LEASE).contains(&self.lease),
             "`lease` must be from 1 ms to 30 days",
         );
-        fault(self.max_lost_leases == 0, "`max_lost_leases` must be at least 1");
-        fault(
+        problem(self.max_lost_leases == 0, "`max_lost_leases` must be at least 1");
+        problem(
             self.resume_from_pipeline_id.is_some_and(|id| id.0 <= 0),
             "`resume_from_pipeline_id` must be the number of a pipeline, 1 or more",
         );
-        fault(
+        problem(
             !self.enable_state_tracking && self.resume_from_pipeline_id.is_some(),
             "`resume_from_pipeline_id` needs `enable_state_tracking`: without it nothing is kept",
         );
-        if faults.is_empty() {
+        if problems.is_empty() {
             Ok(PipelineConfig { values: self })
         } else {
-            Err(ConfigError { faults })
+            Err(ConfigError { problems })
         }
     }
 }
@@ -148,16 +148,16 @@ impl PipelineConfig {
 
 /// A [`PipelineConfigBuilder`] was given values that cannot work. It lists all of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pipeline's configuration cannot work: {}", faults.join("; "))]
+#[error("the pipeline's configuration cannot work: {}", problems.join("; "))]
 pub struct ConfigError {
-    faults: Vec<String>,
+    problems: Vec<String>,
 }
 
 impl ConfigError {
     /// One sentence for each value that cannot work.
     #[must_use]
-    pub fn faults(&self) -> &[String] {
-        &self.faults
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
             .resume_from_pipeline_id(Some(0.into()))
             .enable_state_tracking(false);
         let error = wrong.build().unwrap_err();
-        assert_eq!(error.faults().len(), 6, "{error}");
+        assert_eq!(error.problems().len(), 6, "{error}");
         for name in ["checkpoint_interval", "checkpoint_time", "lease", "max_lost_leases"] {
             assert!(error.to_string().contains(name), "{name}: {error}");
         }

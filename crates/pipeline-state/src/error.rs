@@ -5,10 +5,10 @@ use crate::PipelineId;
 #[non_exhaustive]
 pub enum StateError {
     /// What the caller gave cannot be kept. All of it is listed.
-    #[error("cannot be kept: {}", faults.join("; "))]
+    #[error("cannot be kept: {}", problems.join("; "))]
     Input {
-        /// One sentence for each fault.
-        faults: Vec<String>,
+        /// One sentence for each problem.
+        problems: Vec<String>,
     },
     /// The store's name is none.
     #[error("{given:?} names no store: use sqlite:PATH or postgres://USER@HOST/DATABASE")]

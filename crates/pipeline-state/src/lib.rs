@@ -14,6 +14,7 @@ mod any;
 mod bounds;
 mod checkpoint;
 mod config;
+mod desk;
 mod error;
 mod item;
 mod pipeline;

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     Added, Checkpoint, Claim, FailedItem, ItemId, Lease, MAX_BATCH, MAX_PAYLOAD, Outcome,
     PipelineId, PipelineInfo, Progress, Settled, StateError, StateTracker, Store, Update,
-    bounds::Faults,
+    bounds::Problems,
     store::{CheckpointInfo, ClaimRequest, SettleRequest},
 };
 
@@ -64,9 +64,9 @@ impl<S: Store> Pipeline<S> {
     /// then. [`StateError::NoPhase`]; the store's.
     pub async fn add<N: AsRef<str>>(&self, phase: &str, names: &[N]) -> Result<Added, StateError> {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        let mut faults = Faults::default();
-        names.iter().for_each(|name| faults.name("item", name));
-        faults.finish()?;
+        let mut problems = Problems::default();
+        names.iter().for_each(|name| problems.name("item", name));
+        problems.finish()?;
         let (store, now) = (&self.tracker.store, self.tracker.now().await?);
         let mut sum = Added::default();
         for batch in names.chunks(MAX_BATCH) {
@@ -85,13 +85,13 @@ impl<S: Store> Pipeline<S> {
     #[doc(alias = "get_pending_items")]
     pub async fn claim(&self, phase: &str, limit: usize) -> Result<Claim, StateError> {
         let StateTracker { store, config, worker, .. } = &self.tracker;
-        let mut faults = Faults::default();
-        faults.name("worker", worker);
-        faults.at_most("items in a claim", limit, MAX_BATCH);
+        let mut problems = Problems::default();
+        problems.name("worker", worker);
+        problems.at_most("items in a claim", limit, MAX_BATCH);
         if limit == 0 {
-            faults.add(|| "a claim of no items".to_owned());
+            problems.add(|| "a claim of no items".to_owned());
         }
-        faults.finish()?;
+        problems.finish()?;
         let (lease, max_lost_leases) = (config.lease(), config.max_lost_leases());
         let request = ClaimRequest { phase, worker, limit, lease, max_lost_leases };
         store.claim(self.tracker.now().await?, self.id, &request).await
@@ -197,27 +197,27 @@ impl<S: Store> Pipeline<S> {
         updates: &[Update],
         checkpoint: Option<(&str, Option<&[u8]>)>,
     ) -> Result<(), StateError> {
-        let mut faults = Faults::default();
-        faults.at_most("updates in a batch", updates.len(), MAX_BATCH);
+        let mut problems = Problems::default();
+        problems.at_most("updates in a batch", updates.len(), MAX_BATCH);
         let mut produced = 0;
         for update in updates {
             if update.pipeline != self.id {
-                faults.add(|| format!("item {} is of pipeline {}", update.item, update.pipeline));
+                problems.add(|| format!("item {} is of pipeline {}", update.item, update.pipeline));
             }
             if let Outcome::Failed(failure) = &update.outcome {
-                faults.category(&failure.category);
+                problems.category(&failure.category);
             }
             for (_, names) in &update.produces {
-                names.iter().for_each(|name| faults.name("item", name));
+                names.iter().for_each(|name| problems.name("item", name));
                 produced += names.len();
             }
         }
-        faults.at_most("produced items in a batch", produced, MAX_BATCH);
+        problems.at_most("produced items in a batch", produced, MAX_BATCH);
         if let Some((label, payload)) = checkpoint {
-            faults.name("label", label);
-            faults.at_most("bytes of payload", payload.map_or(0, <[u8]>::len), MAX_PAYLOAD);
+            problems.name("label", label);
+            problems.at_most("bytes of payload", payload.map_or(0, <[u8]>::len), MAX_PAYLOAD);
         }
-        faults.finish()
+        problems.finish()
     }
 
     /// Makes failed items pending: all, or those of a phase, of a category or of both. Returns how many.
@@ -255,9 +255,9 @@ impl<S: Store> Pipeline<S> {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<FailedItem>, StateError> {
-        let mut faults = Faults::default();
-        faults.at_most("items in a page", limit, MAX_BATCH);
-        faults.finish()?;
+        let mut problems = Problems::default();
+        problems.at_most("items in a page", limit, MAX_BATCH);
+        problems.finish()?;
         self.tracker.store.failed(self.id, phase, after, limit).await
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     AnyStore, MAX_PHASES, Pipeline, PipelineConfig, PipelineId, PipelineInfo, Resume, Resumed,
-    SqliteStore, StateError, Store, bounds::Faults,
+    SqliteStore, StateError, Store, bounds::Problems,
 };
 
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -94,20 +94,20 @@ impl<S: Store> StateTracker<S> {
     /// [`StateError::Input`] lists every name that is empty, too long or given twice; the store's.
     #[doc(alias = "initialize_pipeline")]
     pub async fn initialize(&self, name: &str, phases: &[&str]) -> Result<Pipeline<S>, StateError> {
-        let mut faults = Faults::default();
-        faults.name("pipeline", name);
-        faults.at_most("phases", phases.len(), MAX_PHASES);
+        let mut problems = Problems::default();
+        problems.name("pipeline", name);
+        problems.at_most("phases", phases.len(), MAX_PHASES);
         if phases.is_empty() {
-            faults.add(|| "a pipeline needs a phase".to_owned());
+            problems.add(|| "a pipeline needs a phase".to_owned());
         }
         for (at, phase) in phases.iter().enumerate() {
-            faults.name("phase", phase);
+            problems.name("phase", phase);
             if phases[..at].contains(phase) {
-                faults.add(|| format!("phase {phase:?} is given twice"));
+                problems.add(|| format!("phase {phase:?} is given twice"));
             }
         }
-        faults.name("worker", &self.worker);
-        faults.finish()?;
+        problems.name("worker", &self.worker);
+        problems.finish()?;
         let id = self.store.create(self.now().await?, name, phases).await?;
         Ok(Pipeline::new(self.clone(), id))
     }

@@ -1,11 +1,17 @@
 //! A worker: claims in batches, works on several items at once, writes in batches.
 
-use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    future::Future,
+    time::Duration,
+};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::{Item, Lease, MAX_BATCH, Pipeline, StateError, Store, Update, bounds::Faults};
+use crate::{
+    Item, Lease, MAX_BATCH, Pipeline, StateError, Store, Update, bounds::Problems, desk::Desk,
+};
 
 /// How often a call that failed for a passing reason is said again before the worker gives up.
 const RETRIES: u32 = 6;
@@ -32,14 +38,17 @@ impl Default for WorkOptions {
 }
 
 impl WorkOptions {
-    fn check(&self) -> Result<(), StateError> {
-        let mut faults = Faults::default();
+    fn check(&self, size: usize) -> Result<(), StateError> {
+        let mut problems = Problems::default();
         for (what, value) in [("concurrency", self.concurrency), ("batch", self.batch)] {
             if !(1..=MAX_BATCH).contains(&value) {
-                faults.add(|| format!("`{what}` is {value}, and must be from 1 to {MAX_BATCH}"));
+                problems.add(|| format!("`{what}` is {value}, and must be from 1 to {MAX_BATCH}"));
             }
         }
-        faults.finish()
+        if !(1..=self.batch).contains(&size) {
+            problems.add(|| format!("a group is of {size}, and must be from 1 to {}", self.batch));
+        }
+        problems.finish()
     }
 }
 
@@ -100,9 +109,82 @@ impl<S: Store> Pipeline<S> {
         W: FnMut(Item) -> F,
         F: Future<Output = Update>,
     {
-        options.check()?;
+        let mut work = work;
+        self.work_in_groups(phase, options, 1, |items| {
+            let works: Vec<F> = items.into_iter().map(&mut work).collect();
+            async {
+                let mut updates = Vec::with_capacity(works.len());
+                for work in works {
+                    updates.push(work.await);
+                }
+                updates
+            }
+        })
+        .await
+    }
+
+    /// [Works](Self::work) on up to `size` items in one go, for services that take many in a call. The
+    /// concurrency is that of groups. A claim is cut into groups, so the [batch](WorkOptions::batch)
+    /// should be a multiple of the size; the last group of a claim may be smaller.
+    ///
+    /// An item that the updates say nothing of has failed, of category `no_update`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use pipeline_state::{PipelineConfig, StateTracker, WorkOptions};
+    ///
+    /// let tracker = StateTracker::open("sqlite::memory:", PipelineConfig::default()).await?;
+    /// let pipeline = tracker.initialize("nightly", &["company"]).await?;
+    /// pipeline.add("company", &["rust.org", "tower.org", "tokio.org"]).await?;
+    /// let worked = pipeline
+    ///     .work_in_groups("company", WorkOptions::default(), 25, async |items| {
+    ///         // One call for all of them.
+    ///         items.iter().map(|item| item.completed()).collect()
+    ///     })
+    ///     .await?;
+    /// assert_eq!(worked.applied, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// As of [`work`](Self::work).
+    ///
+    /// # Errors
+    ///
+    /// As of [`work`](Self::work); [`StateError::Input`] for a size that is 0 or above the batch.
+    pub async fn work_in_groups<F, W>(
+        &self,
+        phase: &str,
+        options: WorkOptions,
+        size: usize,
+        work: W,
+    ) -> Result<Worked, StateError>
+    where
+        W: FnMut(Vec<Item>) -> F,
+        F: Future<Output = Vec<Update>>,
+    {
+        options.check(size)?;
+        let mut work = work;
+        let work = |items: Vec<Item>| {
+            // An item that is alone is not left out.
+            let asked = if size > 1 { items.clone() } else { Vec::new() };
+            let work = work(items);
+            async move {
+                let mut updates = work.await;
+                let told: HashSet<_> = updates.iter().map(Update::item).collect();
+                let left_out = asked.iter().filter(|item| !told.contains(&item.id));
+                updates.extend(
+                    left_out.map(|item| item.failed("no_update", "nothing was said of it")),
+                );
+                updates
+            }
+        };
         let mut desk = Desk {
             options,
+            size,
             work,
             waiting: VecDeque::new(),
             at_work: FuturesUnordered::new(),
@@ -183,80 +265,6 @@ impl Leases {
             }
         }
         self.0.retain(|(_, left)| *left > 0);
-    }
-}
-
-/// What a worker has before it.
-struct Desk<F, W> {
-    options: WorkOptions,
-    work: W,
-    /// Claimed and not begun.
-    waiting: VecDeque<Item>,
-    at_work: FuturesUnordered<F>,
-    finished: Vec<Update>,
-    /// When the first of `finished` was.
-    since: Instant,
-}
-
-impl<F, W> Desk<F, W>
-where
-    W: FnMut(Item) -> F,
-    F: Future<Output = Update>,
-{
-    fn begin(&mut self) {
-        while self.at_work.len() < self.options.concurrency {
-            let Some(item) = self.waiting.pop_front() else { break };
-            self.at_work.push((self.work)(item));
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.at_work.is_empty() && self.finished.is_empty()
-    }
-
-    fn should_write(&self) -> bool {
-        let idle = self.at_work.is_empty() && self.waiting.is_empty();
-        match self.finished.len() {
-            0 => false,
-            count => {
-                count >= self.options.batch || idle || self.since.elapsed() >= self.options.linger
-            }
-        }
-    }
-
-    fn finish(&mut self, update: Update) {
-        if self.finished.is_empty() {
-            self.since = Instant::now();
-        }
-        self.finished.push(update);
-        self.begin();
-    }
-
-    /// Until an item is finished, or those that are have waited long enough.
-    async fn next(&mut self) {
-        let linger = async {
-            match self.finished.is_empty() {
-                true => std::future::pending().await,
-                false => tokio::time::sleep_until(self.since + self.options.linger).await,
-            }
-        };
-        tokio::select! {
-            biased;
-            Some(update) = self.at_work.next() => self.finish(update),
-            () = linger => {}
-        }
-    }
-
-    /// Goes on with the work while something else is waited for.
-    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
-        let mut other = pin!(other);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut other => return done,
-                Some(update) = self.at_work.next() => self.finish(update),
-            }
-        }
     }
 }
 

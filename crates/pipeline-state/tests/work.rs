@@ -5,7 +5,7 @@ mod support;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -117,6 +117,76 @@ async fn work_that_outlasts_its_lease_is_not_given_to_others() {
 }
 
 #[tokio::test]
+async fn groups_are_as_large_as_asked_and_so_many_at_once() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 110).await;
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let sizes = Mutex::new(Vec::new());
+    let options = WorkOptions { concurrency: 2, batch: 50, ..WorkOptions::default() };
+    let worked = pipeline
+        .work_in_groups("search", options, 20, async |items| {
+            sizes.lock().unwrap().push(items.len());
+            most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+            sleep(MS).await;
+            now.fetch_sub(1, Relaxed);
+            items.iter().map(|item| item.completed().produces("domains", [&*item.name])).collect()
+        })
+        .await
+        .unwrap();
+    assert_eq!((worked.applied, worked.stale, worked.produced), (110, 0, 110));
+    assert_eq!(most.into_inner(), 2);
+    // A claim of 50 is cut into 20, 20 and 10.
+    let mut sizes = sizes.into_inner().unwrap();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [10, 10, 10, 20, 20, 20, 20]);
+}
+
+#[tokio::test]
+async fn an_item_that_a_group_says_nothing_of_has_failed_and_is_not_stuck() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 6).await;
+    let worked = pipeline
+        .work_in_groups("search", WorkOptions::default(), 3, async |items| {
+            vec![items[0].completed(), items[1].skipped()]
+        })
+        .await
+        .unwrap();
+    assert_eq!((worked.applied, worked.stale), (6, 0));
+    let counts = pipeline.progress().await.unwrap().phase("search").unwrap();
+    assert_eq!((counts.completed, counts.skipped, counts.failed), (2, 2, 2));
+    assert_eq!(pipeline.failures().await.unwrap(), [("no_update".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_group_that_outlasts_its_lease_is_not_given_to_others() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet().lease(60 * MS), 4).await;
+    let work = || {
+        pipeline.work_in_groups("search", WorkOptions::default(), 4, async |items| {
+            sleep(200 * MS).await;
+            items.iter().map(|item| item.completed()).collect()
+        })
+    };
+    let (one, two) = tokio::join!(work(), work());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((one.applied + two.applied, one.stale + two.stale), (4, 0));
+}
+
+#[tokio::test]
+async fn a_group_of_none_or_larger_than_a_batch_is_refused() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 1).await;
+    for size in [0, 101] {
+        let work = async |_: Vec<pipeline_state::Item>| Vec::new();
+        let error = pipeline
+            .work_in_groups("search", WorkOptions::default(), size, work)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StateError::Input { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_worker_stays_until_what_a_dead_one_held_is_done() {
     let kit = Sqlite::new().await;
     let pipeline = pipeline(&kit, quiet().lease(80 * MS), 5).await;
@@ -183,7 +253,7 @@ async fn options_that_cannot_work_are_told_at_once() {
     let pipeline = pipeline(&kit, quiet(), 1).await;
     let options = WorkOptions { concurrency: 0, batch: MAX_BATCH + 1, ..WorkOptions::default() };
     let error = pipeline.work("search", options, async |item| item.completed()).await.unwrap_err();
-    assert!(matches!(&error, StateError::Input { faults } if faults.len() == 2), "{error:?}");
+    assert!(matches!(&error, StateError::Input { problems } if problems.len() == 2), "{error:?}");
     // And a worker can be spawned.
     let nowhere = tokio::spawn({
         let pipeline = pipeline.clone();

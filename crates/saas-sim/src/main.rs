@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use saas_sim::pipedrive::{Faults, Plan, Sim, SimConfig, real_now};
+use saas_sim::pipedrive::{Churn, Faults, Plan, Sim, SimConfig, real_now};
 use saas_sim::{BoxError, Listen, serve};
 
 /// A simulated Pipedrive account with real limits and, if asked, faults.
@@ -32,7 +32,10 @@ struct Args {
     /// Records in the account [default: 50000].
     #[arg(long)]
     records: Option<u64>,
-    /// Seed of the data and of the faults [default: 1].
+    /// Bytes that each row of the large kinds has at least [default: 0].
+    #[arg(long, value_name = "BYTES")]
+    row_bytes: Option<usize>,
+    /// Seed of the data, of the faults and of the changes [default: 1].
     #[arg(long)]
     seed: Option<u64>,
     /// The company's plan [default: premium].
@@ -50,6 +53,12 @@ struct Args {
     /// Faults in TOML, in place of a mix.
     #[arg(long, value_name = "FILE", conflicts_with = "faults")]
     faults_file: Option<PathBuf>,
+    /// A ready-made mix of changes that come by themselves [default: none].
+    #[arg(long, value_enum)]
+    churn: Option<ChurnPreset>,
+    /// Changes that come by themselves in TOML, in place of a mix.
+    #[arg(long, value_name = "FILE", conflicts_with = "churn")]
+    churn_file: Option<PathBuf>,
     /// Count requests and tokens, but refuse none.
     #[arg(long)]
     no_limits: bool,
@@ -79,6 +88,12 @@ enum Preset {
     Storm,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChurnPreset {
+    None,
+    Busy,
+}
+
 impl Args {
     fn settings(&self) -> Result<SimConfig, BoxError> {
         let mut config = match &self.config {
@@ -95,9 +110,19 @@ impl Args {
         if let Some(path) = &self.faults_file {
             config.faults = Faults::from_file(path)?;
         }
+        if let Some(preset) = self.churn {
+            config.churn = match preset {
+                ChurnPreset::None => Churn::none(),
+                ChurnPreset::Busy => Churn::busy(),
+            };
+        }
+        if let Some(path) = &self.churn_file {
+            config.churn = Churn::from_file(path)?;
+        }
         if let Some(seed) = self.seed {
             config.seed = seed;
             config.faults.seed = seed;
+            config.churn.seed = seed;
         }
         if let Some(plan) = self.plan {
             config.plan = match plan {
@@ -109,6 +134,7 @@ impl Args {
             };
         }
         config.records = self.records.unwrap_or(config.records);
+        config.row_bytes = self.row_bytes.unwrap_or(config.row_bytes);
         config.seats = self.seats.unwrap_or(config.seats);
         config.limits &= !self.no_limits;
         if let Some(token) = &self.api_token {

@@ -214,6 +214,15 @@ fn own_fields_lie_flat_in_version_1_and_together_in_version_2() {
 }
 
 #[test]
+fn the_fields_of_notes_are_listed_in_version_1_alone() {
+    let account = account();
+    let fields = get(&account, "/v1/noteFields?limit=500");
+    let fields = fields["data"].as_array().expect("a list");
+    assert!(fields.iter().all(|field| field["id"].is_u64() && field["name"].is_string()));
+    assert!(fields.iter().any(|field| field["key"] == "content" && field["field_type"] == "text"));
+}
+
+#[test]
 fn version_1_shows_its_own_shapes_and_selected_fields() {
     let account = account();
     account

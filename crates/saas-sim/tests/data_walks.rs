@@ -145,6 +145,25 @@ fn update_times_filter_from_inclusive_to_exclusive() {
 }
 
 #[test]
+fn offsets_stay_right_when_rows_come_and_go_in_a_long_list() {
+    let account = Account::new(3, Sizes::each(5_000));
+    assert!(walk_v1(&account, "/v1/notes?limit=500").len() > 4_500);
+    for id in 1..900 {
+        // Some of them are deleted already.
+        let _ = account.delete(Entity::Notes, &id.to_string(), now());
+    }
+    for id in ["1500", "2500"] {
+        account.vanish(Entity::Notes, id).ok();
+    }
+    for _ in 0..1_100 {
+        account.create(Entity::Notes, &json!({ "content": "new" }), now()).expect("a note");
+    }
+    let rows = walk_v1(&account, "/v1/notes?limit=500");
+    let truth = account.digest(Entity::Notes);
+    assert_eq!(digest(&rows), (truth.rows, truth.sha256));
+}
+
+#[test]
 fn a_large_account_costs_nothing_until_it_is_asked() {
     let account = Account::new(1, Sizes::total(100_000_000));
     let body = get(&account, "/api/v2/deals?limit=500");

@@ -107,7 +107,7 @@
 //! large](Walk::too_large) to be held is asked for again with fewer rows.
 //!
 //! Whether a list is walked by offset, page number, cursor, next URL or `Link`
-//! header ([`next_link`]), [`suggest_style`] tells from one answer.
+//! header ([`Next::link`]), [`suggest_style`] tells from one answer.
 //!
 //! Servers that lead in circles are detected: a next position that this walk has
 //! had is not believed. The page that named it is asked for once more, then the
@@ -223,7 +223,6 @@ pub use self::{
     items::Items,
     layer::AdaptivePageLayer,
     learn::{Learn, LearnBody, LearnContentLength, LearnTime, Learned, Lists, NamesPageSize},
-    link::next_link,
     memory::{Memory, MemoryProbe},
     monitor::{MemoryReport, Monitor},
     pages::{Pages, walk},

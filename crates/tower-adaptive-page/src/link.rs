@@ -2,26 +2,28 @@ use http::{HeaderMap, header::LINK};
 
 use crate::Next;
 
-/// The next page that the `Link` header names (RFC 8288, `rel="next"`); [`Next::End`] if it names
-/// none.
-///
-/// An address that is relative to the request is not resolved: a walk follows absolute addresses and
-/// paths that begin with `/`.
-///
-/// ```
-/// use http::HeaderMap;
-/// use tower_adaptive_page::{Next, next_link};
-///
-/// let mut headers = HeaderMap::new();
-/// let links = "<https://h/r?page=1>; rel=\"first\", <https://h/r?page=3>; rel=\"next\"";
-/// headers.insert("link", links.parse().unwrap());
-/// assert_eq!(next_link(&headers), Next::Url("https://h/r?page=3".to_owned()));
-/// ```
-#[must_use]
-pub fn next_link(headers: &HeaderMap) -> Next {
-    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-    let target = values.filter_map(next_in).next();
-    Next::url(target.map(ToOwned::to_owned))
+impl Next {
+    /// The next page that the `Link` header names (RFC 8288, `rel="next"`); [`Next::End`](Self::End) if it names
+    /// none.
+    ///
+    /// An address that is relative to the request is not resolved: a walk follows absolute addresses and
+    /// paths that begin with `/`.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tower_adaptive_page::Next;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// let links = "<https://h/r?page=1>; rel=\"first\", <https://h/r?page=3>; rel=\"next\"";
+    /// headers.insert("link", links.parse().unwrap());
+    /// assert_eq!(Next::link(&headers), Next::Url("https://h/r?page=3".to_owned()));
+    /// ```
+    #[must_use]
+    pub fn link(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        let target = values.filter_map(next_in).next();
+        Self::url(target.map(ToOwned::to_owned))
+    }
 }
 
 /// The target of the first link of one header value that leads to the next page.
@@ -97,11 +99,11 @@ mod tests {
     #[test]
     fn several_headers_are_one_list_and_none_is_the_end() {
         let mut headers = HeaderMap::new();
-        assert_eq!(next_link(&headers), Next::End);
+        assert_eq!(Next::link(&headers), Next::End);
         headers.append(LINK, "</1>; rel=prev".parse().unwrap());
-        assert_eq!(next_link(&headers), Next::End);
+        assert_eq!(Next::link(&headers), Next::End);
         headers.append(LINK, "</3>; rel=next".parse().unwrap());
-        assert_eq!(next_link(&headers), Next::Url("/3".to_owned()));
+        assert_eq!(Next::link(&headers), Next::Url("/3".to_owned()));
     }
 
     proptest! {

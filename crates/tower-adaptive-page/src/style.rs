@@ -54,7 +54,7 @@ pub enum Style {
         limit: Cow<'static, str>,
     },
     /// Every page but the first is named by the address that the server gives out, in the body or
-    /// in a [`Link` header](crate::next_link).
+    /// in a [`Link` header](crate::Next::link).
     Url {
         /// The parameter that holds the page size.
         limit: Cow<'static, str>,

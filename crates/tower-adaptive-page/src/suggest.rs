@@ -5,7 +5,6 @@ use http::HeaderMap;
 use crate::{
     Next, Style,
     fields::{Value, fields},
-    next_link,
 };
 
 /// How a list seems to be walked; made by [`suggest_style`].
@@ -103,7 +102,7 @@ const NAMES: [(&str, Holds); 28] = [
 /// ```
 #[must_use]
 pub fn suggest_style(headers: &HeaderMap, body: &[u8]) -> Option<Suggestion> {
-    let next = next_link(headers);
+    let next = Next::link(headers);
     if next != Next::End {
         return Some(Suggestion { style: Style::url("per_page"), next, found: "Link".to_owned() });
     }

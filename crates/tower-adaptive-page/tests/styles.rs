@@ -13,7 +13,7 @@ use http::{Request, Response, Uri};
 use tower::service_fn;
 use tower_adaptive_page::{
     BoxError, GetPages, Memory, Next, Page, PageController, Parsed, Position, Style, Walk,
-    WalkError, next_link, walk,
+    WalkError, walk,
 };
 use tower_service::Service;
 
@@ -242,7 +242,7 @@ async fn addresses_in_a_link_header_are_followed_within_the_origin() {
         Uri::from_static("https://h/rows"),
         Style::url("per_page"),
         |response: Response<String>| {
-            let next = next_link(response.headers());
+            let next = Next::link(response.headers());
             Ok(Parsed::new([response.into_body()], next))
         },
     );

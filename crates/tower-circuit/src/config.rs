@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Circuit, CircuitsBuilder, ConfigError, Fault, Mode, OpenTime, Peers, Throttled, Transition,
+    Circuit, CircuitsBuilder, ConfigError, Mode, OpenTime, Peers, Problem, Throttled, Transition,
     Verdict, Window,
     circuit::{Listener, Settings},
     peers::Quorum,
@@ -197,9 +197,9 @@ impl CircuitBuilder {
     }
 
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
-        let faults = self.faults();
-        if !faults.is_empty() {
-            return Err(ConfigError { faults });
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
         }
         let mut rules = self.rules;
         if rules.consecutive.is_none() && !rules.keeps_window() {
@@ -215,11 +215,11 @@ impl CircuitBuilder {
         })
     }
 
-    pub(crate) fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
         let mut check = |right: bool, field, value: &dyn std::fmt::Debug, allowed| {
             if !right {
-                faults.push(Fault { field, value: format!("{value:?}"), allowed });
+                problems.push(Problem { field, value: format!("{value:?}"), allowed });
             }
         };
         let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
@@ -271,6 +271,6 @@ impl CircuitBuilder {
             check(share(*ratio), "peers.share", ratio, SHARE);
             check(*min_voters > 0, "peers.min_voters", min_voters, "at least 1");
         }
-        faults
+        problems
     }
 }

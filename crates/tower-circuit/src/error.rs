@@ -72,22 +72,22 @@ impl std::error::Error for Open {}
 /// A [`CircuitBuilder`](crate::CircuitBuilder) was given values that cannot work. It lists all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl ConfigError {
     /// Each value that cannot work.
     #[must_use]
-    pub fn faults(&self) -> &[Fault] {
-        &self.faults
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("circuit cannot be built")?;
-        for (n, fault) in self.faults.iter().enumerate() {
-            write!(f, "{} {fault}", if n == 0 { ":" } else { ";" })?;
+        for (n, problem) in self.problems.iter().enumerate() {
+            write!(f, "{} {problem}", if n == 0 { ":" } else { ";" })?;
         }
         Ok(())
     }
@@ -97,13 +97,13 @@ impl std::error::Error for ConfigError {}
 
 /// One value that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Problem {
     pub(crate) field: &'static str,
     pub(crate) value: String,
     pub(crate) allowed: &'static str,
 }
 
-impl Fault {
+impl Problem {
     /// The setting: the name of the builder's method, and the argument after a dot if it has several.
     #[must_use]
     pub const fn field(&self) -> &'static str {
@@ -123,7 +123,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, value, allowed } = self;
         write!(f, "{field} is {value}, allowed: {allowed}")

@@ -159,7 +159,7 @@ pub use self::{
     circuit::Circuit,
     circuits::{Circuits, CircuitsBuilder},
     config::CircuitBuilder,
-    error::{ConfigError, Fault, Open},
+    error::{ConfigError, Open, Problem},
     future::{GateFuture, GuardFuture},
     gate::Gate,
     guard::Guard,

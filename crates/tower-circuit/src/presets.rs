@@ -79,6 +79,9 @@ pub const OPENAI: Preset = row("openai", 10, 600, 1);
 /// ScrapingBee: 20 failures, 5 minutes.
 pub const SCRAPINGBEE: Preset = row("scrapingbee", 20, 300, 1);
 
+/// Google Ads: 5 failures, 5 minutes. A figure of our own, after that of YouTube.
+pub const GOOGLE_ADS: Preset = row("google_ads", 5, 300, 1);
+
 /// All of them.
-pub const ALL: [Preset; 8] =
-    [PIPEDRIVE, WORKER, AUTOTASK, SCALE_SERP, COGNISM, YOUTUBE, OPENAI, SCRAPINGBEE];
+pub const ALL: [Preset; 9] =
+    [PIPEDRIVE, WORKER, AUTOTASK, SCALE_SERP, COGNISM, YOUTUBE, OPENAI, SCRAPINGBEE, GOOGLE_ADS];

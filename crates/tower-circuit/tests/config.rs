@@ -11,15 +11,16 @@ fn base() -> CircuitBuilder {
     Circuit::builder("x")
 }
 
-fn faults(builder: CircuitBuilder) -> Vec<(&'static str, String, &'static str)> {
+fn problems(builder: CircuitBuilder) -> Vec<(&'static str, String, &'static str)> {
     let error = builder.build().unwrap_err();
-    let told =
-        |fault: &tower_circuit::Fault| (fault.field(), fault.value().to_owned(), fault.allowed());
-    error.faults().iter().map(told).collect()
+    let told = |problem: &tower_circuit::Problem| {
+        (problem.field(), problem.value().to_owned(), problem.allowed())
+    };
+    error.problems().iter().map(told).collect()
 }
 
 #[test]
-fn each_wrong_value_gives_one_fault_that_names_field_value_and_range() {
+fn each_wrong_value_gives_one_problem_that_names_field_value_and_range() {
     const TIME: &str = "above zero and at most a day";
     const SHARE: &str = "above 0 and at most 1";
     const COUNT: &str = "1 to 1,000";
@@ -60,10 +61,10 @@ fn each_wrong_value_gives_one_fault_that_names_field_value_and_range() {
         (base().trial_time(LONG), "trial_time", "86401s", TIME),
     ];
     for (builder, field, value, allowed) in cases {
-        let mut found = faults(builder);
+        let mut found = problems(builder);
         // A time that is too long is above its cap, too.
-        found.dedup_by_key(|fault| {
-            fault.0.split('.').next() == Some("open_for") && fault.1 == value
+        found.dedup_by_key(|problem| {
+            problem.0.split('.').next() == Some("open_for") && problem.1 == value
         });
         assert_eq!(found, [(field, value.to_owned(), allowed)]);
     }
@@ -88,7 +89,7 @@ fn all_wrong_values_are_told_at_once() {
         ),
         "{text}"
     );
-    let fields: Vec<_> = faults(builder).into_iter().map(|fault| fault.0).collect();
+    let fields: Vec<_> = problems(builder).into_iter().map(|problem| problem.0).collect();
     assert_eq!(
         fields,
         [

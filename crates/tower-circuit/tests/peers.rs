@@ -148,8 +148,8 @@ async fn peers_that_panic_harm_nothing() {
     let circuit = Circuit::builder("api").consecutive(2).peers(Broken, 0.5, 1).build().unwrap();
     record(&circuit, Verdict::Failure, 2);
     assert_eq!(circuit.state(), State::Open);
-    let faults = Circuit::builder("api").peers(Broken, 0.0, 0).build().unwrap_err();
-    let fields: Vec<_> = faults.faults().iter().map(tower_circuit::Fault::field).collect();
+    let problems = Circuit::builder("api").peers(Broken, 0.0, 0).build().unwrap_err();
+    let fields: Vec<_> = problems.problems().iter().map(tower_circuit::Problem::field).collect();
     assert_eq!(fields, ["peers.share", "peers.min_voters"]);
 }
 

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     Change, ConfigError, Health, Verdict,
-    error::Faults,
+    error::Problems,
     listeners::Listeners,
     score::{Limits, Rules, Score},
 };
@@ -162,40 +162,40 @@ impl HealthBuilder {
     /// [`ConfigError`] lists every value that cannot work.
     pub fn build(self) -> Result<Health, ConfigError> {
         let Self { name, rules, cancelled, listeners } = self;
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         let Rules { window, min_calls, failure_threshold, better_for, idle_after, .. } = rules;
         let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
-        faults.unless(!name.is_empty(), "name", &name, "any text but an empty one");
+        problems.unless(!name.is_empty(), "name", &name, "any text but an empty one");
         let wide_enough = (Duration::from_millis(10)..=DAY).contains(&window);
-        faults.unless(wide_enough, "window", window, "10 ms to a day");
-        faults.unless(min_calls > 0, "min_calls", min_calls, "at least 1");
+        problems.unless(wide_enough, "window", window, "10 ms to a day");
+        problems.unless(min_calls > 0, "min_calls", min_calls, "at least 1");
         let some = failure_threshold > 0;
-        faults.unless(some, "failure_threshold", failure_threshold, "at least 1");
-        faults.unless(better_for <= DAY, "hysteresis.time", better_for, "at most a day");
+        problems.unless(some, "failure_threshold", failure_threshold, "at least 1");
+        problems.unless(better_for <= DAY, "hysteresis.time", better_for, "at most a day");
         let right = within_a_day(idle_after);
-        faults.unless(right, "idle_after", idle_after, "above zero, at most a day");
-        check_limits(&mut faults, &rules);
-        faults.into_result("health")?;
+        problems.unless(right, "idle_after", idle_after, "above zero, at most a day");
+        check_limits(&mut problems, &rules);
+        problems.into_result("health")?;
         Ok(Health::from_score(name, Score::new(rules, Instant::now()), cancelled, listeners))
     }
 }
 
 /// Each limit alone, then that a worse state does not begin before a better one.
-fn check_limits(faults: &mut Faults, rules: &Rules) {
+fn check_limits(problems: &mut Problems, rules: &Rules) {
     let Rules { degraded, critical, unavailable, .. } = *rules;
     for (field, rate) in [
         ("degraded_at.error_rate", degraded.error_rate),
         ("critical_at.error_rate", critical.error_rate),
         ("unavailable_at.error_rate", unavailable.error_rate),
     ] {
-        faults.unless(rate > 0.0 && rate <= 1.0, field, rate, "above 0, at most 1");
+        problems.unless(rate > 0.0 && rate <= 1.0, field, rate, "above 0, at most 1");
     }
     for (field, latency) in
         [("degraded_at.latency", degraded.latency), ("critical_at.latency", critical.latency)]
     {
         if let Some(limit) = latency {
             let right = !limit.is_zero() && limit <= HOUR;
-            faults.unless(right, field, limit, "above zero, at most an hour, or none");
+            problems.unless(right, field, limit, "above zero, at most an hour, or none");
         }
     }
     for (field, better, worse) in [
@@ -204,7 +204,7 @@ fn check_limits(faults: &mut Faults, rules: &Rules) {
     ] {
         let Limits { error_rate: least, .. } = better;
         let falls = worse.error_rate < least;
-        faults.unless(
+        problems.unless(
             !falls,
             field,
             worse.error_rate,
@@ -214,11 +214,11 @@ fn check_limits(faults: &mut Faults, rules: &Rules) {
     match (degraded.latency, critical.latency) {
         (None, Some(limit)) => {
             let allowed = "none, as degraded has no limit of latency";
-            faults.unless(false, "critical_at.latency", limit, allowed);
+            problems.unless(false, "critical_at.latency", limit, allowed);
         }
         (Some(least), Some(limit)) => {
             let allowed = format!("{least:?} or above, that of degraded");
-            faults.unless(least <= limit, "critical_at.latency", limit, allowed);
+            problems.unless(least <= limit, "critical_at.latency", limit, allowed);
         }
         (_, None) => {}
     }

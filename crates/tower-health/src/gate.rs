@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, Change, ConfigError, Health, Reason, State, config::DAY, error::Faults};
+use crate::{BoxError, Change, ConfigError, Health, Reason, State, config::DAY, error::Problems};
 
 /// Decides which calls are let through in which state. Closures `Fn(&Request, State) -> bool` do.
 pub trait Admit<Request> {
@@ -134,14 +134,14 @@ impl<A> HealthGateBuilder<A> {
     /// [`ConfigError`] lists every value that cannot work.
     pub fn build(self) -> Result<HealthGateLayer<A>, ConfigError> {
         let Self { health, admit, from, trial_every } = self;
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         if let Some(state) = from {
             let allowed = "Degraded, Critical or Unavailable";
-            faults.unless(state.rank() > 0, "refuse_from", state, allowed);
+            problems.unless(state.rank() > 0, "refuse_from", state, allowed);
         }
         let right = !trial_every.is_zero() && trial_every <= DAY;
-        faults.unless(right, "trial_every", trial_every, "above zero, at most a day");
-        faults.into_result("health gate")?;
+        problems.unless(right, "trial_every", trial_every, "above zero, at most a day");
+        problems.into_result("health gate")?;
         let next_trial = Arc::default();
         Ok(HealthGateLayer { gate: Gate { health, admit, trial_every, next_trial } })
     }

@@ -184,7 +184,7 @@ pub use self::{
             TargetStatus, TooManyTargets,
         },
     },
-    error::{ConfigError, Fault},
+    error::{ConfigError, Problem},
     future::ResponseFuture,
     gate::{Admit, BetterThan, GateFuture, HealthGate, HealthGateBuilder, HealthGateLayer, Shed},
     health::Health,

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    ConfigError, Health, LoopHandle, Report, State, config::DAY, error::Faults, stop::stoppable,
+    ConfigError, Health, LoopHandle, Report, State, config::DAY, error::Problems, stop::stoppable,
 };
 
 /// The figures of a service at one instant, for a time series.
@@ -112,10 +112,10 @@ impl SampleBuffer {
     ///
     /// [`ConfigError`] if the capacity cannot be.
     pub fn new(capacity: usize) -> Result<Self, ConfigError> {
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         let right = (1..=1_000_000).contains(&capacity);
-        faults.unless(right, "capacity", capacity, "1 to 1,000,000");
-        faults.into_result("sample buffer")?;
+        problems.unless(right, "capacity", capacity, "1 to 1,000,000");
+        problems.into_result("sample buffer")?;
         let kept = Kept { samples: VecDeque::new(), capacity, dropped: 0 };
         Ok(Self { kept: Arc::new(Mutex::new(kept)) })
     }
@@ -175,10 +175,10 @@ impl Health {
         every: Duration,
         sink: K,
     ) -> Result<(LoopHandle, impl Future<Output = ()> + use<K>), ConfigError> {
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         let right = (Duration::from_millis(10)..=DAY).contains(&every);
-        faults.unless(right, "every", every, "10 ms to a day");
-        faults.into_result("sampling")?;
+        problems.unless(right, "every", every, "10 ms to a day");
+        problems.into_result("sampling")?;
         let health = self.clone();
         Ok(stoppable(async move {
             let mut ticks = interval(every);

@@ -1,6 +1,6 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
-use crate::{ConfigError, FailureDetector, Health, Prober, State, TargetState, error::Faults};
+use crate::{ConfigError, FailureDetector, Health, Prober, State, TargetState, error::Problems};
 
 /// At most so many parts.
 const MOST: usize = 1_000;
@@ -223,17 +223,17 @@ impl SystemHealthBuilder {
     /// [`ConfigError`] lists every value that cannot work: an empty name, one that two parts
     /// have, no part or more than 1,000.
     pub fn build(self) -> Result<SystemHealth, ConfigError> {
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         let some = "any text but an empty one";
-        faults.unless(!self.name.is_empty(), "name", &self.name, some);
+        problems.unless(!self.name.is_empty(), "name", &self.name, some);
         let right = (1..=MOST).contains(&self.parts.len());
-        faults.unless(right, "parts", self.parts.len(), "1 to 1,000");
+        problems.unless(right, "parts", self.parts.len(), "1 to 1,000");
         let mut names = HashSet::new();
         for part in &self.parts {
             let right = !part.name.is_empty() && names.insert(&part.name);
-            faults.unless(right, "part.name", &part.name, "a text that no other part has");
+            problems.unless(right, "part.name", &part.name, "a text that no other part has");
         }
-        faults.into_result("system health")?;
+        problems.into_result("system health")?;
         Ok(SystemHealth { name: self.name, parts: self.parts.into() })
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, advance, sleep};
 use tower_health::{
-    DetectorBuilder, FailureDetector, FailureKind, Fault, TargetChange, TargetReason, TargetState,
+    DetectorBuilder, FailureDetector, FailureKind, Problem, TargetChange, TargetReason, TargetState,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -319,7 +319,7 @@ fn each_wrong_value_names_itself_and_all_are_listed_at_once() {
         .max_targets(0)
         .forget_after(zero);
     let error = builder.build().unwrap_err();
-    let told: Vec<_> = error.faults().iter().map(Fault::to_string).collect();
+    let told: Vec<_> = error.problems().iter().map(Problem::to_string).collect();
     let expected = [
         "name is \"\", allowed is any text but an empty one",
         "heartbeat_interval is 0ns, allowed is 1 ms to a day",
@@ -339,7 +339,7 @@ fn each_wrong_value_names_itself_and_all_are_listed_at_once() {
     assert_eq!(told, expected);
     // One alone is told alone; the widest that is allowed is built.
     let error = FailureDetector::<()>::builder("x").misses(1_001).build().unwrap_err();
-    assert_eq!(error.faults().len(), 1);
+    assert_eq!(error.problems().len(), 1);
     let widest = FailureDetector::<()>::builder("x").phi(100.0).max_targets(1_000_000);
     assert!(widest.forget_after(None).misses(1_000).degraded_at(1.0, None).build().is_ok());
 }

@@ -6,8 +6,8 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_health::{
-    BoxError, ErrorsBad, Fault, Health, HealthLayer, HealthService, Reason, ResponseFuture, State,
-    Trend, Verdict,
+    BoxError, ErrorsBad, Health, HealthLayer, HealthService, Problem, Reason, ResponseFuture,
+    State, Trend, Verdict,
 };
 use tower_test::{assert_request_eq, mock};
 
@@ -474,7 +474,7 @@ fn everything_wrong_with_a_configuration_is_listed_at_once() {
         .unavailable_at(f64::NAN)
         .build()
         .unwrap_err();
-    let fields: Vec<_> = error.faults().iter().map(Fault::field).collect();
+    let fields: Vec<_> = error.problems().iter().map(Problem::field).collect();
     let expected = [
         "name",
         "window",
@@ -546,8 +546,8 @@ fn each_wrong_value_names_itself_and_what_it_may_be() {
         ),
     ] {
         let error = builder.build().unwrap_err();
-        let [fault] = error.faults() else { panic!("{field}: {error}") };
-        assert_eq!((fault.field(), fault.value(), fault.allowed()), (field, value, allowed));
+        let [problem] = error.problems() else { panic!("{field}: {error}") };
+        assert_eq!((problem.field(), problem.value(), problem.allowed()), (field, value, allowed));
     }
     for builder in [
         new().window(Duration::from_millis(10)).min_calls(1).failure_threshold(1),

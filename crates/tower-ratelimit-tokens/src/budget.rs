@@ -1,5 +1,6 @@
 //! The kinds of budget behind one face.
 
+mod plain;
 mod told;
 
 use std::{cmp::Ordering, time::Duration};
@@ -92,7 +93,6 @@ pub(crate) struct Account {
 
 impl Account {
     /// Whether `n` fit and leave `kept`.
-    #[inline]
     pub(crate) fn room(&mut self, now: Nanos, n: u64, kept: u64) -> bool {
         let all = n + kept;
         if now < self.shut_until {
@@ -170,7 +170,6 @@ impl Account {
     }
 
     /// `reserve` and `sent` in one. Returns what both return.
-    #[inline]
     pub(crate) fn take(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> (u32, u64) {
         match &mut self.state {
             State::Rolling(rolling) => (0, rolling.take(now, n)),
@@ -225,7 +224,6 @@ impl Account {
 
     /// The request was answered and cost `actual`. `observed`: the server's own
     /// count, just taken over, has settled it already.
-    #[inline]
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64, observed: bool) {
         if self.book.is_some() {
             self.book_answered(now, slot, actual);

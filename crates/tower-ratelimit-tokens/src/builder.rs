@@ -7,7 +7,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    Budget, BudgetId, ConfigError, ConfigProblem, Limiter, ScopeId, SystemClock, WallClock,
+    Budget, BudgetId, ConfigError, Limiter, Problem, ScopeId, SystemClock, WallClock,
     accounts::Accounts,
     budget::pace,
     charge::MAX_BUDGETS,
@@ -161,31 +161,31 @@ impl LimiterBuilder {
         self
     }
 
-    fn problems(&self) -> Vec<ConfigProblem> {
+    fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.budgets.len() > MAX_BUDGETS {
-            problems.push(ConfigProblem::TooManyBudgets(self.budgets.len()));
+            problems.push(Problem::TooManyBudgets(self.budgets.len()));
         }
         if self.scopes.len() > MAX_SCOPES {
-            problems.push(ConfigProblem::TooManyScopes(self.scopes.len()));
+            problems.push(Problem::TooManyScopes(self.scopes.len()));
         }
         if self.max_wait > YEAR {
-            problems.push(ConfigProblem::MaxWait(self.max_wait));
+            problems.push(Problem::MaxWait(self.max_wait));
         }
         for (n, (name, outer)) in self.scopes.iter().enumerate() {
             if self.scopes[..n].iter().any(|(other, _)| other == name) {
-                problems.push(ConfigProblem::DuplicateName(Arc::clone(name)));
+                problems.push(Problem::DuplicateName(Arc::clone(name)));
             }
             if outer.is_some_and(|outer| usize::from(outer.0) >= n) {
-                problems.push(ConfigProblem::UnknownScope(Arc::clone(name)));
+                problems.push(Problem::UnknownScope(Arc::clone(name)));
             }
         }
         for (n, (name, budget)) in self.budgets.iter().enumerate() {
             if self.budgets[..n].iter().any(|(other, _)| other == name) {
-                problems.push(ConfigProblem::DuplicateName(Arc::clone(name)));
+                problems.push(Problem::DuplicateName(Arc::clone(name)));
             }
             if budget.scope().is_some_and(|scope| usize::from(scope.0) >= self.scopes.len()) {
-                problems.push(ConfigProblem::UnknownScope(Arc::clone(name)));
+                problems.push(Problem::UnknownScope(Arc::clone(name)));
             }
             budget.check(name, &mut problems);
         }

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{civil::Time, tz::TimeZone};
 
 use crate::{
-    ConfigProblem, Pace, Priority, ScopeId,
+    Pace, Priority, Problem, ScopeId,
     book::LeaseBook,
     budget::Account,
     learn::Learnt,
@@ -229,11 +229,11 @@ impl Budget {
         self.scope
     }
 
-    pub(crate) fn check(&self, name: &Arc<str>, problems: &mut Vec<ConfigProblem>) {
+    pub(crate) fn check(&self, name: &Arc<str>, problems: &mut Vec<Problem>) {
         let allowed = 1..=u64::from(u32::MAX);
         let refill = if let Kind::Bucket { refill, .. } = self.kind { refill } else { 1 };
         if !allowed.contains(&self.limit) || !allowed.contains(&refill) {
-            problems.push(ConfigProblem::Limit(Arc::clone(name)));
+            problems.push(Problem::Limit(Arc::clone(name)));
         }
         let window = match self.kind {
             Kind::Rolling { window } | Kind::Fixed { window } => Some(window),
@@ -248,12 +248,12 @@ impl Budget {
                 && (window + transit.min(LONGEST)).as_nanos() / step.as_nanos() <= MOST_STEPS
         });
         if !window.is_none_or(good) || transit > LONGEST || !steps {
-            problems.push(ConfigProblem::Window(Arc::clone(name)));
+            problems.push(Problem::Window(Arc::clone(name)));
         }
         let mut only = |set: bool, right: bool, setting| {
             if set && !right {
                 let budget = Arc::clone(name);
-                problems.push(ConfigProblem::NotForThisKind { budget, setting });
+                problems.push(Problem::NotForThisKind { budget, setting });
             }
         };
         let rolling = matches!(self.kind, Kind::Rolling { .. });
@@ -273,11 +273,11 @@ impl Budget {
         only(self.warn_at.is_some(), shared && !concurrency, "warn_at");
         only(self.max_hold.is_some(), concurrency, "max_hold");
         if self.max_hold.is_some_and(|hold| !good(hold)) {
-            problems.push(ConfigProblem::Window(Arc::clone(name)));
+            problems.push(Problem::Window(Arc::clone(name)));
         }
         let mut share = |good: bool, setting| {
             if !good {
-                problems.push(ConfigProblem::Share { budget: Arc::clone(name), setting });
+                problems.push(Problem::Share { budget: Arc::clone(name), setting });
             }
         };
         let within = |share: &f64| (0.0..=1.0).contains(share);

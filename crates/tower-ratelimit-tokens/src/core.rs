@@ -3,6 +3,7 @@
 mod admit;
 mod hearing;
 mod leasing;
+mod plain;
 mod planning;
 mod sent;
 mod shedding;
@@ -147,6 +148,8 @@ pub(crate) struct Core {
     warning: u8,
     /// Budgets with a trend of which nothing was spent yet.
     unspent: u8,
+    /// Budgets that have any of this, see [`is_plain`](Self::is_plain).
+    special: u8,
     /// When the first of the trends wants to be shown what was spent.
     wants_look: Nanos,
     pub(crate) usage: Vec<Usage>,
@@ -179,7 +182,7 @@ impl Core {
             specs.iter().enumerate().fold(0, |m, (i, spec)| m | u8::from(test(spec)) << i)
         };
         let has_days = accounts.shared().iter().any(|account| account.day().is_some());
-        Self {
+        let mut core = Self {
             epoch,
             latest: 0,
             valid: mask(&|_| true),
@@ -188,6 +191,7 @@ impl Core {
             paced: mask(&|spec| spec.pacer.is_some()),
             keeping: mask(&|spec| spec.reserve.is_some()),
             unspent: mask(&|spec| spec.trend.is_some()),
+            special: 0,
             wants_look: 0,
             warning: mask(&|spec| !spec.warn_at.is_empty()),
             specs,
@@ -207,7 +211,9 @@ impl Core {
             heard: false,
             learning: 0,
             leases_told: 0,
-        }
+        };
+        core.mark_special();
+        core
     }
 
     /// `at` as nanoseconds, never before what was seen already: two threads may
@@ -271,6 +277,10 @@ impl Core {
     /// said yet.
     #[inline]
     pub(crate) fn leases_wanted(&mut self) -> bool {
+        self.leased != 0 && self.more_leases_wanted()
+    }
+
+    fn more_leases_wanted(&mut self) -> bool {
         let mut left = self.leased;
         let mut wanted = 0;
         while left != 0 {

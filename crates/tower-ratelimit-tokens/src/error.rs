@@ -144,7 +144,7 @@ impl std::error::Error for Refused {}
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ConfigProblem {
+pub enum Problem {
     /// There are more than eight budgets.
     TooManyBudgets(usize),
     /// Two budgets have the same name.
@@ -176,7 +176,7 @@ pub enum ConfigProblem {
     MaxWait(Duration),
 }
 
-impl fmt::Display for ConfigProblem {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyBudgets(n) => {
@@ -214,13 +214,13 @@ impl fmt::Display for ConfigProblem {
 /// A configuration that cannot work, with everything that is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    pub(crate) problems: Vec<ConfigProblem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl ConfigError {
     /// All that is wrong; never empty.
     #[must_use]
-    pub fn problems(&self) -> &[ConfigProblem] {
+    pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }

@@ -24,10 +24,15 @@ impl Fixed {
     #[inline]
     pub(crate) fn advance(&mut self, now: Nanos) {
         if now >= self.ends {
-            let passed = (now - self.ends) / self.window;
-            self.ends += (passed + 1) * self.window;
-            self.tally.start(now);
+            self.begin(now);
         }
+    }
+
+    #[cold]
+    fn begin(&mut self, now: Nanos) {
+        let passed = (now - self.ends) / self.window;
+        self.ends += (passed + 1) * self.window;
+        self.tally.start(now);
     }
 
     #[inline]

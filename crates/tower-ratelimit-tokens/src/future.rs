@@ -47,6 +47,7 @@ impl<C, D, T, L> UnderWay<C, D, T, L> {
                 let said = policy.dialect.observe(response, &*limiter.shared().clock);
                 limiter.answered(sent, Instant::now(), &said, &settle);
             }
+            _ if settle == Settle::Keep => limiter.paid(sent, Instant::now()),
             _ => limiter.answered(sent, Instant::now(), Observations::NOTHING, &settle),
         }
         self.sent = None;

@@ -58,6 +58,12 @@ impl Gate {
         }
     }
 
+    /// Whether anybody may pass at any pace.
+    #[inline]
+    pub(crate) const fn is_open(&self, now: Nanos) -> bool {
+        now >= self.paced_until
+    }
+
     #[inline]
     pub(crate) fn passed(&mut self, now: Nanos) {
         if now < self.paced_until {

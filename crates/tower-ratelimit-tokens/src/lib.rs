@@ -269,7 +269,7 @@ pub use self::{
         IetfDialect, MAX_PAUSE, OpenAiDialect, PipedriveDialect, QuotaUnit, ResetForm,
         RetryAfterDialect, ShopifyDialect, retry_after,
     },
-    error::{ConfigError, ConfigProblem, Refused, RefusedKind},
+    error::{ConfigError, Problem, Refused, RefusedKind},
     future::ResponseFuture,
     layer::{OnLimit, TokenLimitLayer},
     lease::Lease,

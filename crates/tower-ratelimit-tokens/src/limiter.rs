@@ -120,7 +120,7 @@ impl Limiter {
     }
 
     /// Locks, with the days up to date.
-    #[inline]
+    #[inline(always)]
     fn lock(&self, at: Instant) -> (MutexGuard<'_, Core>, Nanos) {
         // Nothing panics under the lock, so a poisoned core is still whole.
         let mut core = self.shared.core();
@@ -185,9 +185,33 @@ impl Limiter {
         hears: Hears,
         waits: bool,
     ) -> Result<Option<SentId>, Option<Box<Refused>>> {
-        let (at, epoch) = (Instant::now(), self.shared.epoch);
-        let claim = Claim::of(terms, epoch);
+        let at = Instant::now();
         let (mut core, now) = self.lock(at);
+        if core.is_plain(now, charge, terms.priority) {
+            if let Some(sent) = core.try_send_plain(now, charge, hears) {
+                if !core.is_calm(now, charge) {
+                    let warning = core.warn(now, charge);
+                    drop(core);
+                    self.tell(false, warning);
+                }
+                return Ok(sent);
+            }
+        }
+        self.try_send_by_rule(core, charge, terms, hears, waits, (at, now))
+    }
+
+    /// As [`try_send`](Self::try_send), of any call.
+    #[inline(never)]
+    fn try_send_by_rule(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        charge: &Charge,
+        terms: &Terms,
+        hears: Hears,
+        waits: bool,
+        (at, now): (Instant, Nanos),
+    ) -> Result<Option<SentId>, Option<Box<Refused>>> {
+        let claim = Claim::of(terms, self.shared.epoch);
         if let Some(sent) = core.try_send(now, charge, claim, hears) {
             let (leases, warning) = (core.leases_wanted(), core.warn(now, charge));
             drop(core);
@@ -267,7 +291,6 @@ impl Limiter {
         self.with(Instant::now(), |core, now, effects| core.unsend(now, grant, effects));
     }
 
-    #[inline]
     pub(crate) fn answered(
         &self,
         sent: &SentId,
@@ -275,16 +298,38 @@ impl Limiter {
         said: &Observations,
         settle: &Settle,
     ) {
-        let (mut core, now) = self.lock(at);
         if said.is_empty() && *settle == Settle::Keep {
-            if let Some(leases) = core.answered_as_paid(now, sent) {
+            return self.paid(sent, at);
+        }
+        let (core, now) = self.lock(at);
+        self.take_account(core, now, sent, said, settle);
+    }
+
+    /// As [`answered`](Self::answered), of an answer that says nothing and cost what was paid.
+    #[inline]
+    pub(crate) fn paid(&self, sent: &SentId, at: Instant) {
+        let (mut core, now) = self.lock(at);
+        match core.answered_as_paid(now, sent) {
+            Some(leases) => {
                 drop(core);
                 if leases {
                     self.tell(true, None);
                 }
-                return;
             }
+            None => self.take_account(core, now, sent, Observations::NOTHING, &Settle::Keep),
         }
+    }
+
+    /// Of an answer that says something or has cost something else, or for which somebody waits.
+    #[inline(never)]
+    fn take_account(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        now: Nanos,
+        sent: &SentId,
+        said: &Observations,
+        settle: &Settle,
+    ) {
         let mut effects = Effects::default();
         core.answered(now, sent, said, settle, &mut effects);
         drop(core);

@@ -57,36 +57,44 @@ impl Ring {
         gone
     }
 
+    #[inline(always)]
     pub(crate) fn put(&mut self, tick: u64, n: u64) {
         match self {
             Self::Dense { places, mask } => places[(tick & *mask) as usize] += n,
-            Self::Sparse { ticks, .. } => match ticks.back_mut() {
-                Some((last, held)) if *last == tick => *held += n,
-                Some((last, _)) if *last > tick => {
-                    match ticks.binary_search_by_key(&tick, |&(tick, _)| tick) {
-                        Ok(at) => ticks[at].1 += n,
-                        Err(at) => ticks.insert(at, (tick, n)),
-                    }
-                }
-                _ => ticks.push_back((tick, n)),
-            },
+            Self::Sparse { ticks, .. } => put_sparse(ticks, tick, n),
         }
     }
 
     /// Takes at most `n` out of a tick that has not expired; returns how much.
+    #[inline]
     pub(crate) fn take(&mut self, tick: u64, n: u64) -> u64 {
         let place = match self {
             Self::Dense { places, mask } => &mut places[(tick & *mask) as usize],
-            Self::Sparse { ticks, .. } => {
-                match ticks.binary_search_by_key(&tick, |&(tick, _)| tick) {
-                    Ok(at) => &mut ticks[at].1,
-                    Err(_) => return 0,
-                }
-            }
+            Self::Sparse { ticks, .. } => match find_sparse(ticks, tick) {
+                Some(place) => place,
+                None => return 0,
+            },
         };
         let taken = n.min(*place);
         *place -= taken;
         taken
+    }
+
+    /// Takes at most `n` out of one tick that has not expired and puts it into another.
+    #[inline]
+    pub(crate) fn bring_forward(&mut self, from: u64, to: u64, n: u64) {
+        match self {
+            Self::Dense { places, mask } => {
+                let place = &mut places[(from & *mask) as usize];
+                let n = n.min(*place);
+                *place -= n;
+                places[(to & *mask) as usize] += n;
+            }
+            Self::Sparse { .. } => {
+                let n = self.take(from, n);
+                self.put(to, n);
+            }
+        }
     }
 
     /// What stops counting at each tick after `passed`, in order.
@@ -101,4 +109,24 @@ impl Ring {
         let of_both = dense.into_iter().flatten().chain(sparse.into_iter().flatten());
         of_both.filter(|&(_, n)| n > 0)
     }
+}
+
+#[inline(never)]
+fn put_sparse(ticks: &mut VecDeque<(u64, u64)>, tick: u64, n: u64) {
+    match ticks.back_mut() {
+        Some((last, held)) if *last == tick => *held += n,
+        Some((last, _)) if *last > tick => {
+            match ticks.binary_search_by_key(&tick, |&(tick, _)| tick) {
+                Ok(at) => ticks[at].1 += n,
+                Err(at) => ticks.insert(at, (tick, n)),
+            }
+        }
+        _ => ticks.push_back((tick, n)),
+    }
+}
+
+#[inline(never)]
+fn find_sparse(ticks: &mut VecDeque<(u64, u64)>, tick: u64) -> Option<&mut u64> {
+    let at = ticks.binary_search_by_key(&tick, |&(tick, _)| tick).ok()?;
+    Some(&mut ticks[at].1)
 }

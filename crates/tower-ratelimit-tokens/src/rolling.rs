@@ -90,6 +90,13 @@ impl Rolling {
     #[inline]
     fn advance(&mut self, now: Nanos) {
         let target = now >> self.shift;
+        if target > self.passed || self.others.is_some() {
+            self.advance_to(now, target);
+        }
+    }
+
+    #[inline(never)]
+    fn advance_to(&mut self, now: Nanos, target: u64) {
         if target > self.passed {
             self.in_ring -= self.ring.expire(self.passed, target, self.in_ring);
             self.passed = target;
@@ -109,10 +116,11 @@ impl Rolling {
         at.saturating_add(self.window).saturating_add(self.transit.unwrap_or(0))
     }
 
+    #[inline(always)]
     fn put(&mut self, tick: u64, n: u64) -> u64 {
         // Ticks beyond the ring cannot come from this type; from a foreign
         // `fill` they are cut to the longest time that it can hold.
-        let tick = tick.clamp(self.passed + 1, self.passed + self.ring.longest());
+        let tick = tick.max(self.passed + 1).min(self.passed + self.ring.longest());
         self.ring.put(tick, n);
         self.in_ring += n;
         tick
@@ -166,7 +174,7 @@ impl Rolling {
     }
 
     /// `reserve` and `sent` in one, right after `room`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn spend(&mut self, now: Nanos, n: u64) {
         self.pace(now, n);
         self.put(self.tick(self.unanswered(now)), n);
@@ -207,7 +215,20 @@ impl Rolling {
         self.transit.is_some()
     }
 
+    /// As `answered`, of a request that cost what was paid: its slot is free sooner.
     #[inline]
+    pub(crate) fn paid(&mut self, now: Nanos, n: u64, sent_at: Nanos) {
+        if self.transit.is_some() {
+            self.advance(now);
+            let old = self.tick(self.unanswered(sent_at));
+            let new = self.tick(now.saturating_add(self.window));
+            // An old one that is over lies before the new one.
+            if new < old {
+                self.ring.bring_forward(old, new, n);
+            }
+        }
+    }
+
     pub(crate) fn answered(&mut self, now: Nanos, slot: &Slot, actual: u64) {
         if self.transit.is_none() && actual == slot.n {
             return; // it counts as it did

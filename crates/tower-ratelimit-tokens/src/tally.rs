@@ -91,20 +91,21 @@ impl Tally {
     #[inline]
     pub(crate) fn sent(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> u64 {
         self.reserved = self.reserved.saturating_sub(n);
-        self.spend(n, seq);
-        if !tracked {
-            return self.total;
-        }
-        let others = self.under_way + self.lost(now);
-        self.under_way += n;
-        self.total.saturating_sub(others)
+        self.take(now, n, seq, tracked)
     }
 
     /// `reserve` and `sent` in one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, now: Nanos, n: u64, seq: u64, tracked: bool) -> u64 {
-        self.reserved += n;
-        self.sent(now, n, seq, tracked)
+        self.spend(n, seq);
+        if tracked { self.track(now, n) } else { self.total }
+    }
+
+    #[inline]
+    fn track(&mut self, now: Nanos, n: u64) -> u64 {
+        let others = self.under_way + self.lost(now);
+        self.under_way += n;
+        self.total.saturating_sub(others)
     }
 
     /// `reserve` and `sent` in one, of an untracked request.
@@ -117,8 +118,14 @@ impl Tally {
 
     /// What was dropped after sending and may not have been counted yet. Given
     /// up between one and two transit times after the drop.
+    #[inline]
     fn lost(&mut self, now: Nanos) -> u64 {
-        if now >= self.lost_turn && self.lost != [0, 0] {
+        if self.lost == [0, 0] { 0 } else { self.still_lost(now) }
+    }
+
+    #[cold]
+    fn still_lost(&mut self, now: Nanos) -> u64 {
+        if now >= self.lost_turn {
             let older = if now >= self.lost_turn + TRANSIT { 0 } else { self.lost[0] };
             self.lost = [0, older];
             self.lost_turn = now + TRANSIT;
@@ -135,6 +142,15 @@ impl Tally {
         let counts = slot.tracked || slot.sent_at >= self.started;
         if counts && !observed {
             self.used = (self.used + actual).saturating_sub(slot.n);
+        }
+    }
+
+    /// As `answered` of a request that has cost what was paid and of which the server
+    /// has said nothing.
+    #[inline]
+    pub(crate) fn paid(&mut self, n: u64, tracked: bool) {
+        if tracked {
+            self.under_way = self.under_way.saturating_sub(n);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{civil::Time, tz::TimeZone};
-use tower_ratelimit_tokens::{Budget, Charge, ConfigProblem, Limiter, RefusedKind};
+use tower_ratelimit_tokens::{Budget, Charge, Limiter, Problem, RefusedKind};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,17 +18,16 @@ fn everything_that_is_wrong_is_listed_at_once() {
     limits.budget("fine", Budget::rolling(1, SECOND).resolution(Duration::from_nanos(10)));
     let year = Duration::from_secs(400 * 86_400);
     let error = limits.max_wait(year).build().unwrap_err();
-    let wrong =
-        |budget: &str, setting| ConfigProblem::NotForThisKind { budget: budget.into(), setting };
+    let wrong = |budget: &str, setting| Problem::NotForThisKind { budget: budget.into(), setting };
     let expected = [
-        ConfigProblem::MaxWait(year),
-        ConfigProblem::Limit("zero".into()),
-        ConfigProblem::DuplicateName("zero".into()),
-        ConfigProblem::Window("zero".into()),
+        Problem::MaxWait(year),
+        Problem::Limit("zero".into()),
+        Problem::DuplicateName("zero".into()),
+        Problem::Window("zero".into()),
         wrong("even", "even"),
         wrong("leased", "leased"),
-        ConfigProblem::Limit("refill".into()),
-        ConfigProblem::Window("fine".into()),
+        Problem::Limit("refill".into()),
+        Problem::Window("fine".into()),
     ];
     assert_eq!(error.problems(), expected);
     assert!(error.to_string().contains("two budgets are named `zero`; "));
@@ -44,7 +43,7 @@ fn eight_budgets_are_the_most() {
         limits.build()
     };
     assert!(budgets(8).is_ok());
-    assert_eq!(budgets(9).unwrap_err().problems(), [ConfigProblem::TooManyBudgets(9)]);
+    assert_eq!(budgets(9).unwrap_err().problems(), [Problem::TooManyBudgets(9)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -359,3 +359,33 @@ async fn nothing_is_wanted_of_a_budget_that_is_switched_off_until_it_is_on_again
     assert!(wanted.is_woken());
     assert!(assert_ready!(wanted.poll()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_through_the_layer_ask_for_more_before_a_lease_is_gone() {
+    let mut limits = Limiter::builder();
+    let day = Budget::calendar_day(1_000, TimeZone::UTC, Time::midnight());
+    let day = limits.budget("day", day.leased().low_water(10));
+    let limiter = limits.build().unwrap();
+    let lease = limiter.lease(day).unwrap();
+    lease.grant(100);
+    let layer = TokenLimitLayer::new(limiter, Charge::new().with(day, 1));
+    let mut service = tower::Layer::layer(
+        &layer,
+        tower::service_fn(|()| std::future::ready(Ok::<_, BoxError>(()))),
+    );
+    let mut wanted = task::spawn(lease.wanted());
+    assert_pending!(wanted.poll());
+    let mut call = |times: u32| {
+        for _ in 0..times {
+            assert_ready_ok!(
+                service.poll_ready(&mut Context::from_waker(std::task::Waker::noop()))
+            );
+            assert_ready_ok!(task::spawn(service.call(())).poll());
+        }
+    };
+    call(89);
+    assert!(!wanted.is_woken(), "eleven are left");
+    call(2);
+    assert!(wanted.is_woken());
+    assert_eq!(assert_ready!(wanted.poll()), 91 + 2 * 10);
+}

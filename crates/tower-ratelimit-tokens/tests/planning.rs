@@ -1,15 +1,17 @@
 //! Looking ahead: plans, forecasts, paces, warnings, costs that answers show.
 
 use std::{
+    future::ready,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::{civil::Time, tz::TimeZone};
 use tokio::time::{Instant, advance};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_ratelimit_tokens::{
-    Admission, AnchoredClock, Budget, BudgetId, Charge, Limiter, Observation, Pace, Priority,
-    Settle, Ticket,
+    Admission, AnchoredClock, BoxError, Budget, BudgetId, Charge, Limiter, Observation, Pace,
+    Priority, Settle, Ticket, TokenLimitLayer,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -153,8 +155,16 @@ async fn a_warning_is_given_once_for_each_share_that_is_passed() {
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _events = tracing::subscriber::set_default(subscriber);
     let (limiter, day) = day_of(100, |day| day.warn_at(&[0.5, 0.8]));
-    for _ in 0..95 {
-        spend(&limiter, Charge::new().with(day, 1)).await.answered(Instant::now(), Settle::Keep);
+    let one = Charge::new().with(day, 1);
+    let layer = TokenLimitLayer::new(limiter.clone(), one);
+    let mut service = layer.layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));
+    for n in 1..=95 {
+        // The shares are passed by calls through the layer.
+        if n % 10 == 0 {
+            service.ready().await.unwrap().call(()).await.unwrap();
+        } else {
+            spend(&limiter, one).await.answered(Instant::now(), Settle::Keep);
+        }
     }
     let warned = |share: &str| {
         let events = events.0.lock().unwrap();

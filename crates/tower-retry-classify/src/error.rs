@@ -102,6 +102,30 @@ impl NotRetried {
     pub fn refusal(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.refusal.as_deref()
     }
+
+    /// The local refusal of this type in an outcome, wherever it stands: the error itself or one of
+    /// its causes, if the first attempt was refused; beside the last real outcome, if a retry was.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_retry_classify::{BoxError, NotRetried};
+    ///
+    /// # #[derive(Debug, thiserror::Error)] #[error("open")] struct Open;
+    /// let outcome: Result<Response<()>, BoxError> = Err(Open.into());
+    /// assert!(NotRetried::refusal_in::<Open, _>(&outcome).is_some());
+    /// ```
+    #[must_use]
+    pub fn refusal_in<E, B>(outcome: &Result<http::Response<B>, BoxError>) -> Option<&E>
+    where
+        E: Error + 'static,
+    {
+        match outcome {
+            Ok(answer) => Self::of(answer)?.refusal()?.downcast_ref(),
+            Err(error) => {
+                find(&**error).or_else(|| GaveUp::find(&**error)?.why().refusal()?.downcast_ref())
+            }
+        }
+    }
 }
 
 /// A failure that was final although it could have gone better the next time.
@@ -143,15 +167,20 @@ impl GaveUp {
     /// ```
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref() {
-                return Some(found);
-            }
-            next = cause(error);
-        }
-        None
+        find(error)
     }
+}
+
+/// The first of this type among an error and its causes.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = cause(error);
+    }
+    None
 }
 
 /// The next error inwards. An `io::Error` that wraps another names that one's

@@ -1,6 +1,7 @@
 //! Who the token belongs to, and what the server says of its limits.
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
+use jiff::{Timestamp, fmt::rfc2822};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,6 +35,8 @@ pub struct Me {
     pub company_domain: Option<String>,
     /// What the answer's headers said of the account's limits.
     pub count: ServerCount,
+    /// The server's clock when it answered (`Date`), to the second.
+    pub server_time: Option<Timestamp>,
     /// The whole record.
     pub raw: Box<RawValue>,
 }
@@ -76,9 +79,11 @@ impl Client {
     pub async fn me(&self) -> Result<Me, Error> {
         let request = self.requests.plain("/api/v1/users/me")?;
         let read = |response: &http::Response<bytes::Bytes>| {
-            Ok((page::one(response.body())?, ServerCount::of(response.headers())))
+            let time = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+            let time = time.and_then(|date| rfc2822::parse(date).ok()).map(|date| date.timestamp());
+            Ok((page::one(response.body())?, ServerCount::of(response.headers()), time))
         };
-        let (row, count) = self.fetch_whole(request, read).await?;
+        let (row, count, server_time) = self.fetch_whole(request, read).await?;
         let known: Known = row.parse().unwrap_or_default();
         let RowId::Number(id) = row.id else {
             return Err(Error::new(ErrorKind::Garbled, Context::default())
@@ -90,6 +95,7 @@ impl Client {
             company_id: known.company_id,
             company_domain: known.company_domain,
             count,
+            server_time,
             raw: row.raw,
         })
     }

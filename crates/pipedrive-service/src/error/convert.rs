@@ -100,6 +100,9 @@ fn from_walk(walk: WalkError, context: Context) -> Error {
         WalkError::RepeatedCursor { .. } | WalkError::OffsetStuck { .. } => {
             Error::new(ErrorKind::Paging, context).message(walk.to_string()).retry_in(Some(AGAIN))
         }
+        lost @ WalkError::RowsShifted { .. } => {
+            Error::new(ErrorKind::Paging, context).because(Box::new(lost))
+        }
         other => Error::new(ErrorKind::Paging, context).message(other.to_string()),
     }
 }

@@ -12,8 +12,8 @@ use pipedrive_service::{
 use serde::Serialize;
 
 use crate::{
-    cli::{Connection, DATABASE_VARIABLE, DatabaseArg, SCHEMA_VARIABLE, Sync},
-    engine::plan::{self, Wanted},
+    cli::{Connection, DatabaseArg, OWN_VARIABLES, SCHEMA_VARIABLE},
+    engine::plan,
     exit::{Code, Failure},
     store::{Database, StoreError},
 };
@@ -26,7 +26,7 @@ pub(super) fn sources(connection: &Connection) -> Sources {
         .map(|(name, value)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         })
-        .filter(|(name, _)| name != DATABASE_VARIABLE && name != SCHEMA_VARIABLE);
+        .filter(|(name, _)| !OWN_VARIABLES.contains(&name.as_str()));
     let mut sources = Sources::new().env(variables);
     if let Some(file) = &connection.config {
         sources = sources.file(file);
@@ -58,15 +58,6 @@ pub(super) fn load(sources: &Sources) -> Result<Config, Failure> {
         tracing::warn!(target: "pipedrive_sync::config", "{variable}");
     }
     Ok(config)
-}
-
-/// What the options say of how much to copy.
-pub(super) const fn wanted(args: &Sync) -> Wanted {
-    match (args.full, args.incremental) {
-        (true, _) => Wanted::Full,
-        (_, true) => Wanted::Incremental,
-        _ => Wanted::Auto,
-    }
 }
 
 /// A client that spends only what the database has leased to it.
@@ -144,6 +135,11 @@ pub(super) fn print_failure(json: bool, failure: &Failure) {
             serde_json::json!({"outcome": failure.line, "exit_code": failure.code.number()});
         print(true, &value, "");
     }
+}
+
+/// A text for people where standard output is taken.
+pub(super) fn print_aside(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
 }
 
 /// A text for people or an object for programs, on standard output. A reader that has gone away is no failure.

@@ -16,19 +16,19 @@ use super::common;
 use crate::{
     cli::{self, FaultMix},
     digest::{Digester, EntityDigest},
-    engine::{self, Job, Outcome, Settings, plan::Wanted},
+    engine::{self, Request, SyncOptions},
     exit::{Code, Failure},
     progress::Event,
-    report::Report,
+    report::SyncResult,
     signals,
-    store::{Database, Reader, Store},
+    store::{Database, Reader},
 };
 
 /// What the demo says: the sync's report, and what the simulator knows.
 #[derive(Debug, Serialize)]
 struct DemoReport {
     #[serde(flatten)]
-    report: Report,
+    report: SyncResult,
     /// Whether the database is there afterwards.
     kept: bool,
     /// Whether the database equals the account.
@@ -84,7 +84,7 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
     let stop = signals::stop_flag().map_err(|error| other(&error))?;
     let progress: Arc<dyn crate::progress::Progress> = Arc::from(args.output.style().start());
 
-    progress.event(&Event::Note { text: "making a simulated account" });
+    progress.event(&Event::note("making a simulated account"));
     let sim = Sim::new(sim_config(&args)).map_err(|error| usage(&error))?;
     let server =
         serve(&sim, Listen::http((Ipv4Addr::LOCALHOST, 0))).await.map_err(|error| other(&error))?;
@@ -98,40 +98,33 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
     let mut config = common::load(&sources(&args, &server.url(), &sim.api_token()))?;
     // Nobody else knows of this account.
     config.rate_limiting.ledger = None;
-    let page = config.memory_management.max_batch_size;
     let client = common::leased_client(config)?;
-    let store = Store::open(&database).await?;
-    progress.event(&Event::Note {
-        text: &format!(
-            "a simulated account of {} records, plan {}, faults {:?}, at {}",
-            totals.values().sum::<u64>(),
-            args.plan,
-            args.faults,
-            server.url()
-        ),
-    });
+    progress.event(&Event::note(format!(
+        "a simulated account of {} records, plan {}, faults {:?}, at {}",
+        totals.values().sum::<u64>(),
+        args.plan,
+        args.faults,
+        server.url()
+    )));
     let before = sim.truth().day.used_ever;
-    let outcome = engine::sync(Job {
-        client: client.clone(),
-        store,
-        entities: entities.clone(),
-        wanted: Wanted::Auto,
-        settings: Settings { page, ..Settings::default() },
+    let request = Request {
+        client,
+        database: database.clone(),
+        options: SyncOptions { entities: args.entities.clone(), ..SyncOptions::default() },
+        command: "demo",
         progress,
         stop,
         totals: Some(totals),
-        command: "demo",
-        ledger: None,
-    })
-    .await?;
-    let report = Report::new(&outcome, &client, &database).await?;
+    };
+    let result = engine::run(request).await?;
     let differ = compare(&account, &database, &entities).await?;
-    let report = gather(&args, report, differ, &sim, before, &outcome);
+    let failure = result.failure();
+    let report = gather(&args, result, differ, &sim, before);
     if args.output.json || !args.output.quiet {
         common::print(args.output.json, &report, &report.to_string());
     }
     server.shutdown().await;
-    match outcome.failure {
+    match failure {
         Some(failure) => Err(failure),
         None if report.equal => Ok(()),
         None => {
@@ -218,20 +211,18 @@ async fn digest(reader: &mut Reader, entity: &'static str) -> Result<EntityDiges
 
 fn gather(
     args: &cli::Demo,
-    report: Report,
+    report: SyncResult,
     differ: Vec<Difference>,
     sim: &Sim,
     before: u64,
-    outcome: &Outcome,
 ) -> DemoReport {
     let truth = sim.truth();
-    let busy = outcome
-        .busy
-        .map(|interval| busy(sim, interval, truth.window.limit, truth.window.window_ms));
+    let busy =
+        report.busy.map(|interval| busy(sim, interval, truth.window.limit, truth.window.window_ms));
     DemoReport {
-        report,
         kept: args.database.is_some(),
-        equal: differ.is_empty() && outcome.failure.is_none(),
+        equal: differ.is_empty() && report.exit_code == Code::Done.number(),
+        report,
         differ,
         seed: args.seed,
         requests: truth.requests,

@@ -8,6 +8,7 @@ use tower_health::{Assessment, State, SystemHealth, SystemReport};
 use super::{circuits::CircuitPicture, common};
 use crate::{
     cli,
+    engine::plan::RECENTS,
     exit::{Code, Failure},
     limits::{Kept, span},
     store::{Database, HealthRow, Reader, WalkState},
@@ -119,7 +120,7 @@ fn budget(now: Timestamp, kept: Option<&Kept>) -> Assessment {
 
 /// Whether the copy is whole and fresh, as `health-check` sees it.
 fn copy(now: Timestamp, walks: &[WalkState], max_age: SignedDuration) -> Assessment {
-    let mains = || walks.iter().filter(|walk| walk.walk == walk.entity);
+    let mains = || walks.iter().filter(|walk| walk.walk == walk.entity && walk.walk != RECENTS);
     let done = |walk: &WalkState| walk.last_done.as_deref().and_then(wall::parse);
     let open = mains().filter(|walk| done(walk).is_none()).count();
     if walks.is_empty() || open > 0 {

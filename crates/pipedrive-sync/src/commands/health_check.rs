@@ -38,7 +38,12 @@ async fn check(
     let mut reader = Reader::open(database).await?;
     let walks = reader.walks().await?;
     let wanted: Vec<&str> = match args.entities.as_slice() {
-        [] => walks.iter().map(|walk| walk.entity.as_str()).collect(),
+        // Recents are asked only beside what is brought up to date by changes.
+        [] => walks
+            .iter()
+            .map(|walk| walk.entity.as_str())
+            .filter(|entity| *entity != plan::RECENTS)
+            .collect(),
         names => plan::entities(names)
             .map_err(|line| Failure::new(Code::Usage, line))?
             .iter()

@@ -6,10 +6,12 @@ mod config;
 mod demo;
 mod errors;
 mod export;
+mod failed;
 mod health;
 mod health_check;
 mod limits;
 mod plan;
+mod runs;
 mod status;
 mod sync;
 mod sync_custom_fields;
@@ -31,9 +33,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     start_tracing(cli.verbose);
     let done = match cli.command {
         Command::Demo(args) => demo::run(args).await,
-        Command::Sync(args) => sync::run(args).await,
+        Command::Sync(args) => sync::run(*args).await,
         Command::SyncCustomFields(args) => sync_custom_fields::run(args).await,
         Command::Export(args) => export::run(args).await,
+        Command::Resume(args) => sync::resume(args).await,
+        Command::Runs(args) => runs::run(args).await,
+        Command::FailedItems(args) => failed::items(args).await,
+        Command::RetryFailed(args) => failed::retry(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Limits(args) => limits::run(args).await,

@@ -1,6 +1,6 @@
-//! `pipedrive sync --plan`
+//! `pipedrive sync --plan` and `--dry-run`
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use pipedrive_service::{Client, Config, Priority};
@@ -46,6 +46,8 @@ struct Report {
     exact: bool,
     /// What asking the server for its count has cost.
     asked_tokens: u64,
+    /// Whether nobody was asked at all.
+    dry_run: bool,
     day: Day,
     /// Requests in two seconds.
     burst_limit: u64,
@@ -63,6 +65,7 @@ struct Line {
     walk: String,
     mode: &'static str,
     resumed: bool,
+    sweep: bool,
     rows: Option<u64>,
     requests: u64,
     tokens: u64,
@@ -104,42 +107,40 @@ pub(super) async fn run(args: cli::Sync) -> Result<(), Failure> {
 
 async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
     let config = common::load(&common::sources(&args.connection))?;
-    let entities = common::entities(&args.entities, &config)?;
+    let options = args.options();
+    let (entities, settings) = (options.entities(&config)?, options.settings(&config));
     let database = common::database(&args.database)?;
     let (client, day) = common::asking_client(config.clone())?;
     let (mut known, mut counts, mut stored) = (Vec::new(), Counts::new(), Stored::default());
+    let mut swept = BTreeMap::new();
     let found = Stored::read(&database, &day).await?;
     let exists = found.is_some();
     if let Some((found, mut reader)) = found {
+        swept = reader.swept().await?;
         (known, counts, stored) = (reader.walks().await?, reader.counts().await?, found);
     }
     let leased = stored.leased_to(&config);
     take_up(&config, client.limiter(), client.budgets(), stored.known_limit, leased);
-    if exists {
-        note_spent(&database, &day, START_UP_TOKENS).await?;
-    }
-    let me = ledger::during(&client, async |_| Ok(client.me().await)).await?;
-    let asked_tokens = match me {
-        Ok(me) => {
-            stored.belongs_to(&company(&me), &database)?;
-            START_UP_TOKENS
-        }
-        // The day is spent: then nothing fits, which is an answer too.
-        Err(error) if Failure::from(&error).code == Code::Budget => 0,
-        Err(error) => return Err(error.into()),
+    let asked_tokens = if args.dry_run {
+        0
+    } else {
+        ask(&client, &database, exists.then_some(&day), &stored).await?
     };
     let plan = Plan::new(&Basis {
         entities: &entities,
-        wanted: common::wanted(args),
+        wanted: options.mode,
         known: &known,
         counts: &counts,
         totals: None,
-        page: config.memory_management.max_batch_size,
+        page: settings.page,
         run: 0,
         start_up: START_UP_TOKENS,
-        overlap: SignedDuration::from_secs(args.overlap.into()),
+        overlap: settings.overlap,
         now: wall::now(),
-        limit: args.limit,
+        limit: settings.limit,
+        force: settings.force,
+        swept: &swept,
+        sweep_every: settings.sweep_every,
     });
     let mut report = Report {
         base_url: config.base_url.to_string(),
@@ -151,6 +152,7 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
             walk: "start-up".to_owned(),
             mode: "",
             resumed: false,
+            sweep: false,
             rows: None,
             requests: 1,
             tokens: START_UP_TOKENS,
@@ -160,6 +162,7 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
         tokens: 0,
         exact: plan.walks.iter().all(|walk| line(walk).exact),
         asked_tokens,
+        dry_run: args.dry_run,
         day: Day { limit: 0, used: 0, kept: 0, left: 0, needed: 0, fits: false, resets_at: None },
         burst_limit: 0,
         ends_at: None,
@@ -167,9 +170,30 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
         outcome: String::new(),
         exit_code: 0,
     };
-    report.weigh(&client, &config, &plan, Priority::new(args.priority));
-    report.decide(args.across_days);
+    report.weigh(&client, &config, &plan, settings.priority);
+    report.decide(settings.across_days);
     Ok(report)
+}
+
+/// Asks the server for its count, and says what that has cost.
+async fn ask(
+    client: &Client,
+    database: &Database,
+    note: Option<&String>,
+    stored: &Stored,
+) -> Result<u64, Failure> {
+    if let Some(day) = note {
+        note_spent(database, day, START_UP_TOKENS).await?;
+    }
+    match ledger::during(client, async |_| Ok(client.me().await)).await? {
+        Ok(me) => {
+            stored.belongs_to(&company(&me), database)?;
+            Ok(START_UP_TOKENS)
+        }
+        // The day is spent: then nothing fits, which is an answer too.
+        Err(error) if Failure::from(&error).code == Code::Budget => Ok(0),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn line(walk: &WalkPlan) -> Line {
@@ -178,6 +202,7 @@ fn line(walk: &WalkPlan) -> Line {
         walk: walk.state.walk.clone(),
         mode: walk.state.mode.name(),
         resumed: walk.resumed,
+        sweep: walk.sweep,
         // How much has changed is not known beforehand.
         rows: walk.rows_expected.filter(|_| !incremental),
         requests: walk.requests,
@@ -269,6 +294,8 @@ impl fmt::Display for Report {
             let least = if line.exact { "" } else { "+" };
             let mode = if line.resumed {
                 format!("{} (goes on)", line.mode)
+            } else if line.sweep {
+                format!("{} (finds what was deleted)", line.mode)
             } else {
                 line.mode.to_owned()
             };
@@ -309,6 +336,10 @@ impl fmt::Display for Report {
             "           if nobody else spends, no request fails and no answer takes any time"
         )?;
         match self.asked_tokens {
+            0 if self.dry_run => writeln!(
+                f,
+                "asked      nobody: what is left of the day is by our own books; nothing was written"
+            )?,
             0 => writeln!(f, "asked      nothing: the day is spent")?,
             tokens => writeln!(
                 f,

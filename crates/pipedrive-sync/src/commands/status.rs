@@ -3,7 +3,13 @@
 use serde_json::{Value, json};
 
 use super::common;
-use crate::{cli, exit::Failure, store::Reader, table::table};
+use crate::{
+    cli,
+    engine::plan::RECENTS,
+    exit::Failure,
+    store::{Reader, WalkState},
+    table::table,
+};
 
 pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
     let database = common::database(&args.database)?;
@@ -14,7 +20,9 @@ pub(super) async fn run(args: cli::Status) -> Result<(), Failure> {
 
     let mut rows = vec![["walk", "state", "mode", "rows", "seen up to"].map(String::from).to_vec()];
     let mut list: Vec<Value> = Vec::new();
-    for walk in &walks {
+    // Where the first look for deleted rows will begin is no walk yet.
+    let begun = |walk: &&WalkState| walk.walk != RECENTS || walk.pages > 0;
+    for walk in walks.iter().filter(begun) {
         let held = counts.get(walk.entity.as_str()).map_or(0, |(rows, _)| *rows);
         let state = walk.done_at.as_ref().map_or_else(
             || format!("under way, {} pages", walk.pages),

@@ -50,5 +50,5 @@ pub(super) async fn run(args: SyncCustomFields) -> Result<(), Failure> {
     sync.database = args.database;
     sync.connection = args.connection;
     sync.output = args.output;
-    sync::run(sync).await
+    sync::run(*sync).await
 }

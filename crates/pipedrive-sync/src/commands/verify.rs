@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::common;
 use crate::{
     cli, digest,
-    engine::{DayLease, START_UP_TOKENS, company},
+    engine::{DayLease, START_UP_TOKENS, company, plan::requests},
     exit::{Code, Failure},
     ledger,
     progress::{Event, Progress},
@@ -28,6 +28,8 @@ struct Compared {
     differ: u64,
     sampled: u32,
     sample_differs: u32,
+    /// Rows of the account that cannot be used; see `pipedrive failed-items`.
+    unusable: u64,
 }
 
 impl Compared {
@@ -49,9 +51,8 @@ pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     let mut store = Store::open(&database).await?;
     let progress: Arc<dyn Progress> = Arc::from(args.output.style().start());
     let price = price(&mut store, &entities, &args, page).await?;
-    progress.event(&Event::Note {
-        text: &format!("comparing {} entities will cost about {price} tokens", entities.len()),
-    });
+    let line = format!("comparing {} entities will cost about {price} tokens", entities.len());
+    progress.event(&Event::note(line));
 
     let mut lease = DayLease::open(&client, None, &mut store).await?;
     let asked = async |_| {
@@ -103,10 +104,7 @@ async fn price(
     for &entity in entities {
         let rows = counts.get(entity.name()).map_or(0, |(rows, _)| *rows);
         if !args.sample_only {
-            let page = u64::from(page.min(entity.max_limit())).max(1);
-            let whole = entity.paging() == pipedrive_service::Paging::Whole;
-            price +=
-                if whole { 1 } else { rows.div_ceil(page).max(1) } * u64::from(entity.list_cost());
+            price += requests(entity, rows, page) * u64::from(entity.list_cost());
         }
         if let Some(get) = entity.operation(Action::Get) {
             price += u64::from(args.sample).min(rows) * u64::from(get.cost);
@@ -146,6 +144,12 @@ async fn compare(
         let mut pages = std::pin::pin!(client.walk(entity, WalkOptions::new()));
         let mut account = 0;
         while let Some(page) = pages.try_next().await? {
+            // What the API shows and nobody can use is held as it was before, if at all.
+            for row in &page.rejected {
+                account += 1;
+                compared.unusable += 1;
+                row.id.as_ref().map(|id| held.remove(&id.to_string()));
+            }
             for row in page.rows {
                 account += 1;
                 match held.remove(&row.id.to_string()) {

@@ -37,17 +37,22 @@ impl Kept {
     }
 
     /// Does what was asked for, and writes down where the circuit stands if that is news and work goes on.
-    pub(crate) async fn keep(&mut self, store: &mut Store, halted: bool) -> Result<(), StoreError> {
+    pub(crate) async fn keep(
+        &mut self,
+        store: &mut Store,
+        halted: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), StoreError> {
         for name in store.take_resets().await? {
             if name == self.circuit.name() {
                 self.circuit.reset();
                 self.noted = None;
             }
         }
-        if halted {
+        // In this order: what is broken off is broken off after the flag is set.
+        let now = self.circuit.snapshot(wall::exact().into());
+        if halted() {
             return Ok(());
         }
-        let now = self.circuit.snapshot(wall::exact().into());
         if self.noted.as_ref().is_none_or(|noted| is_news(noted, &now)) {
             store.note_circuits(std::slice::from_ref(&now)).await?;
             self.noted = Some(now);

@@ -4,7 +4,7 @@
 
 use std::future::{self, Future};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::{Budgets, Client, Config, Priority, config::RateLimiting};
 use tower_ratelimit_tokens::{Lease, Limiter};
 
@@ -98,13 +98,10 @@ impl DayLease {
         self.lease.as_ref().map_or(0, Lease::used)
     }
 
-    /// When the day's tokens come back, as the end of a sentence.
-    pub(crate) fn resets(&self) -> String {
+    /// When the day's tokens come back, if that is known.
+    pub(crate) fn resets_at(&self) -> Option<Timestamp> {
         let after = self.limiter.status().budget("day").and_then(|day| day.resets_in);
-        match after.and_then(|after| SignedDuration::try_from(after).ok()) {
-            Some(after) => format!("; it can go on at {}", wall::text(wall::after(after))),
-            None => "; it can go on after the daily reset".to_owned(),
-        }
+        after.and_then(|after| SignedDuration::try_from(after).ok()).map(wall::after)
     }
 
     fn chunk(&self) -> u64 {

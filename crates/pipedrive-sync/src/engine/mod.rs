@@ -12,19 +12,32 @@
 
 mod busy;
 mod circuits;
+mod deletions;
+mod healing;
 mod lease;
+mod options;
 pub mod plan;
 mod record;
+mod run;
 mod seen;
 mod settings;
 mod walk;
 mod writer;
 
 pub(crate) use self::lease::take_up;
-pub use self::{lease::DayLease, settings::Settings, walk::Finals, writer::Tally};
+pub use self::{
+    healing::{Healed, heal},
+    lease::DayLease,
+    options::SyncOptions,
+    run::{Request, run},
+    settings::Settings,
+    walk::Finals,
+    writer::Tally,
+};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::{Client, Entity, ErrorKind, Me, OnLimit};
 use ratelimit_ledger::LedgerStatus;
 use tokio::{
@@ -43,7 +56,7 @@ use self::{
 use crate::{
     exit::{Code, Failure},
     progress::{Event, Progress},
-    store::Store,
+    store::{FailedWalk, Store, WalkState},
     wall,
 };
 
@@ -71,6 +84,8 @@ pub struct Job {
     pub totals: Option<BTreeMap<&'static str, u64>>,
     /// Name of the command, for the table of runs.
     pub command: &'static str,
+    /// What was asked for, to be written down with the run for whoever resumes it.
+    pub options: Option<SyncOptions>,
     /// How the client stands to a ledger, if it shares its budgets; for the picture of the limits.
     pub ledger: Option<watch::Receiver<LedgerStatus>>,
 }
@@ -108,8 +123,13 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
     job.client = job.client.with_priority(job.settings.priority).with_on_limit(OnLimit::Wait);
     let known = job.store.walks().await?;
     let counts = job.store.counts().await?;
+    let swept = job.store.swept().await?;
     let run = job.store.begin_run(job.command).await?;
-    let plan = Plan::new(&Basis {
+    if let Some(options) = &job.options {
+        let options = serde_json::to_string(options).unwrap_or_default();
+        job.store.note_options(run, &options).await?;
+    }
+    let basis = Basis {
         entities: &job.entities,
         wanted: job.wanted,
         known: &known,
@@ -121,25 +141,32 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
         overlap: job.settings.overlap,
         now: wall::now(),
         limit: job.settings.limit,
-    });
+        force: job.settings.force,
+        swept: &swept,
+        sweep_every: job.settings.sweep_every,
+    };
+    let plan = Plan::new(&basis);
+    // What was deleted silently can be found on another day, if this one has no tokens for it.
+    let thrift = (plan.sweeps() > 0).then(|| Plan::new(&Basis { sweep_every: None, ..basis }));
+    let plans = Plans { plan, thrift };
     let mut outcome = Outcome {
         run,
         walks: BTreeMap::new(),
         finals: Finals::default(),
-        planned: (plan.tokens, plan.exact),
+        planned: (plans.plan.tokens, plans.plan.exact),
         used: (0, 0),
         busy: None,
         took: Duration::ZERO,
         failure: None,
     };
-    let result = work(&mut job, plan, &mut outcome).await;
-    job.progress.event(&Event::Finished);
+    let result = work(&mut job, plans, &mut outcome).await;
     outcome.took = begun.elapsed();
     outcome.failure = result.as_ref().err().or(outcome.failure.as_ref()).cloned();
     let (code, line) = match &outcome.failure {
         None => (Code::Done, "complete"),
         Some(failure) => (failure.code, failure.line.as_str()),
     };
+    job.progress.event(&Event::Finished { outcome: line.to_owned(), exit_code: code.number() });
     let report = serde_json::to_string(&outcome.walks).unwrap_or_default();
     let noted = job.store.end_run(run, code.number(), line, &report).await;
     let closed = job.store.close().await;
@@ -153,7 +180,26 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
     }
 }
 
-async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Failure> {
+/// What to do, and what to do where the day has no tokens for all of it.
+struct Plans {
+    plan: Plan,
+    thrift: Option<Plan>,
+}
+
+impl Plans {
+    fn least(&self) -> &Plan {
+        self.thrift.as_ref().unwrap_or(&self.plan)
+    }
+
+    fn choose(self, left: u64) -> Plan {
+        match self.thrift {
+            Some(thrift) if self.plan.tokens > left => thrift,
+            _ => self.plan,
+        }
+    }
+}
+
+async fn work(job: &mut Job, plans: Plans, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let mut record = Record::take_up(job, outcome.run).await?;
     // Ends with the work beside which it runs.
@@ -161,7 +207,7 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
     if let Some(shed) = job.client.shed_by_health() {
         shedding.spawn(shed);
     }
-    let result = under_lease(job, plan, &mut lease, outcome, &mut record).await;
+    let result = under_lease(job, plans, &mut lease, outcome, &mut record).await;
     record.keep_last(&mut job.store).await;
     // What was leased and not spent is given back, or every start that fails would shorten the day.
     let returned = lease.close(&mut job.store).await;
@@ -170,7 +216,7 @@ async fn work(job: &mut Job, plan: Plan, outcome: &mut Outcome) -> Result<(), Fa
 
 async fn under_lease(
     job: &mut Job,
-    plan: Plan,
+    plans: Plans,
     lease: &mut DayLease,
     outcome: &mut Outcome,
     record: &mut Record,
@@ -179,7 +225,7 @@ async fn under_lease(
         || (job.client.config().is_set("account.plan")
             && job.client.config().is_set("account.seats"));
     if told {
-        fits(&plan, lease, false, job.settings.across_days)?;
+        fits(plans.least(), lease, false, job.settings.across_days)?;
     }
 
     let mut stop = job.stop.clone();
@@ -190,15 +236,83 @@ async fn under_lease(
     };
     job.store.claim(&company(&me)).await?;
     outcome.used.0 = lease.used();
+    let left = lease.limit().saturating_sub(lease.kept()).saturating_sub(lease.used());
+    let mut plan = plans.choose(left);
+    outcome.planned = (plan.tokens, plan.exact);
     fits(&plan, lease, true, job.settings.across_days)?;
+    by_the_servers_clock(&mut plan, me.server_time, job.settings.overlap);
 
-    job.progress.event(&Event::Note { text: &format!("plan: {}", plan.summary()) });
+    job.progress.event(&Event::note(format!("plan: {}", plan.summary())));
     job.store
-        .begin_walks(plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state))
+        .begin_walks(
+            plan.walks
+                .iter()
+                .filter(|walk| !walk.resumed)
+                .map(|walk| &walk.state)
+                .chain(&plan.recents_from),
+        )
         .await?;
+    let recents = plan.recents.take();
     let result = walk_all(job, plan, lease, outcome, record).await;
+    if let (Ok(()), Some(recents)) = (&result, recents) {
+        deletions(job, recents, lease, outcome).await?;
+    }
     outcome.used.1 = lease.used();
     result
+}
+
+/// Looks for deleted rows when all walks have ended, unless the budget or the user has ended them.
+async fn deletions(
+    job: &mut Job,
+    recents: WalkState,
+    lease: &mut DayLease,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let over = |failure: &Failure| matches!(failure.code, Code::Auth | Code::Budget | Code::Usage);
+    if *job.stop.borrow() || outcome.failure.as_ref().is_some_and(over) {
+        return Ok(());
+    }
+    let mut stop = job.stop.clone();
+    let marked = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        marked = deletions::mark(&job.client, &mut job.store, lease, &*job.progress, recents) => marked?,
+    };
+    match marked {
+        Ok(tally) => {
+            outcome.walks.insert(plan::RECENTS.to_owned(), tally);
+        }
+        Err(error) if deletions::is_withheld(&error) => {
+            let line = format!("what was deleted is found only by reading whole lists: {error}");
+            job.progress.event(&Event::note(line));
+        }
+        Err(error) => outcome.failure = outcome.failure.take().or_else(|| Some(error.into())),
+    }
+    Ok(())
+}
+
+/// A server whose clock is behind ours puts times on its changes that lie before our start; a walk must not take them for
+/// older than itself.
+fn by_the_servers_clock(plan: &mut Plan, server: Option<Timestamp>, overlap: SignedDuration) {
+    if let Some(state) = plan.recents.as_mut().filter(|state| state.position.is_none()) {
+        // Some servers may refuse to be asked for more than they keep.
+        let reach = server.unwrap_or_else(wall::now) - plan::DELETED_SHOWN_FOR;
+        let since = state.since.as_deref().and_then(wall::parse).map(|since| since.max(reach));
+        state.since = since.map(wall::text);
+    }
+    let Some(server) = server else { return };
+    if let Some(state) = &mut plan.recents_from {
+        let from = plan::recents_since(server, overlap);
+        let since = state.since.as_deref().and_then(wall::parse).map(|since| since.min(from));
+        state.since = since.map(wall::text);
+    }
+    let new = plan.walks.iter_mut().filter(|walk| !walk.resumed).map(|walk| &mut walk.state);
+    let recents = plan.recents.as_mut().filter(|state| state.position.is_none());
+    for state in new.chain(recents) {
+        if wall::parse(&state.started_at).is_some_and(|started| server < started) {
+            state.started_at = wall::text(server);
+        }
+    }
 }
 
 async fn walk_all(
@@ -216,11 +330,17 @@ async fn walk_all(
     let places = Arc::new(Semaphore::new(job.settings.concurrency.max(1)));
     let busy = Arc::new(Busy::new(plan.walks.len()));
     let mut tasks = JoinSet::new();
+    // Closed when the walk ends.
+    let (mut open, ends): (Vec<_>, Vec<_>) =
+        plan.walks.iter().map(|_| watch::channel(())).map(|(open, end)| (Some(open), end)).unzip();
     for (index, walk) in plan.walks.iter().enumerate() {
+        let open = open[index].take();
+        let after = plan::after(&plan.walks, index).map(|before| ends[before].clone());
         job.progress.event(&Event::Started {
-            walk: &walk.state.walk,
+            walk: walk.state.walk.clone(),
             rows: walk.rows_expected,
             resumed: walk.resumed,
+            sweep: walk.sweep,
         });
         let walk = Walk {
             index,
@@ -231,23 +351,26 @@ async fn walk_all(
             stop: halted.clone(),
             progress: Arc::clone(&job.progress),
             places: Arc::clone(&places),
+            after,
         };
         let (busy, halt) = (Arc::clone(&busy), Arc::clone(&halt));
         tasks.spawn(async move {
             let (end, finals) = walk.run().await;
+            drop(open);
             busy.one_less();
             let failure = match end {
                 WalkEnd::Failed(error) => {
                     let failure = Failure::from(&error);
+                    let category = error.class().name().to_owned();
                     // Another page may still come; a token that is wrong or a day that is spent may not.
                     if matches!(failure.code, Code::Auth | Code::Budget | Code::Usage) {
                         halt.send_replace(true);
                     }
-                    Some(failure)
+                    Some((failure, category))
                 }
                 _ => None,
             };
-            (failure, finals)
+            (index, failure, finals)
         });
     }
     drop(sender);
@@ -260,7 +383,10 @@ async fn walk_all(
     };
     let mut walks = plan.walks;
     let pages = job.client.pages().clone();
+    let quarantined = job.store.quarantined().await?;
     let writer = Writer {
+        quarantined,
+        begun: Instant::now(),
         store: &mut job.store,
         lease,
         page_size: &|| Some(pages.size()),
@@ -274,16 +400,26 @@ async fn walk_all(
     // If the writer failed, nobody leases any more: walks that wait for tokens would wait for ever.
     halt.send_replace(true);
     let mut failures = Vec::new();
+    let mut failed = Vec::new();
     while let Some(ended) = tasks.join_next().await {
-        let (failure, finals) = ended
+        let (index, failure, finals) = ended
             .map_err(|error| Failure::new(Code::Other, format!("a walk broke off: {error}")))?;
-        failures.extend(failure);
+        if let Some((failure, category)) = failure {
+            failed.push((index, category, failure.line.clone()));
+            failures.push(failure);
+        }
         outcome.finals.asked += finals.asked;
         outcome.finals.failed += finals.failed;
         outcome.finals.refused += finals.refused;
     }
     outcome.busy = busy.interval();
     outcome.walks = written?;
+    for (index, category, reason) in failed {
+        let WalkState { walk, entity, .. } = walks[index].state.clone();
+        let (at, run) = (wall::now_text(), outcome.run);
+        let failed = FailedWalk { walk, entity, category, reason, at, run };
+        job.store.note_failed_walk(&failed).await?;
+    }
     // The most telling one: what a person must put right goes before what time may heal.
     failures.sort_by_key(|failure| match failure.code {
         Code::Auth => 0,
@@ -344,10 +480,15 @@ fn fits(
     // Before the server has told, what a killed run had leased counts as spent, which may be too much.
     let remaining = limit.saturating_sub(lease.used());
     if server_told && remaining < least.min(tokens) {
-        let line = format!(
-            "{remaining} of {limit} tokens{of} are left today, and the plan needs {tokens}"
+        let again_at = lease.resets_at();
+        let when = again_at.map_or_else(
+            || "after the daily reset".to_owned(),
+            |at| format!("at {}", wall::text(at)),
         );
-        return Err(Failure::new(Code::Budget, line + &lease.resets()));
+        let line = format!(
+            "{remaining} of {limit} tokens{of} are left today, and the plan needs {tokens}; it can go on {when}"
+        );
+        return Err(Failure { again_at, ..Failure::new(Code::Budget, line) });
     }
     Ok(())
 }

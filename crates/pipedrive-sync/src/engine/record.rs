@@ -51,13 +51,12 @@ impl Record {
 
     /// That something cannot be written is no reason to end: what matters fails by itself.
     async fn write(&mut self, store: &mut Store, last: bool) {
-        let halted = *self.halted.borrow();
+        let flag = self.halted.clone();
+        let halted = || *flag.borrow();
         said("limits", store.note_limits(&(self.limits)()).await);
-        said("circuit", self.circuit.keep(store, halted).await);
+        said("circuit", self.circuit.keep(store, &halted).await);
         said("failures", self.seen.keep_failures(store).await);
-        if !halted {
-            said("health", self.seen.keep_health(store, last).await);
-        }
+        said("health", self.seen.keep_health(store, last, &halted).await);
     }
 }
 

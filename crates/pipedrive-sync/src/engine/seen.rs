@@ -40,9 +40,14 @@ impl Seen {
         &mut self,
         store: &mut Store,
         last: bool,
+        halted: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), StoreError> {
         let Some(health) = &self.health else { return Ok(()) };
         let (report, now) = (health.report(), Instant::now());
+        // In this order: what is broken off is broken off after the flag is set.
+        if halted() {
+            return Ok(());
+        }
         let is_news =
             self.noted.is_none_or(|(state, at)| state != report.state || now - at >= SAMPLES_EVERY);
         if (last || is_news) && report.calls > 0 {

@@ -28,6 +28,11 @@ pub struct Settings {
     pub overlap: SignedDuration,
     /// Whether to begin what one day's budget cannot finish. Default: no.
     pub across_days: bool,
+    /// Whether to begin every walk anew although it is known where it stopped. Default: no.
+    pub force: bool,
+    /// How old the last reading of a whole list may be; see [`SyncOptions::sweep_every`](super::SyncOptions::sweep_every).
+    /// Default: 7 days.
+    pub sweep_every: Option<SignedDuration>,
     /// The largest page, for the plan. Default: 500.
     pub page: u32,
     /// How urgent the requests are. Default: [`Priority::LOW`], so that calls for which somebody waits go first.
@@ -47,6 +52,8 @@ impl Default for Settings {
             lease_chunk: None,
             overlap: SignedDuration::from_secs(60),
             across_days: false,
+            force: false,
+            sweep_every: Some(SignedDuration::from_hours(7 * 24)),
             page: 500,
             priority: Priority::LOW,
         }

@@ -43,7 +43,7 @@ pub(crate) enum WalkEnd {
 }
 
 /// Pages that failed finally, to be asked again later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Finals {
     /// Pages asked for, each once, however many attempts it took.
     pub asked: u64,
@@ -63,6 +63,8 @@ pub(crate) struct Walk {
     pub(crate) progress: Arc<dyn Progress>,
     /// How many walks may be under way at once.
     pub(crate) places: Arc<Semaphore>,
+    /// Closed when the walk before has handed over its last page.
+    pub(crate) after: Option<watch::Receiver<()>>,
 }
 
 impl Walk {
@@ -74,6 +76,9 @@ impl Walk {
             biased;
             _ = stop.wait_for(|stop| *stop) => WalkEnd::Stopped,
             end = async {
+                if let Some(mut before) = self.after.take() {
+                    while before.changed().await.is_ok() {}
+                }
                 let _place = places.acquire().await;
                 self.rounds(&mut finals).await
             } => end,
@@ -103,11 +108,11 @@ impl Walk {
             finals.failed += 1;
             finals.refused += u64::from(error.is_local());
             let failure = Failure::from(&error);
-            if resumed
-                && finals.asked == 1
-                && matches!(error.kind(), ErrorKind::BadRequest { .. } | ErrorKind::NotFound { .. })
-            {
-                // The API knows the position of an earlier run no longer: the walk begins again.
+            let refused =
+                matches!(error.kind(), ErrorKind::BadRequest { .. } | ErrorKind::NotFound { .. });
+            if resumed && finals.asked == 1 && refused || error.is_lost() && position.is_some() {
+                // The API knows the position of an earlier run no longer, or of the rows before it none is left: the
+                // walk begins again.
                 tracing::info!(target: "pipedrive_sync::walk", walk = self.plan.state.walk, %error, "position not accepted");
                 (position, resumed) = (None, false);
                 continue;
@@ -125,9 +130,9 @@ impl Walk {
                 return WalkEnd::Failed(error);
             }
             self.progress.event(&Event::Paused {
-                walk: &self.plan.state.walk,
-                reason: &failure.line,
-                pause,
+                walk: self.plan.state.walk.clone(),
+                reason: failure.line.clone(),
+                pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             });
             self.sleep(until, error.is_local()).await;
         }
@@ -186,7 +191,7 @@ impl Walk {
             }
             finals.asked += 1;
             let page = self.client.list(self.plan.entity, query).await?;
-            *left = left.saturating_sub(page.rows.len() as u64);
+            *left = left.saturating_sub((page.rows.len() + page.rejected.len()) as u64);
             if let Some(end) = self.hand_over(page, position).await {
                 return Ok(end);
             }

@@ -11,7 +11,7 @@ use sqlx::{
     Transaction, postgres::PgArguments, query::Query, sqlite::SqliteArguments,
 };
 
-use super::StoreError;
+use super::{Id, StoreError};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,14 @@ impl Kind {
         match self {
             Self::Sqlite => format!("id IN (SELECT value FROM json_each(${parameter}))"),
             Self::Postgres => format!("id = ANY(${parameter})"),
+        }
+    }
+
+    /// A test of a row's identifier against a parameter.
+    pub(super) fn id_is(self, id: Id<'_>, parameter: u8) -> String {
+        match (self, id) {
+            (Self::Postgres, Id::Text(_)) => format!("id_text = ${parameter}"),
+            _ => format!("id = ${parameter}"),
         }
     }
 
@@ -88,6 +96,15 @@ impl<'a> From<Option<&'a str>> for Arg<'a> {
 impl<'a> From<&'a Option<String>> for Arg<'a> {
     fn from(text: &'a Option<String>) -> Self {
         Self::OptText(text.as_deref())
+    }
+}
+
+impl<'a> From<Id<'a>> for Arg<'a> {
+    fn from(id: Id<'a>) -> Self {
+        match id {
+            Id::Number(number) => Self::Int(number),
+            Id::Text(text) => Self::Text(text),
+        }
     }
 }
 

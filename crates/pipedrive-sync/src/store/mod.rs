@@ -14,11 +14,14 @@ mod export;
 mod failures;
 mod fields;
 mod file;
+mod gone;
 mod health;
 mod lease;
 mod link;
 mod postgres;
+mod quarantine;
 mod read;
+mod runs;
 pub mod schema;
 mod sqlite;
 mod state;
@@ -34,7 +37,9 @@ pub use self::{
     failures::FailureRow,
     health::HealthRow,
     lease::{BudgetRow, note_spent},
+    quarantine::{FailedWalk, QuarantineRow, Quarantined, RAW_KEPT, RejectWrite},
     read::{Counts, Reader, RunRow},
+    runs::RunRecord,
     state::{Mode, WalkState},
     write::{Finish, Id, PageWrite, RowWrite, Settled},
 };

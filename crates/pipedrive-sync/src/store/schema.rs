@@ -6,7 +6,7 @@ use super::link::Kind;
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
 /// The newest schema: `user_version` of an SQLite file, `schema_version` in a PostgreSQL schema's table `meta`.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
 pub const ENTITIES: [&str; 21] = [
@@ -118,6 +118,41 @@ CREATE TABLE health_samples (
 ){strict};
 ";
 
+/// Rows that could not be used, walks that failed finally, what a run was asked to do, and when each whole list was read
+/// last: of what is complete, that is as good a guess as any.
+const QUARANTINE: &str = "
+CREATE TABLE quarantine (
+    entity    {text} NOT NULL,
+    item      {text} NOT NULL,
+    row_id    {text},
+    position  {text} NOT NULL,
+    place     {int} NOT NULL,
+    reason    {text} NOT NULL,
+    raw       {text} NOT NULL,
+    raw_bytes {int} NOT NULL,
+    note      {text},
+    at        {text} NOT NULL,
+    run       {int} NOT NULL,
+    PRIMARY KEY (entity, item)
+){strict};
+CREATE TABLE failed_walks (
+    walk     {text} PRIMARY KEY NOT NULL,
+    entity   {text} NOT NULL,
+    category {text} NOT NULL,
+    reason   {text} NOT NULL,
+    at       {text} NOT NULL,
+    run      {int} NOT NULL
+){strict};
+CREATE TABLE sweeps (
+    entity  {text} PRIMARY KEY NOT NULL,
+    done_at {text} NOT NULL
+){strict};
+INSERT INTO sweeps (entity, done_at)
+    SELECT entity, coalesce(done_at, last_done) FROM sync_state
+    WHERE walk = entity AND coalesce(done_at, last_done) IS NOT NULL;
+ALTER TABLE runs ADD COLUMN options {text};
+";
+
 /// What takes a database from version `from` to `from + 1`.
 ///
 /// Written once for both: `{serial}` is a number that counts up by itself, `{int}` one of 64 bits, `{text}` a text that
@@ -128,6 +163,7 @@ pub(super) fn migration(kind: Kind, from: u32) -> Option<String> {
         1 => CIRCUITS.to_owned(),
         2 => FAILURES.to_owned(),
         3 => HEALTH.to_owned(),
+        4 => QUARANTINE.to_owned(),
         _ => return None,
     };
     let [serial, int, text, strict] = match kind {

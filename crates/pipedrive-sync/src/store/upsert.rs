@@ -1,11 +1,11 @@
 //! The rows of a page, several to a statement: the hot path of a sync.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::collections::HashSet;
 
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, query};
 
 use super::{
-    Id, Mode, PageWrite, RowWrite, StoreError,
+    Id, PageWrite, RowWrite, StoreError,
     link::{Link, storable},
 };
 
@@ -25,24 +25,10 @@ pub(super) async fn write(link: &mut Link<'_>, page: &PageWrite<'_>) -> Result<(
     Ok(())
 }
 
-/// What happens to a row that is there.
-fn update(page: &PageWrite<'_>) -> String {
-    let mut sql =
-        "DO UPDATE SET update_time = excluded.update_time, is_deleted = excluded.is_deleted,
-          data = excluded.data, run = excluded.run"
-            .to_owned();
-    if page.state.mode == Mode::Incremental {
-        // Two walks may show one row (a deal, and the same deal deleted): the newer state stays.
-        let table = &page.state.entity;
-        write!(
-            sql,
-            " WHERE {table}.update_time IS NULL OR excluded.update_time IS NULL
-               OR excluded.update_time >= {table}.update_time"
-        )
-        .expect("writing to a String cannot fail");
-    }
-    sql
-}
+/// What happens to a row that is there: what a list shows last is true, whatever its update time says.
+const UPDATE: &str =
+    "DO UPDATE SET update_time = excluded.update_time, is_deleted = excluded.is_deleted,
+  data = excluded.data, run = excluded.run";
 
 async fn sqlite(
     conn: &mut SqliteConnection,
@@ -60,7 +46,7 @@ async fn sqlite(
         sql.push_str(&row);
     }
     sql.push_str(" ON CONFLICT (id) ");
-    sql.push_str(&update(page));
+    sql.push_str(UPDATE);
     let mut statement = query(AssertSqlSafe(sql)).persistent(rows.len() == ROWS_PER_STATEMENT);
     for row in rows {
         statement = match row.id {
@@ -115,9 +101,8 @@ fn statement(page: &PageWrite<'_>, id: &str, kind: &str, conflict: &str) -> Stri
         "INSERT INTO {} ({id}, update_time, is_deleted, data, run)
          SELECT id, update_time, $4, data::json, $5
          FROM unnest($1::{kind}[], $2::text[], $3::text[]) AS new (id, update_time, data)
-         ON CONFLICT {conflict} {}",
-        page.state.entity,
-        update(page)
+         ON CONFLICT {conflict} {UPDATE}",
+        page.state.entity
     )
 }
 

@@ -3,9 +3,9 @@
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Mode, Store, StoreError, WalkState,
+    Mode, RejectWrite, Store, StoreError, WalkState, gone,
     link::{Arg, Link},
-    upsert,
+    quarantine, upsert,
 };
 use crate::wall;
 
@@ -43,6 +43,12 @@ pub struct PageWrite<'a> {
     pub state: &'a WalkState,
     /// The page's rows.
     pub rows: &'a [RowWrite<'a>],
+    /// Rows of the page that could not be used.
+    pub rejected: &'a [RejectWrite<'a>],
+    /// Quarantined items that the page's rows have healed.
+    pub healed: &'a [String],
+    /// Rows of any entity of which the page says that they are deleted.
+    pub gone: &'a [(&'static str, Id<'a>)],
     /// Whether the list shows deleted rows.
     pub deleted: bool,
     /// Where to go on, as `Position` writes itself; none after the last page.
@@ -172,7 +178,9 @@ impl Store {
         for page in pages {
             upsert::write(&mut tx.link(), page).await?;
             one_home(tx.link(), page).await?;
-            removed.push(advance(tx.link(), page).await?);
+            quarantine::note(tx.link(), page).await?;
+            let gone = gone::mark(tx.link(), page).await?;
+            removed.push(gone + advance(tx.link(), page).await?);
         }
         if let Some(settled) = settled {
             settle(tx.link(), settled).await?;
@@ -185,7 +193,9 @@ impl Store {
     }
 }
 
-/// A deal is either archived or not. When it moves, the newer state stays and the older one goes.
+/// A deal is either archived or not. Walks over what has changed take turns, so what is seen last is true whatever its
+/// update time says, which may lie before that of an older state. Walks over whole lists do not: the newer state stays and
+/// the older one goes, and what has changed meanwhile is asked for again.
 async fn one_home(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreError> {
     let table = page.state.entity.as_str();
     let other = match table {
@@ -199,6 +209,11 @@ async fn one_home(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreE
         .filter_map(|row| if let Id::Number(id) = row.id { Some(id) } else { None })
         .collect();
     let among = link.kind().id_in(1);
+    if page.state.mode == Mode::Incremental {
+        let sql = format!("DELETE FROM {other} WHERE {among}");
+        link.execute(AssertSqlSafe(sql), &[Arg::Ids(&ids)]).await?;
+        return Ok(());
+    }
     for (older, newer, when) in [(other, table, "<="), (table, other, "<")] {
         let sql = format!(
             "DELETE FROM {older} WHERE {among}
@@ -214,6 +229,10 @@ async fn advance(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<u64, StoreE
     if page.finish.is_some() && page.state.mode == Mode::Full {
         let sql = format!("DELETE FROM {} WHERE run <> $1", page.state.entity);
         removed = link.execute(AssertSqlSafe(sql), &[page.state.run.into()]).await?;
+        let sql = "INSERT INTO sweeps (entity, done_at) VALUES ($1, $2)
+             ON CONFLICT (entity) DO UPDATE SET done_at = excluded.done_at";
+        let now = wall::now_text();
+        link.execute(sql, &[Arg::from(&page.state.entity), (&now).into()]).await?;
     }
     let done_at = page.finish.as_ref().map(|_| wall::now_text());
     let sql =

@@ -4,8 +4,10 @@
 pub mod kit;
 #[path = "../../../pipeline-state/tests/support/server.rs"]
 pub mod server;
+pub mod spoiler;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -95,6 +97,35 @@ impl World {
             }
         }
         differ
+    }
+
+    /// Rows of which the database and the account do not say the same, for people; the account is asked.
+    pub async fn rows_that_differ(&self, entity: Entity) -> Vec<String> {
+        let sources = pipedrive_service::Sources::new()
+            .set("connection.base_url", self.server.url())
+            .set("connection.api_token", self.sim.api_token());
+        let config = pipedrive_service::Config::load(&sources).unwrap();
+        let client = pipedrive_service::Client::new(config).unwrap();
+        let walk = client.walk(entity, pipedrive_service::WalkOptions::new());
+        let pages: Vec<_> = walk.try_collect().await.unwrap();
+        let mut account: BTreeMap<String, String> = BTreeMap::new();
+        for row in pages.into_iter().flat_map(|page| page.rows) {
+            account.insert(row.id.to_string(), row.raw.get().to_owned());
+        }
+        let mut reader = Reader::open(&self.database()).await.unwrap();
+        let held: BTreeMap<String, String> =
+            reader.rows(entity.name()).try_collect().await.unwrap();
+        let ids: BTreeSet<_> = account.keys().chain(held.keys()).collect();
+        let differ = ids.into_iter().filter(|id| account.get(*id) != held.get(*id));
+        differ
+            .map(|id| {
+                format!(
+                    "{entity} {id}\n  account {:?}\n  held    {:?}",
+                    account.get(id),
+                    held.get(id)
+                )
+            })
+            .collect()
     }
 }
 

@@ -92,9 +92,9 @@ pub async fn any_name_within_the_bound_comes_back_as_it_was(kit: &impl Kit) {
     }
 }
 
-fn faults(error: StateError) -> Vec<String> {
+fn problems(error: StateError) -> Vec<String> {
     match error {
-        StateError::Input { faults } => faults,
+        StateError::Input { problems } => problems,
         error => panic!("{error:?}"),
     }
 }
@@ -103,20 +103,20 @@ pub async fn everything_wrong_with_what_is_given_is_told_at_once(kit: &impl Kit)
     let clock = Clock::new();
     let tracker = kit.tracker(&clock, quiet());
     let phases = vec!["same"; MAX_PHASES + 1];
-    let told = faults(tracker.initialize("", &phases).await.unwrap_err());
+    let told = problems(tracker.initialize("", &phases).await.unwrap_err());
     assert!(told.len() > 2, "{told:?}");
-    assert_eq!(faults(tracker.initialize("a", &[]).await.unwrap_err()).len(), 1);
-    assert_eq!(faults(tracker.initialize("a\0", &["\0"]).await.unwrap_err()).len(), 2);
+    assert_eq!(problems(tracker.initialize("a", &[]).await.unwrap_err()).len(), 1);
+    assert_eq!(problems(tracker.initialize("a\0", &["\0"]).await.unwrap_err()).len(), 2);
     let nobody = tracker.clone().worker("").initialize("a", &["a"]).await.unwrap_err();
-    assert_eq!(faults(nobody).len(), 1);
+    assert_eq!(problems(nobody).len(), 1);
 
     let pipeline = filled(kit, &clock, 2).await;
     let long = "x".repeat(MAX_NAME + 1);
-    let told = faults(pipeline.add("search", &["fine", "", "a\0", &long]).await.unwrap_err());
+    let told = problems(pipeline.add("search", &["fine", "", "a\0", &long]).await.unwrap_err());
     assert_eq!(told.len(), 3, "{told:?}");
-    assert_eq!(faults(pipeline.claim("search", 0).await.unwrap_err()).len(), 1);
-    assert_eq!(faults(pipeline.claim("search", MAX_BATCH + 1).await.unwrap_err()).len(), 1);
-    assert_eq!(faults(pipeline.failed(None, None, MAX_BATCH + 1).await.unwrap_err()).len(), 1);
+    assert_eq!(problems(pipeline.claim("search", 0).await.unwrap_err()).len(), 1);
+    assert_eq!(problems(pipeline.claim("search", MAX_BATCH + 1).await.unwrap_err()).len(), 1);
+    assert_eq!(problems(pipeline.failed(None, None, MAX_BATCH + 1).await.unwrap_err()).len(), 1);
 
     let other = filled(kit, &clock, 1).await;
     let foreign = other.claim("search", 1).await.unwrap().items.remove(0);
@@ -128,12 +128,12 @@ pub async fn everything_wrong_with_what_is_given_is_told_at_once(kit: &impl Kit)
     ];
     let payload = vec![0; MAX_PAYLOAD + 1];
     let told = pipeline.update_with_checkpoint(&updates, "", Some(&payload)).await.unwrap_err();
-    let told = faults(told);
+    let told = problems(told);
     assert_eq!(told.len(), 5, "{told:?}");
     let many = ours[0].completed().produces("domains", (0..=MAX_BATCH).map(|n| n.to_string()));
-    assert_eq!(faults(pipeline.update(&[many]).await.unwrap_err()).len(), 1);
+    assert_eq!(problems(pipeline.update(&[many]).await.unwrap_err()).len(), 1);
     let too_many = vec![ours[0].completed(); MAX_BATCH + 1];
-    assert_eq!(faults(pipeline.update(&too_many).await.unwrap_err()).len(), 1);
+    assert_eq!(problems(pipeline.update(&too_many).await.unwrap_err()).len(), 1);
     assert_eq!(pipeline.progress().await.unwrap().whole().processing, 2, "nothing was written");
 }
 

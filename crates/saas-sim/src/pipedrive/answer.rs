@@ -1,8 +1,9 @@
 //! The answers that do not come from the account: refusals, errors, pages of the edge.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
+use jiff::Timestamp;
 
 use super::body::SimBody;
 use super::limits::{Figures, Refusal};
@@ -105,6 +106,14 @@ pub(super) fn figures(headers: &mut HeaderMap, figures: &Figures) {
     }
     if let Some(after) = figures.retry_after {
         headers.insert(RETRY_AFTER, after.into());
+    }
+}
+
+/// Puts the account's clock on an answer, as a server does with its own.
+pub(super) fn date(headers: &mut HeaderMap, now: Timestamp) {
+    let text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::try_from(text) {
+        headers.insert(DATE, date);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The body of an answer: whole, cut off, or slow.
+//! The body of an answer: whole, written while it is sent, cut off, or slow.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +10,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use super::data::Rest;
 use super::faults::Drip;
+use super::sim::Sim;
 use crate::BoxError;
 use crate::server::Connection;
 
@@ -28,6 +30,12 @@ enum State {
     // All at once.
     Whole {
         bytes: Option<Bytes>,
+    },
+    // The beginning, then rows that are written when they are asked for.
+    Rows {
+        sim: Sim,
+        head: Option<Bytes>,
+        rest: Box<Rest>,
     },
     // The first part, a pause, then an error.
     Cut {
@@ -51,6 +59,11 @@ impl SimBody {
     /// A body that comes whole.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self { state: State::Whole { bytes: Some(bytes.into()) } }
+    }
+
+    /// A body whose rows are written when they are asked for. Its length is not known before.
+    pub(super) fn rows(sim: &Sim, head: Bytes, rest: Rest) -> Self {
+        Self { state: State::Rows { sim: sim.clone(), head: Some(head), rest: Box::new(rest) } }
     }
 
     /// A body that ends with an error, and with it the connection, after `keep` bytes.
@@ -82,6 +95,10 @@ impl Body for SimBody {
         match &mut self.state {
             State::Whole { bytes } => {
                 Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data).map(Ok))
+            }
+            State::Rows { sim, head, rest } => {
+                let piece = head.take().or_else(|| rest.next(&sim.shared.account.base));
+                Poll::Ready(piece.map(Frame::data).map(Ok))
             }
             State::Cut { first, pause, connection, .. } => {
                 if let Some(first) = first.take() {
@@ -116,7 +133,7 @@ impl Body for SimBody {
         match &self.state {
             State::Whole { bytes } => bytes.as_ref().is_none_or(Bytes::is_empty),
             State::Drip { rest, .. } => rest.is_empty(),
-            State::Cut { .. } => false,
+            State::Rows { .. } | State::Cut { .. } => false,
             State::Failed => true,
         }
     }
@@ -128,7 +145,7 @@ impl Body for SimBody {
             }
             State::Drip { rest, .. } => SizeHint::with_exact(rest.len() as u64),
             State::Cut { first: Some(_), claimed, .. } => SizeHint::with_exact(*claimed),
-            State::Cut { .. } | State::Failed => SizeHint::default(),
+            State::Rows { .. } | State::Cut { .. } | State::Failed => SizeHint::default(),
         }
     }
 }

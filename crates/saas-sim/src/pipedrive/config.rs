@@ -8,7 +8,8 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::data::{AccountOptions, Sizes};
+use super::churn::Churn;
+use super::data::{AccountOptions, Recents, Sizes};
 use super::faults::Faults;
 
 /// The token that is accepted unless another is set.
@@ -138,6 +139,11 @@ pub struct SimConfig {
     /// Whether version 1 cuts a page size above its maximum down to it; else 400. Unconfirmed.
     /// Default: true.
     pub clamp_v1_limit: bool,
+    /// The least length of a row of the large kinds in bytes, reached by a property `x_padding` that
+    /// the real API does not have. Default: 0, none.
+    pub row_bytes: usize,
+    /// How `/v1/recents` behaves where no official source says.
+    pub recents: Recents,
     /// The company's plan. Default: premium.
     pub plan: Plan,
     /// Paid seats; the daily tokens grow with them. Default: 1.
@@ -191,6 +197,8 @@ pub struct SimConfig {
     pub times_kept: usize,
     /// Largest request body that is read, in bytes. Default: 16 MiB.
     pub max_body: usize,
+    /// What changes by itself from the start. Default: nothing.
+    pub churn: Churn,
     /// The faults at the start. Default: none.
     pub faults: Faults,
 }
@@ -204,6 +212,8 @@ impl Default for SimConfig {
             company_domain: "acme".to_owned(),
             legacy_v1: true,
             clamp_v1_limit: true,
+            row_bytes: 0,
+            recents: Recents::default(),
             plan: Plan::default(),
             seats: 1,
             top_up: 0,
@@ -230,6 +240,7 @@ impl Default for SimConfig {
             log: 0,
             times_kept: 1_000_000,
             max_body: 16 * 1024 * 1024,
+            churn: Churn::none(),
             faults: Faults::none(),
         }
     }
@@ -277,6 +288,8 @@ impl SimConfig {
         options.company_domain.clone_from(&self.company_domain);
         options.legacy_v1 = self.legacy_v1;
         options.clamp_v1_limit = self.clamp_v1_limit;
+        options.row_bytes = self.row_bytes;
+        options.recents.clone_from(&self.recents);
         options
     }
 
@@ -309,6 +322,8 @@ impl SimConfig {
             "edge.refusals: must be at least 1, or set edge.enabled to false",
         );
         check(self.times_kept > 0, "times_kept: must be at least 1");
+        check(self.recents.reach_s <= YEAR_S, "recents.reach_s: must be at most a year");
+        check(self.row_bytes <= 1 << 30, "row_bytes: must be at most 1 GiB");
         check(self.records <= 100_000_000, "records: must be at most 100,000,000");
         let zone = match TimeZone::get(&self.reset_zone) {
             Ok(zone) => Some(zone),
@@ -317,6 +332,7 @@ impl SimConfig {
                 None
             }
         };
+        self.churn.check(&mut wrong);
         self.faults.check(&mut wrong);
         match zone {
             Some(zone) if wrong.is_empty() => Ok(zone),

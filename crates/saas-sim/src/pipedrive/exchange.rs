@@ -15,21 +15,22 @@ use super::faults_state::{Decision, Seen};
 use super::limits::{Call, Figures, Refusal};
 use super::ops::{self, Matched, Operation};
 use super::service::SimError;
-use super::sim::Shared;
+use super::sim::{Shared, Sim};
 use super::truth::Answered;
 use crate::server::Connection;
 
 /// One request on its way.
 #[derive(Clone, Copy)]
 pub(super) struct Exchange<'a> {
+    sim: &'a Sim,
     shared: &'a Shared,
     number: u64,
     parts: &'a Parts,
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(shared: &'a Shared, number: u64, parts: &'a Parts) -> Self {
-        Self { shared, number, parts }
+    pub(super) fn new(sim: &'a Sim, number: u64, parts: &'a Parts) -> Self {
+        Self { sim, shared: &sim.shared, number, parts }
     }
 
     pub(super) async fn run(&self, body: &Bytes) -> Result<Response<SimBody>, SimError> {
@@ -64,8 +65,11 @@ impl<'a> Exchange<'a> {
             return Ok(self.finish(response, Some(op), fault));
         }
         let query = self.parts.uri.query().unwrap_or_default();
-        let wall = self.shared.clock.wall(Instant::now());
-        let reply = self.shared.account.handle(&matched, query, body, wall);
+        let now = Instant::now();
+        let wall = self.shared.clock.wall(now);
+        self.shared.catch_up(now);
+        let mut reply = self.shared.account.answer(&matched, query, body, wall);
+        self.shared.served(reply.page.take(), wall);
         pause(decision.after).await;
         match fault {
             Some(FaultKind::Reset) => return Err(self.reset(&decision)),
@@ -165,7 +169,14 @@ impl<'a> Exchange<'a> {
 
     /// The answer with its fault, and whether the fault could happen to it.
     fn shape(&self, reply: Reply, decision: &Decision) -> (Response<SimBody>, bool) {
-        let Reply { status, body } = reply;
+        let reply = match decision.fault {
+            None => reply,
+            Some(_) => reply.whole(&self.shared.account.base),
+        };
+        let Reply { status, body, rest, .. } = reply;
+        if let Some(rest) = rest {
+            return (answer::with_body(status, SimBody::rows(self.sim, body, rest)), true);
+        }
         let good = (200..300).contains(&status);
         match decision.fault {
             Some(FaultKind::TruncatedJson) => {
@@ -246,6 +257,7 @@ impl<'a> Exchange<'a> {
         let status = response.status().as_u16();
         answer::correlate(response.headers_mut(), self.shared.config.seed, self.number);
         let now = Instant::now();
+        answer::date(response.headers_mut(), self.shared.clock.wall(now));
         let number = self.shared.state().ledger.answered(self.number, operation, status, now);
         self.shared.tell(&Answered { number, status, operation, fault });
         response

@@ -123,7 +123,7 @@ where
     }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let number = shared.state().ledger.arrived(&parts.method, target, Instant::now());
-    let exchange = Exchange::new(shared, number, &parts);
+    let exchange = Exchange::new(sim, number, &parts);
     let Some(body) = read(body, shared.config.max_body).await? else {
         return Ok(exchange.finish(answer::error(413, "Payload too large"), None, None));
     };

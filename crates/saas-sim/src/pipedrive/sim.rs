@@ -9,9 +9,11 @@ use http::request::Parts;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::churn::Churn;
+use super::churn_state::ChurnState;
 use super::clock::Clock;
 use super::config::{AuthKind, ConfigError, SimConfig};
-use super::data::{Account, Entity, Sizes};
+use super::data::{Account, Entity, OffsetPage, Sizes};
 use super::digest::Digest;
 use super::faults::Faults;
 use super::faults_state::FaultState;
@@ -53,6 +55,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     state: Mutex<State>,
     pub(super) account: Account,
+    churn: Mutex<ChurnState>,
     hooks: RwLock<Vec<Hook>>,
 }
 
@@ -100,6 +103,7 @@ impl Sim {
             clock: Clock::new(origin, config.start),
             account: Account::with_options(config.seed, sizes, config.account_options()),
             state: Mutex::new(state),
+            churn: Mutex::new(ChurnState::new(config.churn.clone(), origin)),
             hooks: RwLock::new(Vec::new()),
             config,
         };
@@ -156,6 +160,40 @@ impl Sim {
         Ok(())
     }
 
+    /// What changes by itself from now on.
+    #[must_use]
+    pub fn churn(&self) -> Churn {
+        self.shared.churning().churn().clone()
+    }
+
+    /// Has other changes come by themselves from now on; their ticks begin anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] that lists what is wrong with them; the old ones stay then.
+    pub fn set_churn(&self, churn: Churn) -> Result<(), ConfigError> {
+        let churn = churn.checked()?;
+        let now = Instant::now();
+        self.shared.catch_up(now);
+        self.shared.churning().replace(churn, now);
+        Ok(())
+    }
+
+    /// Makes the changes of one tick of `churn` now, once; the same again makes others.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] that lists what is wrong with it; nothing changes then.
+    pub fn change_now(&self, churn: Churn) -> Result<(), ConfigError> {
+        let churn = churn.checked()?;
+        let now = Instant::now();
+        self.shared.catch_up(now);
+        let second = self.shared.clock.wall(now).as_second();
+        let account = &self.shared.account;
+        self.shared.churning().apply(account, &churn, second, account.revision());
+        Ok(())
+    }
+
     /// Other integrations of the company spend so many of the day's tokens.
     pub fn spend_elsewhere(&self, tokens: u64) {
         let wall = self.shared.clock.wall(Instant::now());
@@ -199,13 +237,14 @@ impl Sim {
     /// The account's data, to read and to change behind the API's back: nothing of it is counted.
     #[must_use]
     pub fn account(&self) -> &Account {
+        self.shared.catch_up(Instant::now());
         &self.shared.account
     }
 
     /// What the lists of an entity show now, as one figure.
     #[must_use]
     pub fn digest(&self, entity: Entity) -> Digest {
-        self.shared.account.digest(entity)
+        self.account().digest(entity)
     }
 
     /// The digests of all entities, by name.
@@ -236,8 +275,25 @@ impl Shared {
         }
     }
 
+    fn churning(&self) -> MutexGuard<'_, ChurnState> {
+        self.churn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what is due by the clock.
+    pub(super) fn catch_up(&self, now: Instant) {
+        let second = |at| self.clock.wall(at).as_second();
+        self.churning().catch_up(&self.account, now, second);
+    }
+
+    /// A request was answered from the data.
+    pub(super) fn served(&self, page: Option<OffsetPage>, wall: Timestamp) {
+        self.churning().answered(&self.account, page, wall.as_second());
+    }
+
     fn truth(&self) -> Truth {
         let now = Instant::now();
+        self.catch_up(now);
+        let churn = self.churning().done;
         let wall = self.clock.wall(now);
         let mut state = self.state();
         let day = state.limits.day(wall);
@@ -276,6 +332,8 @@ impl Shared {
                 .map(|(_, count)| count)
                 .sum(),
             faults: ledger.faults.clone(),
+            revision: self.account.revision(),
+            churn,
             log: ledger.log(),
             operations,
         }

@@ -92,6 +92,21 @@ pub struct WindowTruth {
     pub search_peak: usize,
 }
 
+/// What changed by itself, or at a word of [`Sim::change_now`](super::Sim::change_now).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each field counts what the setting of its name asks for")]
+pub struct ChurnTruth {
+    pub ticks: u64,
+    pub creates: u64,
+    pub updates: u64,
+    pub deletes: u64,
+    pub removals: u64,
+    pub archives: u64,
+    pub merges: u64,
+    pub shifts: u64,
+}
+
 /// One request in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -144,6 +159,11 @@ pub struct Truth {
     pub faults: BTreeMap<FaultKind, u64>,
     /// Requests that failed by a fault.
     pub failed: u64,
+    /// Changes of rows since the start, whoever made them; see
+    /// [`Account::throughout`](super::Account::throughout).
+    pub revision: u64,
+    /// Of these, the ones that came by themselves.
+    pub churn: ChurnTruth,
     /// What happened to each operation that was asked, in the order of their names.
     pub operations: Vec<OperationTruth>,
     /// The newest requests, as many as the settings ask for.

@@ -52,10 +52,10 @@ impl CircuitsBuilder {
     ///
     /// [`ConfigError`] lists every value that cannot work, those of the circuits too.
     pub fn build<K: Eq>(self) -> Result<Circuits<K>, ConfigError> {
-        let mut faults = self.each.faults();
+        let mut problems = self.each.problems();
         let mut check = |right: bool, field, value: String, allowed| {
             if !right {
-                faults.push(crate::Fault { field, value, allowed });
+                problems.push(crate::Problem { field, value, allowed });
             }
         };
         let Self { max_keys, idle, .. } = self;
@@ -67,8 +67,8 @@ impl CircuitsBuilder {
         );
         let right = !idle.is_zero() && idle <= DAY;
         check(right, "idle", format!("{idle:?}"), "above zero and at most a day");
-        if !faults.is_empty() {
-            return Err(ConfigError { faults });
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
         }
         let shards = if max_keys < SHARDED { 1 } else { SHARDS };
         let shard = || Mutex::new(Shard::new(max_keys / shards));

@@ -5,7 +5,7 @@ use super::{
     beats::{Alarm, Phi},
     target::Rules,
 };
-use crate::{ConfigError, TargetChange, TargetState, config::DAY, error::Faults};
+use crate::{ConfigError, TargetChange, TargetState, config::DAY, error::Problems};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -176,43 +176,43 @@ impl<I> DetectorBuilder<I> {
     ///
     /// [`ConfigError`] lists every value that cannot work.
     pub fn build(self) -> Result<FailureDetector<I>, ConfigError> {
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
         let Self { interval, misses, failures, recover_after, window, min_calls, .. } = self;
         let Self { error_rate, latency, max_targets, forget_after, .. } = self;
         let name = &self.name;
-        faults.unless(!name.is_empty(), "name", name, "any text but an empty one");
+        problems.unless(!name.is_empty(), "name", name, "any text but an empty one");
         let milli = Duration::from_millis(1);
         let right = (milli..=DAY).contains(&interval);
-        faults.unless(right, "heartbeat_interval", interval, "1 ms to a day");
-        faults.unless((1..=1_000).contains(&misses), "misses", misses, "1 to 1,000");
+        problems.unless(right, "heartbeat_interval", interval, "1 ms to a day");
+        problems.unless((1..=1_000).contains(&misses), "misses", misses, "1 to 1,000");
         let pause = self.pause.unwrap_or(interval);
         let least_deviation = self.least_deviation.unwrap_or(interval / 10);
         if let Some(threshold) = self.phi {
-            faults.unless((1.0..=100.0).contains(&threshold), "phi", threshold, "1 to 100");
+            problems.unless((1.0..=100.0).contains(&threshold), "phi", threshold, "1 to 100");
         }
         let given = self.pause.is_none_or(|pause| pause <= DAY);
-        faults.unless(given, "acceptable_pause", pause, "at most a day");
+        problems.unless(given, "acceptable_pause", pause, "at most a day");
         let given = self.least_deviation.is_none_or(within_a_day);
-        faults.unless(given, "least_deviation", least_deviation, "above zero, at most a day");
-        faults.unless(failures > 0, "failure_threshold", failures, "at least 1");
-        faults.unless(recover_after > 0, "recover_after", recover_after, "at least 1");
+        problems.unless(given, "least_deviation", least_deviation, "above zero, at most a day");
+        problems.unless(failures > 0, "failure_threshold", failures, "at least 1");
+        problems.unless(recover_after > 0, "recover_after", recover_after, "at least 1");
         let right = error_rate > 0.0 && error_rate <= 1.0;
-        faults.unless(right, "degraded_at.error_rate", error_rate, "above 0, at most 1");
+        problems.unless(right, "degraded_at.error_rate", error_rate, "above 0, at most 1");
         if let Some(limit) = latency {
             let allowed = "above zero, at most a day, or none";
-            faults.unless(within_a_day(limit), "degraded_at.latency", limit, allowed);
+            problems.unless(within_a_day(limit), "degraded_at.latency", limit, allowed);
         }
-        faults.unless(min_calls > 0, "min_calls", min_calls, "at least 1");
+        problems.unless(min_calls > 0, "min_calls", min_calls, "at least 1");
         let right = (Duration::from_millis(10)..=DAY).contains(&window);
-        faults.unless(right, "window", window, "10 ms to a day");
+        problems.unless(right, "window", window, "10 ms to a day");
         let right = (1..=1_000_000).contains(&max_targets);
-        faults.unless(right, "max_targets", max_targets, "1 to 1,000,000");
+        problems.unless(right, "max_targets", max_targets, "1 to 1,000,000");
         if let Some(time) = forget_after {
             let right = !time.is_zero() && time <= WEEK;
-            faults.unless(right, "forget_after", time, "above zero, at most a week, or none");
+            problems.unless(right, "forget_after", time, "above zero, at most a week, or none");
         }
-        faults.into_result("failure detector")?;
+        problems.into_result("failure detector")?;
         let alarm = match self.phi {
             Some(threshold) => Alarm::Phi(Phi::new(threshold, pause, least_deviation)),
             None => Alarm::Misses(misses),

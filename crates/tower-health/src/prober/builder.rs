@@ -13,7 +13,7 @@ use super::{Inner, Prober, Shared, SkipIf};
 use crate::{
     Change, ConfigError, ErrorsBad,
     config::DAY,
-    error::Faults,
+    error::Problems,
     listeners::Listeners,
     probe::{ProbeRules, Record},
 };
@@ -151,25 +151,25 @@ impl<S, M, J> ProberBuilder<S, M, J> {
         let Self { name, service, make_request, judge, timeout, mut rules, .. } = self;
         let start_within = self.start_within.unwrap_or(rules.interval / 10);
         rules.stale_after = self.stale_after.unwrap_or(rules.interval.saturating_mul(3));
-        let mut faults = Faults::default();
+        let mut problems = Problems::default();
         let within_a_day = |time: Duration| !time.is_zero() && time <= DAY;
         let ProbeRules { ttl, interval, stale_after, failure_threshold, degraded_over, history } =
             rules;
-        faults.unless(!name.is_empty(), "name", &name, "any text but an empty one");
-        faults.unless(ttl <= DAY, "ttl", ttl, "at most a day");
+        problems.unless(!name.is_empty(), "name", &name, "any text but an empty one");
+        problems.unless(ttl <= DAY, "ttl", ttl, "at most a day");
         let right = (Duration::from_millis(10)..=DAY).contains(&interval);
-        faults.unless(right, "interval", interval, "10 ms to a day");
+        problems.unless(right, "interval", interval, "10 ms to a day");
         let right = self.start_within.is_none_or(|time| time <= DAY);
-        faults.unless(right, "start_within", start_within, "at most a day");
+        problems.unless(right, "start_within", start_within, "at most a day");
         let right = self.stale_after.is_none_or(|time| !time.is_zero() && time <= 7 * DAY);
-        faults.unless(right, "stale_after", stale_after, "above zero, at most a week");
-        faults.unless(within_a_day(timeout), "timeout", timeout, "above zero, at most a day");
+        problems.unless(right, "stale_after", stale_after, "above zero, at most a week");
+        problems.unless(within_a_day(timeout), "timeout", timeout, "above zero, at most a day");
         let some = failure_threshold > 0;
-        faults.unless(some, "failure_threshold", failure_threshold, "at least 1");
+        problems.unless(some, "failure_threshold", failure_threshold, "at least 1");
         let right = within_a_day(degraded_over);
-        faults.unless(right, "degraded_over", degraded_over, "above zero, at most a day");
-        faults.unless((1..=10_000).contains(&history), "history", history, "1 to 10,000");
-        faults.into_result("probe")?;
+        problems.unless(right, "degraded_over", degraded_over, "above zero, at most a day");
+        problems.unless((1..=10_000).contains(&history), "history", history, "1 to 10,000");
+        problems.into_result("probe")?;
         let record = Record::new(rules, Instant::now());
         let shared = Shared {
             name,

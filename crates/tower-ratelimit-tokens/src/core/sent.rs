@@ -59,7 +59,7 @@ pub(crate) struct Sendings {
 
 impl Sendings {
     /// A record to write to; what it holds is an older one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open(&mut self, tracked: bool) -> (SentId, &mut Sent) {
         let place = match self.free.pop() {
             Some(place) => place,

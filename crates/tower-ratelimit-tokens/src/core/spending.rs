@@ -41,7 +41,7 @@ impl Core {
     /// Whether the budgets are to hear of the end: once the server's counts are
     /// known, of every end.
     #[inline]
-    fn tracks(&self, hears: Hears) -> bool {
+    pub(super) fn tracks(&self, hears: Hears) -> bool {
         hears == Hears::Limiter || self.heard
     }
 
@@ -99,8 +99,19 @@ impl Core {
         }
     }
 
+    /// Whether nobody is to be warned of anything.
+    #[inline(always)]
+    pub(crate) fn is_calm(&mut self, now: Nanos, charge: &Charge) -> bool {
+        for (budget, _) in charge.parts_of(self.warning) {
+            let (used, limit) = self.accounts[budget].used_of(now);
+            if !self.specs[budget].warnings.is_calm(used, limit) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Whether a share of a budget has been passed at which somebody is warned.
-    #[inline]
     pub(crate) fn warn(&mut self, now: Nanos, charge: &Charge) -> Option<News> {
         for (budget, _) in charge.parts_of(self.warning) {
             let (spec, account) = (&mut self.specs[budget], &mut self.accounts[budget]);
@@ -173,7 +184,10 @@ impl Core {
         } else {
             let sent = self.sendings.close(id);
             for (budget, n) in sent.grant.charge.parts() {
-                self.accounts[budget].answered(now, &sent.slot(budget), n, false);
+                let account = &mut self.accounts[budget];
+                if !account.paid(now, n, sent.sent_at, sent.tracked) {
+                    account.answered(now, &sent.slot(budget), n, false);
+                }
             }
         }
         Some(self.leases_wanted())

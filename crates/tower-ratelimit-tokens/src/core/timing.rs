@@ -58,5 +58,6 @@ impl Core {
             }
         }
         self.unspent &= !charge.mask();
+        self.mark_special();
     }
 }

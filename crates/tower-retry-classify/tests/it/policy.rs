@@ -431,6 +431,23 @@ async fn after_an_error_the_caller_gets_it_with_the_refusal_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_is_found_wherever_it_stands() {
+    let found = |outcome: &Result<Response, BoxError>| {
+        NotRetried::refusal_in::<Local, _>(outcome).is_some()
+    };
+    for before in [None, Some(status(500)), Some(io(ErrorKind::ConnectionReset))] {
+        let steps: Vec<_> = before.into_iter().chain([Err(Local.into())]).collect();
+        assert!(found(&Script::new(steps).run(&policy(), get()).await));
+    }
+    let wrapped: BoxError = std::io::Error::other(Local).into();
+    assert!(found(&Err(wrapped)));
+    let exhausted = Script::new([status(500), status(500), status(500), status(500)]);
+    let outcome = exhausted.run(&policy(), get()).await;
+    assert!(why(&outcome).is_some() && !found(&outcome), "given up, and not for a refusal");
+    assert!(!found(&status(200)) && !found(&io(ErrorKind::ConnectionReset)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_kept_responses_the_caller_gets_the_refusal() {
     let policy = plain().forget_responses().build().unwrap();
     let script = Script::new([status(500), Err(Local.into())]);

@@ -63,6 +63,8 @@ pub(crate) struct Base {
     pub(crate) sizes: Sizes,
     /// The newest change of the new account happened just before this second.
     pub(crate) epoch: i64,
+    /// The least length of a row of the large kinds, in bytes.
+    pub(crate) row_bytes: usize,
     ranks: [Ranks; Table::COUNT],
     custom: [Vec<CustomField>; Table::COUNT],
 }
@@ -71,7 +73,7 @@ impl Base {
     pub(crate) fn new(seed: u64, sizes: Sizes, epoch: i64) -> Self {
         let ranks = Table::ALL.map(|table| Ranks::new(sizes.of(table), hash(seed, table, 0)));
         let custom = Table::ALL.map(|table| CustomField::all(seed, table));
-        Self { seed, sizes, epoch, ranks, custom }
+        Self { seed, sizes, epoch, row_bytes: 0, ranks, custom }
     }
 
     pub(crate) fn count(&self, table: Table) -> u64 {

@@ -6,13 +6,16 @@ use super::base::Base;
 use super::entity::{Entity, Table};
 use super::store::Json;
 
-/// The five kinds of rows whose fields can be listed.
+/// The kinds of rows whose fields can be listed: five in both versions, and notes in version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FieldKind(pub(crate) Table);
 
 impl FieldKind {
     /// From the first segment of a path, such as `dealFields`.
     pub(crate) fn by_path(path: &str) -> Option<Self> {
+        if path == "noteFields" {
+            return Some(Self(Table::Notes));
+        }
         Self::by_entity(Entity::by_name(path)?)
     }
 
@@ -144,6 +147,17 @@ const ACTIVITIES: &[(&str, &str, &str)] = &[
     ("add_time", "Add time", "date"),
     ("update_time", "Update time", "date"),
 ];
+const NOTES: &[(&str, &str, &str)] = &[
+    ("id", "ID", "int"),
+    ("content", "Content", "text"),
+    ("user_id", "User", "user"),
+    ("deal_id", "Deal", "deal"),
+    ("lead_id", "Lead", "lead"),
+    ("person_id", "Person", "person"),
+    ("org_id", "Organization", "organization"),
+    ("add_time", "Add time", "date"),
+    ("update_time", "Update time", "date"),
+];
 
 impl Fields {
     pub(crate) fn new(base: &Base) -> Self {
@@ -154,6 +168,7 @@ impl Fields {
                 Table::Organizations => ORGANIZATIONS,
                 Table::Products => PRODUCTS,
                 Table::Activities => ACTIVITIES,
+                Table::Notes => NOTES,
                 _ => &[],
             };
             let first = 12_400 + 100 * table as u64;

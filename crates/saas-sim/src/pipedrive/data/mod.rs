@@ -6,8 +6,11 @@ mod custom;
 mod entity;
 mod fields;
 mod fixed;
+mod history;
 mod json;
+mod options;
 mod shape;
+mod still;
 mod store;
 mod uuid;
 mod words;
@@ -19,15 +22,19 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::entity::{Entity, Sizes};
+pub use self::options::{AccountOptions, Recents, RecentsDeleted, RecentsTooOld};
 pub use self::write::Unknown;
 pub use super::routes::Reply;
+pub(crate) use super::routes::{OffsetPage, Rest};
 
 pub(crate) use self::base::{Base, Meta, Status};
 pub(crate) use self::canonical::{object, value};
 pub(crate) use self::entity::Table;
 pub(crate) use self::fields::{FieldKind, Fields};
 pub(crate) use self::fixed::Fixed;
+pub(crate) use self::history::Shown;
 pub(crate) use self::json::{moment_text, string};
+pub(crate) use self::still::Still;
 pub(crate) use self::store::{Found, Json, Key, Order, View};
 pub(crate) use self::write::seconds;
 
@@ -36,34 +43,6 @@ pub const EPOCH: i64 = 1_772_323_200;
 
 /// How long a deleted row can still be asked for, in seconds: 30 days.
 pub(crate) const PURGE: i64 = 30 * 86_400;
-
-/// What is settled about an account besides its seed and size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AccountOptions {
-    /// The newest change of the new account lies just before this second of Unix time.
-    /// Default: [`EPOCH`].
-    pub epoch: i64,
-    /// Whether version 1 cuts a page size above the maximum down to it (unconfirmed) instead of
-    /// answering 400. Default: true.
-    pub clamp_v1_limit: bool,
-    /// Whether the version 1 operations that left the description still answer; else 410.
-    /// Default: true.
-    pub legacy_v1: bool,
-    /// The first label of the company's host name. Default: `acme`.
-    pub company_domain: String,
-}
-
-impl Default for AccountOptions {
-    fn default() -> Self {
-        Self {
-            epoch: EPOCH,
-            clamp_v1_limit: true,
-            legacy_v1: true,
-            company_domain: "acme".to_owned(),
-        }
-    }
-}
 
 /// One company's data.
 ///
@@ -80,6 +59,7 @@ pub struct Account {
 
 #[derive(Debug)]
 pub(crate) struct State {
+    revision: u64,
     changes: [store::Changes; Table::COUNT],
 }
 
@@ -93,11 +73,12 @@ impl Account {
     /// As [`new`](Self::new), with options.
     #[must_use]
     pub fn with_options(seed: u64, sizes: Sizes, options: AccountOptions) -> Self {
-        let base = Base::new(seed, sizes, options.epoch);
+        let mut base = Base::new(seed, sizes, options.epoch);
+        base.row_bytes = options.row_bytes;
         let changes = Table::ALL.map(|table| store::Changes::new(&base, table));
         let fields = Fields::new(&base);
         let fixed = Fixed::new(&base);
-        Self { base, options, fields, fixed, state: RwLock::new(State { changes }) }
+        Self { base, options, fields, fixed, state: RwLock::new(State { revision: 0, changes }) }
     }
 
     pub(crate) fn read(&self) -> Reader<'_> {
@@ -152,6 +133,18 @@ impl Account {
         if self.remove(table, id, now.as_second()) { Ok(()) } else { Err(Unknown) }
     }
 
+    /// Takes a row away without a trace, as the API does with what it purges or what the token's
+    /// user may no longer see: no list and no `recents` tells of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`] if there is no such row.
+    pub fn vanish(&self, entity: Entity, id: &str) -> Result<(), Unknown> {
+        let table = table_of(entity).ok_or(Unknown)?;
+        let id = self.base.id_of(table, id).ok_or(Unknown)?;
+        if self.erase(table, id) { Ok(()) } else { Err(Unknown) }
+    }
+
     /// The row as its list endpoint shows it, deleted ones too.
     #[must_use]
     pub fn row(&self, entity: Entity, id: &str) -> Option<Value> {
@@ -171,6 +164,10 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    pub(crate) fn revision(&self) -> u64 {
+        self.state.revision
+    }
+
     pub(crate) fn view(&self, table: Table) -> View<'_> {
         View { base: self.base, table, changes: &self.state.changes[table as usize] }
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::base::{Base, Meta};
 use super::entity::Table;
+use super::history::{Event, Shown};
 
 /// A row in the shape its list endpoint shows.
 pub(crate) type Json = Map<String, Value>;
@@ -57,18 +58,23 @@ const BLOCK: u64 = 1_024;
 #[derive(Debug)]
 pub(crate) struct Changes {
     rows: BTreeMap<u64, Row>,
+    /// Rows that are no more, not even as deleted ones.
+    gone: BTreeSet<u64>,
     by: [BTreeSet<Key>; 3],
     next: u64,
     counts: OnceLock<Vec<u16>>,
+    pub(crate) history: Vec<Event>,
 }
 
 impl Changes {
     pub(crate) fn new(base: &Base, table: Table) -> Self {
         Self {
             rows: BTreeMap::new(),
+            gone: BTreeSet::new(),
             by: Default::default(),
             next: base.count(table) + 1,
             counts: OnceLock::new(),
+            history: Vec::new(),
         }
     }
 
@@ -78,19 +84,62 @@ impl Changes {
         self.next - 1
     }
 
-    /// Puts a row in place of what was there.
-    pub(crate) fn put(&mut self, row: Row) {
-        let id = row.meta.id;
-        if let Some(old) = self.rows.get(&id) {
+    /// Puts a row in place of what was there; without a row, nothing is left of it.
+    pub(crate) fn put(
+        &mut self,
+        base: &Base,
+        table: Table,
+        id: u64,
+        row: Option<Row>,
+        revision: u64,
+    ) {
+        let was = self.shown(base, table, id);
+        if let Some(old) = self.rows.remove(&id) {
             for (set, key) in self.by.iter_mut().zip(keys(&old.meta)) {
                 set.remove(&key);
             }
         }
-        for (set, key) in self.by.iter_mut().zip(keys(&row.meta)) {
-            set.insert(key);
+        match row {
+            Some(row) => {
+                for (set, key) in self.by.iter_mut().zip(keys(&row.meta)) {
+                    set.insert(key);
+                }
+                self.gone.remove(&id);
+                self.rows.insert(id, row);
+            }
+            None => {
+                self.gone.insert(id);
+            }
         }
-        self.rows.insert(id, row);
-        self.counts = OnceLock::new();
+        let is = self.shown(base, table, id);
+        self.history.push(Event { revision, id, was, is });
+        self.recount(id, was.plain(), is.plain());
+    }
+
+    /// Which list shows the row.
+    pub(crate) fn shown(&self, base: &Base, table: Table, id: u64) -> Shown {
+        match self.rows.get(&id) {
+            Some(row) => Shown::by(table, row.meta.deleted, row.meta.archived),
+            None if id <= base.count(table) && !self.gone.contains(&id) => {
+                let (deleted, archived) = base.flags(table, id);
+                Shown::by(table, deleted, archived)
+            }
+            None => Shown::Nowhere,
+        }
+    }
+
+    /// Keeps the counts per block true.
+    fn recount(&mut self, id: u64, was: bool, is: bool) {
+        let Some(counts) = self.counts.get_mut() else { return };
+        let block = (id / BLOCK) as usize;
+        if counts.len() <= block {
+            counts.resize(block + 1, 0);
+        }
+        match (was, is) {
+            (true, false) => counts[block] -= 1,
+            (false, true) => counts[block] += 1,
+            _ => {}
+        }
     }
 }
 
@@ -112,8 +161,7 @@ impl<'a> View<'a> {
         if let Some(row) = self.changes.rows.get(&id) {
             return Some(Found::Changed(row));
         }
-        (1..=self.base.count(self.table))
-            .contains(&id)
+        ((1..=self.base.count(self.table)).contains(&id) && !self.changes.gone.contains(&id))
             .then(|| Found::Base(self.base.meta(self.table, id)))
     }
 
@@ -195,7 +243,7 @@ impl<'a> View<'a> {
         while at < count {
             let (key, id) = self.base_at(order, if down { count - 1 - at } else { at });
             at += 1;
-            if self.changes.rows.contains_key(&id) {
+            if self.changes.rows.contains_key(&id) || self.changes.gone.contains(&id) {
                 continue;
             }
             if !catch_up(&mut changed, key, down, &mut visit) {
@@ -214,13 +262,7 @@ impl<'a> View<'a> {
 
     /// Whether the plain list shows the row.
     fn listed(&self, id: u64) -> bool {
-        match self.changes.rows.get(&id) {
-            Some(row) => !row.meta.deleted && !row.meta.archived,
-            None if id <= self.base.count(self.table) => {
-                self.base.flags(self.table, id) == (false, false)
-            }
-            None => false,
-        }
+        self.changes.shown(self.base, self.table, id).plain()
     }
 
     /// The key after which the plain list, by id, has skipped `start` rows: found by counts per

@@ -62,6 +62,32 @@ impl Account {
         self.change(table, id, patch, now).is_some()
     }
 
+    /// Takes a row away without a trace; false if there is none.
+    pub(crate) fn erase(&self, table: Table, id: u64) -> bool {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let there = self.view(&state, table).get(id).is_some();
+        if there {
+            self.put(&mut state, table, id, None);
+        }
+        there
+    }
+
+    /// Adds a row such as the seed makes them.
+    pub(crate) fn grow(&self, table: Table, now: i64) -> u64 {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let id = state.changes[table as usize].next_id();
+        let meta = Meta {
+            add: now,
+            update: now,
+            deleted: false,
+            archived: false,
+            ..self.base.meta(table, id)
+        };
+        let json = self.view(&state, table).json(&Found::Base(meta));
+        self.store(&mut state, table, id, json);
+        id
+    }
+
     /// What a new row would look like now: the keys that rows of the kind have.
     pub(crate) fn shape(&self, table: Table, now: i64) -> Json {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -74,8 +100,13 @@ impl Account {
 
     fn store(&self, state: &mut State, table: Table, id: u64, json: Json) -> Json {
         let meta = self.meta_of(table, id, &json);
-        state.changes[table as usize].put(Row { meta, json: json.clone() });
+        self.put(state, table, id, Some(Row { meta, json: json.clone() }));
         json
+    }
+
+    fn put(&self, state: &mut State, table: Table, id: u64, row: Option<Row>) {
+        state.revision += 1;
+        state.changes[table as usize].put(&self.base, table, id, row, state.revision);
     }
 
     /// A row with nothing in it but what the server fills in.

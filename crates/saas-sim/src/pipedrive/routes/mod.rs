@@ -6,6 +6,7 @@
 mod filter;
 mod list;
 mod query;
+mod recents;
 mod reply;
 mod search;
 mod small;
@@ -24,6 +25,7 @@ use super::data::{Account, Entity, FieldKind, Table};
 use super::ops::{Matched, Version, is_legacy};
 
 pub use self::reply::Reply;
+pub(crate) use self::reply::{OffsetPage, Rest};
 
 /// One request on its way through the routes.
 struct Ask<'a> {
@@ -42,6 +44,17 @@ impl Account {
     /// An operation that exists but is not simulated is answered with 501.
     #[must_use]
     pub fn handle(&self, matched: &Matched, query: &str, body: &[u8], now: Timestamp) -> Reply {
+        self.answer(matched, query, body, now).whole(&self.base)
+    }
+
+    /// As [`handle`](Self::handle), but a long body is not yet written to its end.
+    pub(crate) fn answer(
+        &self,
+        matched: &Matched,
+        query: &str,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Reply {
         let query = Query::parse(query);
         let ask = Ask { account: self, matched, query, body, now: now.as_second() };
         ask.answer().unwrap_or_else(|fail| fail.reply(matched.op.version))
@@ -62,6 +75,7 @@ impl Ask<'_> {
         match (op.method.as_str(), head, tail) {
             ("GET", "users", Some("me")) => self.me(),
             ("GET", "goals", Some("find")) => self.goals(),
+            ("GET", "recents", None) => self.recents(),
             ("GET", "itemSearch", None) => self.item_search(),
             ("GET", _, Some("search")) => match Table::by_path(head) {
                 Some(table) => self.search(&[table], true),

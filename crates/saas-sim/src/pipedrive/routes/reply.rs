@@ -3,27 +3,83 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::data::{object, value};
+use super::super::data::{Base, Found, Still, Table, object, value};
 use super::super::ops::Version;
 
 /// An answer: status and JSON body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
     /// The body, always JSON.
     pub body: Bytes,
+    pub(crate) page: Option<OffsetPage>,
+    pub(crate) rest: Option<Rest>,
+}
+
+/// What comes behind the body: rows that are too long to be written before they are sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    table: Table,
+    rows: std::vec::IntoIter<Still>,
+    first: bool,
+    tail: Vec<u8>,
+}
+
+impl Rest {
+    pub(super) fn new(table: Table, rows: &[Found<'_>], tail: Vec<u8>) -> Self {
+        let rows: Vec<_> = rows.iter().map(Still::of).collect();
+        Self { table, rows: rows.into_iter(), first: true, tail }
+    }
+
+    /// The next piece of the body, a few rows; none at its end.
+    pub(crate) fn next(&mut self, base: &Base) -> Option<Bytes> {
+        const PIECE: usize = 256 * 1024;
+        let mut out = Vec::with_capacity(PIECE + base.row_bytes);
+        for row in self.rows.by_ref() {
+            if !std::mem::take(&mut self.first) {
+                out.push(b',');
+            }
+            row.write(base, self.table, &mut out);
+            if out.len() >= PIECE {
+                return Some(out.into());
+            }
+        }
+        out.append(&mut self.tail);
+        (!out.is_empty()).then(|| out.into())
+    }
+}
+
+/// What a page by offset showed, when more follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OffsetPage {
+    pub(crate) table: Table,
+    pub(crate) ids: Vec<u64>,
+    /// Whether the walk goes by ascending ids.
+    pub(crate) by_id: bool,
 }
 
 impl Reply {
     pub(super) fn raw(body: Vec<u8>) -> Self {
-        Self { status: 200, body: body.into() }
+        Self { status: 200, body: body.into(), page: None, rest: None }
+    }
+
+    /// The same, its body written to the end.
+    pub(crate) fn whole(mut self, base: &Base) -> Self {
+        if let Some(mut rest) = self.rest.take() {
+            let mut body = self.body.to_vec();
+            while let Some(piece) = rest.next(base) {
+                body.extend_from_slice(&piece);
+            }
+            self.body = body.into();
+        }
+        self
     }
 
     pub(super) fn json(status: u16, body: &Value) -> Self {
         let mut out = Vec::with_capacity(512);
         value(body, &mut out);
-        Self { status, body: out.into() }
+        Self { status, body: out.into(), page: None, rest: None }
     }
 
     /// `{"success":true,"data":...}`.
@@ -36,7 +92,7 @@ impl Reply {
         out.extend_from_slice(b"{\"success\":true,\"data\":");
         object(row, &mut out);
         out.push(b'}');
-        Self { status, body: out.into() }
+        Self { status, body: out.into(), page: None, rest: None }
     }
 }
 

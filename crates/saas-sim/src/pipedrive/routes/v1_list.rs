@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::data::{Json, Table, object};
+use super::super::data::{Json, Order, Table, object};
 use super::Ask;
 use super::filter::Filter;
 use super::list::{From, Page, Sort, page};
-use super::reply::{Fail, Reply};
+use super::reply::{Fail, OffsetPage, Reply, Rest};
 use super::v1_out::{self, Related};
 
 /// The largest page of version 1, files aside.
@@ -41,12 +41,23 @@ impl Ask<'_> {
         let Page { rows, next } = page(&view, &filter, &sort, From::Skip(start), limit, self.now);
         let mut out = Vec::with_capacity(128 + rows.len() * 1_100);
         out.extend_from_slice(b"{\"success\":true,\"data\":[");
+        let ids = || rows.iter().map(|row| row.meta().id).collect();
+        let by_id = sort.order() == Some(Order::Id) && !sort.down;
+        let shown = next.is_some().then(|| OffsetPage { table, ids: ids(), by_id });
+        let as_kept = !table.has_v2() && self.matched.fields.is_none();
+        if as_kept && self.long(rows.len()) {
+            let mut tail = Vec::new();
+            close(&mut tail, start, limit, next.is_some());
+            tail.push(b'}');
+            let rest = Some(Rest::new(table, &rows, tail));
+            return Ok(Reply { page: shown, rest, ..Reply::raw(out) });
+        }
         let mut related = Related::default();
         for (nth, row) in rows.iter().enumerate() {
             if nth > 0 {
                 out.push(b',');
             }
-            if table.has_v2() || self.matched.fields.is_some() {
+            if !as_kept {
                 let row = v1_out::row(&reader, table, view.json(row), &mut related);
                 object(&self.select(row), &mut out);
             } else {
@@ -56,7 +67,7 @@ impl Ask<'_> {
         close(&mut out, start, limit, next.is_some());
         related.write(&mut out);
         out.push(b'}');
-        Ok(Reply::raw(out))
+        Ok(Reply { page: shown, ..Reply::raw(out) })
     }
 
     /// Only the fields of the selector in the path, if there is one.
@@ -94,11 +105,18 @@ fn sorting(text: Option<&str>) -> Result<Sort, Fail> {
 
 /// The end of a list after its last row, but for the last brace.
 pub(super) fn close(out: &mut Vec<u8>, start: u64, limit: u64, more: bool) {
+    out.extend_from_slice(b"],\"additional_data\":{");
+    pagination(out, start, limit, more);
+    out.push(b'}');
+}
+
+/// `"pagination":{...}`.
+pub(super) fn pagination(out: &mut Vec<u8>, start: u64, limit: u64, more: bool) {
     let next = if more { format!(",\"next_start\":{}", start + limit) } else { String::new() };
     out.extend_from_slice(
         format!(
-            "],\"additional_data\":{{\"pagination\":{{\"start\":{start},\"limit\":{limit},\
-             \"more_items_in_collection\":{more}{next}}}}}"
+            "\"pagination\":{{\"start\":{start},\"limit\":{limit},\
+             \"more_items_in_collection\":{more}{next}}}"
         )
         .as_bytes(),
     );

@@ -5,7 +5,7 @@ use super::Ask;
 use super::filter::Filter;
 use super::list::{From, Page, Sort, page};
 use super::query::Cursor;
-use super::reply::{Fail, Reply};
+use super::reply::{Fail, Reply, Rest};
 
 /// The largest page of version 2.
 pub(super) const MAX: u64 = 500;
@@ -45,13 +45,19 @@ impl Ask<'_> {
         let Page { rows, next } = page(&view, &filter, &sort, From::After(after), limit, self.now);
         let mut out = Vec::with_capacity(128 + rows.len() * 1_100);
         out.extend_from_slice(b"{\"success\":true,\"data\":[");
+        let next = next.map(|key| Cursor { field: sort.field, down: sort.down, key }.encode());
+        if self.long(rows.len()) {
+            let mut tail = Vec::new();
+            close(&mut tail, next.as_deref());
+            let rest = Some(Rest::new(table, &rows, tail));
+            return Ok(Reply { rest, ..Reply::raw(out) });
+        }
         for (nth, row) in rows.iter().enumerate() {
             if nth > 0 {
                 out.push(b',');
             }
             view.write(row, &mut out);
         }
-        let next = next.map(|key| Cursor { field: sort.field, down: sort.down, key }.encode());
         close(&mut out, next.as_deref());
         Ok(Reply::raw(out))
     }
@@ -81,6 +87,11 @@ impl Ask<'_> {
             return Err(Fail::bad("Parameter 'cursor' belongs to another sort order"));
         }
         Ok((Sort { field: cursor.field, down: cursor.down }, Some(cursor.key)))
+    }
+
+    /// Whether a page of so many rows is too long to be written before it is sent.
+    pub(super) fn long(&self, rows: usize) -> bool {
+        rows.saturating_mul(self.account.base.row_bytes) > 2 * 1024 * 1024
     }
 
     /// Accepted and checked, but rows always show all of their custom fields.

@@ -1,0 +1,154 @@
+//! What was deleted, of the kinds whose lists do not show it: a walk over recents, after all others.
+//!
+//! After, because a page that was asked for before a row was deleted must not be written after the row was marked.
+
+use jiff::{SignedDuration, Timestamp};
+use pipedrive_service::{Client, Entity, Error, ErrorKind, RowId, recents::RecentsQuery};
+
+use super::{DayLease, Tally, plan::BY_RECENTS};
+use crate::{
+    exit::Failure,
+    progress::{Event, Progress},
+    store::{Finish, Id, PageWrite, Store, WalkState},
+    wall,
+};
+
+/// Rows on a page of recents.
+const PAGE: u32 = 500;
+
+/// Where a walk over recents stands: the second from which it asks, and the rows to leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    since: Timestamp,
+    start: u64,
+}
+
+impl Place {
+    fn of(state: &WalkState) -> Option<Self> {
+        let since = state.since.as_deref().and_then(wall::parse)?;
+        let place = state.position.as_deref().and_then(|text| {
+            let (since, start) = text.split_once('+')?;
+            Some(Self { since: wall::parse(since)?, start: start.parse().ok()? })
+        });
+        Some(place.unwrap_or(Self { since, start: 0 }))
+    }
+
+    fn text(self) -> String {
+        format!("{}+{}", wall::text(self.since), self.start)
+    }
+
+    /// Where it goes on after a page that was not the last. Rows that change go to the end of the list, and shift those
+    /// behind them where they are counted; so it goes on from a time, and counts only within one second.
+    fn after(self, rows: usize, last: Option<Timestamp>) -> Self {
+        let since = last.map(|last| last - SignedDuration::from_secs(1));
+        match since.filter(|since| *since > self.since) {
+            Some(since) => Self { since, start: 0 },
+            None => Self { start: self.start + rows as u64, ..self },
+        }
+    }
+}
+
+/// Marks what was deleted. What went wrong with the API is the inner error.
+pub(super) async fn mark(
+    client: &Client,
+    store: &mut Store,
+    lease: &mut DayLease,
+    progress: &dyn Progress,
+    mut state: WalkState,
+) -> Result<Result<Tally, Error>, Failure> {
+    let mut tally = Tally::default();
+    let Some(mut place) = Place::of(&state) else { return Ok(Ok(tally)) };
+    let resumed = state.position.is_some();
+    let mut begun = resumed;
+    progress.event(&Event::Started { walk: state.walk.clone(), rows: None, resumed, sweep: false });
+    loop {
+        let Place { since, start } = place;
+        let query = RecentsQuery { entities: BY_RECENTS.to_vec(), since, start, limit: PAGE };
+        let page = match lease.during(store, client.recents(&query)).await? {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error)),
+        };
+        if !begun {
+            // Not before it is known that this token is given any.
+            store.begin_walks([&state]).await?;
+            begun = true;
+        }
+        let deleted = page.rows.iter().filter(|row| row.deleted);
+        let gone: Vec<_> = deleted.flat_map(|row| tables(row.entity, id(&row.id))).collect();
+        let last = !page.more || page.len == 0;
+        place = place.after(page.len, page.last);
+        let position = (!last).then(|| place.text());
+        let write = PageWrite {
+            state: &state,
+            rows: &[],
+            rejected: &[],
+            healed: &[],
+            gone: &gone,
+            deleted: false,
+            position: position.clone(),
+            max_seen: None,
+            page_size: None,
+            finish: last.then(|| Finish { high_water: Some(state.started_at.clone()) }),
+        };
+        let settled = lease.settle();
+        let marked = store.commit(&[write], settled.as_ref()).await?.into_iter().sum();
+        tally.pages += 1;
+        tally.rows += page.len as u64;
+        tally.removed += marked;
+        tally.bytes += page.bytes as u64;
+        tally.done = last;
+        state.position = position;
+        progress.event(&Event::Committed {
+            walk: state.walk.clone(),
+            pages: tally.pages,
+            rows: tally.rows,
+            removed: marked,
+            rejected: 0,
+            done: last,
+        });
+        if last {
+            return Ok(Ok(tally));
+        }
+    }
+}
+
+/// Where a row of a kind may be.
+fn tables(entity: Entity, id: Id<'_>) -> impl Iterator<Item = (&'static str, Id<'_>)> {
+    let archived = (entity == Entity::Deals).then_some(Entity::ArchivedDeals);
+    [entity].into_iter().chain(archived).map(move |entity| (entity.name(), id))
+}
+
+fn id(id: &RowId) -> Id<'_> {
+    match id {
+        RowId::Number(number) => Id::Number(*number),
+        RowId::Text(text) => Id::Text(text),
+    }
+}
+
+/// Whether this account does not give recents to this token, so that asking again is in vain.
+pub(super) fn is_withheld(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Auth { .. } | ErrorKind::NotFound { .. } | ErrorKind::BadRequest { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn it_goes_on_from_a_time_and_counts_only_within_a_second() {
+        let place = Place { since: at("2026-01-01T00:00:00Z"), start: 0 };
+        let next = place.after(500, Some(at("2026-01-01T00:10:00Z")));
+        assert_eq!(next, Place { since: at("2026-01-01T00:09:59Z"), start: 0 });
+        // More than a page in one second.
+        let same = next.after(500, Some(at("2026-01-01T00:10:00Z")));
+        assert_eq!(same, Place { start: 500, ..next });
+        assert_eq!(same.after(500, None), Place { start: 1000, ..next });
+    }
+}
