@@ -1,5 +1,5 @@
 //! What a sync costs beside the least that it could, which the simulator computes.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod common;
 
