@@ -36,6 +36,7 @@ Examples:
   pipedrive sync --plan                            what that would cost and when it would end; copies nothing
   pipedrive limits --ask                           budgets, forecast, others' use, who waits; asks for 2 tokens
   pipedrive verify --database acme.sqlite          compare the copy with the account
+  pipedrive export --format csv --output folder    a file for each entity, custom fields by their names
   pipedrive status --json                          where every walk stands
   pipedrive circuits reset                         ask again at once what was down, also of a sync that runs
   pipedrive errors --last 60m                      what failed, and what came of it
@@ -73,6 +74,10 @@ pub enum Command {
     FailedItems(FailedItems),
     /// Ask again for the rows that could not be used, one by one, and walk again what failed.
     RetryFailed(RetryFailed),
+    /// Copy the definitions of custom fields only, and bring the views up to date. A few tokens.
+    SyncCustomFields(SyncCustomFields),
+    /// Write the copy to files or to standard output. Asks the API nothing.
+    Export(Export),
     /// Compare a database with the account.
     Verify(Verify),
     /// Say where every walk stands. Asks the API nothing.
@@ -373,6 +378,104 @@ pub struct RetryFailed {
     /// How results are shown.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `pipedrive sync-custom-fields`
+#[derive(Clone, Debug, Args)]
+pub struct SyncCustomFields {
+    /// Kinds whose fields to copy, separated by commas or given several times; all unless some are named.
+    #[arg(
+        long = "entity",
+        visible_alias = "entities",
+        value_name = "KIND",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub entities: Vec<FieldsOf>,
+    /// From the beginning, and not on from where a copy stopped.
+    #[arg(long, visible_alias = "full")]
+    pub full_data: bool,
+    /// Make every view anew, even where no definition has changed.
+    #[arg(long)]
+    pub force: bool,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+    /// Which account.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// How results are shown.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Kinds of records that can have custom fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FieldsOf {
+    /// Deals, and leads with them.
+    #[value(alias = "deals")]
+    Deal,
+    /// Persons.
+    #[value(alias = "persons")]
+    Person,
+    /// Organizations.
+    #[value(alias = "organizations")]
+    Organization,
+    /// Products.
+    #[value(alias = "products")]
+    Product,
+    /// Activities.
+    #[value(alias = "activities")]
+    Activity,
+}
+
+/// `pipedrive export`
+#[derive(Clone, Debug, Args)]
+pub struct Export {
+    /// Entities to write, by name, separated by commas or given several times; all unless some are named.
+    #[arg(long = "entity", visible_alias = "entities", value_name = "NAME")]
+    pub entities: Vec<String>,
+    /// How rows are written: `csv` and `parquet` have a column for each field, custom ones by their names; `jsonl` has the
+    /// JSON of each row as the API sent it, one to a line.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// A folder for a file for each entity, a file for one entity, or `-` for standard output. A file that is there is
+    /// replaced when the new one is whole. Standard output unless given, which takes one entity.
+    #[arg(long, short, value_name = "PATH", default_value = "-")]
+    pub output: PathBuf,
+    /// Only rows that have changed since, such as 2026-03-01 or 2026-03-01T12:00:00Z; and those of which that is not known.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<jiff::Timestamp>,
+    /// Deleted rows too.
+    #[arg(long)]
+    pub deleted: bool,
+    /// Put an apostrophe before texts that a spreadsheet would take for a formula (those that begin with = + - @, a tab or
+    /// a line break). Only for `csv`; without it every text is written as it is, so whoever opens the file in a
+    /// spreadsheet runs what a customer may have typed.
+    #[arg(long)]
+    pub for_spreadsheets: bool,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub database: DatabaseArg,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Comma-separated values with a head line.
+    Csv,
+    /// One JSON object to a line.
+    #[value(alias = "json", alias = "ndjson")]
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+}
+
+fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    let date = || text.parse::<jiff::civil::Date>().ok();
+    let midnight = || date()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let at = text.parse().ok().or_else(midnight);
+    at.ok_or_else(|| "expected a time such as 2026-03-01 or 2026-03-01T12:00:00Z".to_owned())
 }
 
 /// `pipedrive verify`

@@ -12,13 +12,14 @@ use pipedrive_sync::store::{Database, Reader, Store, StoreError, schema};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
+/// Runs every case on databases of its own.
 macro_rules! suite {
-    ($kit:expr, $($case:ident),+ $(,)?) => {{
+    ($kit:expr, $($module:ident: $($case:ident),+;)+) => {{
         let kit = $kit;
-        $(
+        $($(
             eprintln!("  {}", stringify!($case));
-            cases::store::$case(&kit).await;
-        )+
+            cases::$module::$case(&kit).await;
+        )+)+
     }};
 }
 
@@ -26,6 +27,7 @@ macro_rules! all {
     ($kit:expr) => {
         suite!(
             $kit,
+            store:
             a_second_writer_is_refused_until_the_first_has_gone,
             a_page_is_there_with_its_cursor_or_neither_is,
             the_end_of_a_full_walk_removes_what_was_not_seen,
@@ -40,7 +42,11 @@ macro_rules! all {
             of_two_rows_with_one_identifier_the_later_counts,
             what_no_text_of_the_database_can_hold_does_not_stop_a_sync,
             there_is_nothing_to_read_before_the_first_sync,
-            what_is_done_beside_a_sync_waits_for_nobody,
+            what_is_done_beside_a_sync_waits_for_nobody;
+            views:
+            a_view_has_the_fields_by_their_names_in_both_versions_shapes,
+            a_view_follows_its_definitions,
+            who_holds_on_to_a_view_does_not_stop_a_sync;
         )
     };
 }

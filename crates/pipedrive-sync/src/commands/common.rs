@@ -1,6 +1,9 @@
 //! What several commands share.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::OnceLock,
+};
 
 use pipedrive_service::{
     Client, Entity, OnLimit, Priority,
@@ -147,5 +150,19 @@ pub(super) fn print(json: bool, value: &impl Serialize, text: &str) {
     } else {
         text.trim_end().to_owned()
     };
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = UNWRITTEN.set(error.to_string());
+    }
+}
+
+/// Why standard output could not be written, if it could not: it is as global as standard output itself.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Whether all that was printed was written.
+pub(super) fn written() -> Result<(), Failure> {
+    UNWRITTEN.get().map_or(Ok(()), |error| {
+        Err(Failure::new(Code::Other, format!("standard output cannot be written: {error}")))
+    })
 }

@@ -5,6 +5,7 @@ mod common;
 mod config;
 mod demo;
 mod errors;
+mod export;
 mod failed;
 mod health;
 mod health_check;
@@ -13,6 +14,7 @@ mod plan;
 mod runs;
 mod status;
 mod sync;
+mod sync_custom_fields;
 mod verify;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -29,9 +31,11 @@ use crate::{
 /// The exit code and the line for people.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     start_tracing(cli.verbose);
-    match cli.command {
+    let done = match cli.command {
         Command::Demo(args) => demo::run(args).await,
         Command::Sync(args) => sync::run(*args).await,
+        Command::SyncCustomFields(args) => sync_custom_fields::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Resume(args) => sync::resume(args).await,
         Command::Runs(args) => runs::run(args).await,
         Command::FailedItems(args) => failed::items(args).await,
@@ -44,7 +48,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Health(args) => health::run(args).await,
         Command::HealthCheck(args) => health_check::run(args).await,
         Command::Config(args) => config::run(&args),
-    }
+    };
+    done.and_then(|()| common::written())
 }
 
 /// To standard error, so that standard output stays clean for results.

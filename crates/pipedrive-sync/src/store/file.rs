@@ -31,6 +31,11 @@ impl SqliteFile {
         name.into()
     }
 
+    /// Whether there is a log that is not yet in the file itself.
+    pub(super) fn has_log(&self) -> bool {
+        std::fs::metadata(self.beside("-wal")).is_ok_and(|meta| meta.len() > 0)
+    }
+
     pub(super) fn database(&self) -> Database {
         self.0.clone().into()
     }

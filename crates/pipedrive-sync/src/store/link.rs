@@ -133,6 +133,8 @@ pub(super) trait Fields {
     fn opt_int(&self, name: &str) -> Result<Option<i64>, StoreError>;
     fn text(&self, name: &str) -> Result<String, StoreError>;
     fn opt_text(&self, name: &str) -> Result<Option<String>, StoreError>;
+    /// A column by its place, whatever SQLite holds in it.
+    fn cell(&self, at: usize) -> Result<Option<String>, StoreError>;
     /// An identifier in the columns of [`Kind::id`].
     fn id(&self) -> Result<String, StoreError>;
 
@@ -163,6 +165,10 @@ macro_rules! fields {
 
             fn opt_text(&self, name: &str) -> Result<Option<String>, StoreError> {
                 Ok(self.try_get(name)?)
+            }
+
+            fn cell(&self, at: usize) -> Result<Option<String>, StoreError> {
+                Ok(self.try_get_unchecked(at)?)
             }
 
             fn id(&self) -> Result<String, StoreError> {
@@ -284,6 +290,15 @@ impl Link<'_> {
             Self::Sqlite(conn) => sqlite(sql, args).execute(&mut **conn).await?.rows_affected(),
             Self::Postgres(conn) => postgres(sql, args).execute(&mut **conn).await?.rows_affected(),
         })
+    }
+
+    /// Runs statements without parameters, separated by semicolons.
+    pub(super) async fn run(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(conn) => sqlx::raw_sql(sql).execute(&mut **conn).await.map(|_| ())?,
+            Self::Postgres(conn) => sqlx::raw_sql(sql).execute(&mut **conn).await.map(|_| ())?,
+        }
+        Ok(())
     }
 
     pub(super) async fn rows<T>(

@@ -10,7 +10,9 @@
 mod circuits;
 mod database;
 mod error;
+mod export;
 mod failures;
+mod fields;
 mod file;
 mod gone;
 mod health;
@@ -24,12 +26,14 @@ pub mod schema;
 mod sqlite;
 mod state;
 mod upsert;
+mod views;
 mod write;
 
 pub use self::{
     circuits::reset_circuits,
     database::{DEFAULT_SCHEMA, Database},
     error::StoreError,
+    export::{ColumnType, Columns, Selection},
     failures::FailureRow,
     health::HealthRow,
     lease::{BudgetRow, note_spent},
@@ -77,7 +81,14 @@ impl Store {
                 (Conn::Postgres(Box::new(postgres::open(server, database).await?)), None)
             }
         };
-        Ok(Self { conn, database: database.clone(), _lock: lock })
+        let mut store = Self { conn, database: database.clone(), _lock: lock };
+        store.follow_definitions().await;
+        Ok(store)
+    }
+
+    /// Brings the views up to date. That one cannot be is noted in the log and no more: no row depends on it.
+    async fn follow_definitions(&mut self) {
+        let _ = self.refresh_views().await;
     }
 
     /// Where it is.

@@ -43,11 +43,36 @@ pub(super) async fn beside(
     if matches!(file::look(file)?, Found::Nothing) {
         return Err(StoreError::Missing { database: file.database() });
     }
-    let options = match access {
-        Access::Read => options(file).read_only(true),
-        Access::Write => options(file).synchronous(SqliteSynchronous::Full),
+    match access {
+        Access::Read => read(file).await,
+        Access::Write => Ok(options(file).synchronous(SqliteSynchronous::Full).connect().await?),
+    }
+}
+
+/// In a folder that cannot be written SQLite cannot make the index of its log, which it needs even to read. Where there
+/// is no log, nobody writes, and the file can be read as if it never changed.
+async fn read(file: &SqliteFile) -> Result<SqliteConnection, StoreError> {
+    let error = match probed(options(file).read_only(true)).await {
+        Ok(conn) => return Ok(conn),
+        Err(error) => error,
     };
-    Ok(options.connect().await?)
+    if !matches!(error, StoreError::ReadOnly(_)) {
+        return Err(error);
+    }
+    if file.has_log() {
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        return Err(
+            file.unusable("read while a sync writes it, for its folder cannot be written")(source),
+        );
+    }
+    probed(options(file).read_only(true).immutable(true)).await
+}
+
+/// Connecting alone reads nothing.
+async fn probed(options: SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
+    let mut conn = options.connect().await?;
+    sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut conn).await?;
+    Ok(conn)
 }
 
 fn options(file: &SqliteFile) -> SqliteConnectOptions {

@@ -39,8 +39,11 @@ async fn sqlite(
         "INSERT INTO {} (id, update_time, is_deleted, data, run) VALUES ",
         page.state.entity
     );
+    // What is the same for all is written out: to bind a value costs more than to read it.
+    let row = format!("(?,?,{},?,{})", u8::from(page.deleted), page.state.run);
     for index in 0..rows.len() {
-        sql.push_str(if index == 0 { "(?,?,?,?,?)" } else { ",(?,?,?,?,?)" });
+        sql.push_str(if index == 0 { "" } else { "," });
+        sql.push_str(&row);
     }
     sql.push_str(" ON CONFLICT (id) ");
     sql.push_str(UPDATE);
@@ -50,8 +53,7 @@ async fn sqlite(
             Id::Number(number) => statement.bind(number),
             Id::Text(text) => statement.bind(text),
         };
-        statement =
-            statement.bind(row.update_time).bind(page.deleted).bind(row.data).bind(page.state.run);
+        statement = statement.bind(row.update_time).bind(row.data);
     }
     statement.execute(conn).await?;
     Ok(())

@@ -186,6 +186,9 @@ impl Store {
             settle(tx.link(), settled).await?;
         }
         tx.commit().await?;
+        if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
+            self.follow_definitions().await;
+        }
         Ok(removed)
     }
 }

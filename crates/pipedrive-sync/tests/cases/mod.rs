@@ -1,3 +1,4 @@
 #![allow(missing_docs, unreachable_pub)]
 
 pub mod store;
+pub mod views;

@@ -1,13 +1,13 @@
 //! A new database of either kind for each test that asks for one, and what a test does to it behind our back.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use pipedrive_sync::store::Database;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
     sqlite::SqliteConnectOptions,
 };
 use tempfile::TempDir;
@@ -64,6 +64,21 @@ impl Kit {
     }
 }
 
+/// Does something to a file.
+pub async fn sqlite(path: &Path, statements: &str) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut conn = options.connect().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+}
+
+/// The first column of what a file says.
+pub async fn sqlite_texts(path: &Path, sql: &str) -> Vec<String> {
+    let mut conn = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap();
+    rows.iter().map(|row| row.try_get_unchecked(0).unwrap()).collect()
+}
+
 impl Place {
     pub const fn is_file(&self) -> bool {
         matches!(self.at, At::File(_))
@@ -72,12 +87,7 @@ impl Place {
     pub async fn sql(&self, statements: &str) {
         let sql = AssertSqlSafe(statements);
         match &self.at {
-            At::File(path) => {
-                let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-                let mut conn = options.connect().await.unwrap();
-                sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
-                conn.close().await.unwrap();
-            }
+            At::File(path) => sqlite(path, statements).await,
             At::Schema { url, schema } => {
                 let mut conn = PgConnection::connect(url).await.unwrap();
                 let path = format!("SET search_path TO {schema}");
@@ -86,6 +96,33 @@ impl Place {
                 conn.close().await.unwrap();
             }
         }
+    }
+
+    /// The first column of what is read, as texts; `-` for null.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        self.try_texts(sql).await.unwrap()
+    }
+
+    pub async fn try_texts(&self, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+        let read = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let sql = format!("SELECT CAST(x AS TEXT) FROM ({sql}) AS t (x)");
+        Ok(match &self.at {
+            At::File(path) => {
+                // SQLite has no names of columns after a name of a table.
+                let sql =
+                    sql.replace("CAST(x AS TEXT) FROM (", "* FROM (").replace(" AS t (x)", "");
+                let mut conn = SqliteConnectOptions::new().filename(path).connect().await?;
+                let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut conn).await?;
+                rows.iter().map(|row| read(row.try_get_unchecked(0).unwrap())).collect()
+            }
+            At::Schema { url, schema } => {
+                let mut conn = PgConnection::connect(url).await?;
+                let path = format!("SET search_path TO {schema}");
+                conn.execute(AssertSqlSafe(path)).await?;
+                let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut conn).await?;
+                rows.iter().map(|row| read(row.get(0))).collect()
+            }
+        })
     }
 
     /// Makes a statement fail: `INSERT` or `UPDATE` of a table, of every row or of those that a condition names.
