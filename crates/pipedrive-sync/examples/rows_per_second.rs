@@ -316,6 +316,9 @@ async fn database(pages: &Pages, rows: usize) -> Result<Duration, Error> {
                     .map(|rows| PageWrite {
                         state: &state,
                         rows,
+                        rejected: &[],
+                        healed: &[],
+                        gone: &[],
                         deleted: false,
                         position: Some("\"x\"".to_owned()),
                         max_seen: None,
@@ -382,6 +385,7 @@ async fn sync(client: &Client) -> Result<(), Error> {
         stop,
         totals: None,
         command: "rows per second",
+        options: None,
         ledger: None,
     };
     let outcome = engine::sync(job).await.map_err(|failure| failure.line)?;
