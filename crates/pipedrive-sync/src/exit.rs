@@ -105,6 +105,7 @@ impl From<&Error> for Failure {
             | ErrorKind::Banned
             | ErrorKind::Server { .. }
             | ErrorKind::Garbled
+            | ErrorKind::Paging
             | ErrorKind::BodyTooLarge { .. }
             | ErrorKind::Timeout
             | ErrorKind::Connection(_)

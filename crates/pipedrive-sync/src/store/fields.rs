@@ -222,14 +222,12 @@ pub(crate) fn columns(entity: &str, definitions: &[Definition]) -> Vec<Column> {
     for (field, (suffix, part, kind)) in custom {
         let short: String = field.key.chars().take(8).collect();
         let plain_name = name(&field.name, suffix);
-        let clear = !plain_name.trim().is_empty()
-            && !field.name.trim().is_empty()
-            && uses[&fold(&plain_name)] == 1
-            && !own(&fold(&plain_name));
+        // Of a name of control characters nothing is left.
+        let named = !name(&field.name, "").trim().is_empty();
+        let clear = named && uses[&fold(&plain_name)] == 1 && !own(&fold(&plain_name));
         let candidates = [
             clear.then_some(plain_name),
-            (!field.name.trim().is_empty())
-                .then(|| name(&field.name, &format!("{suffix} ({short})"))),
+            named.then(|| name(&field.name, &format!("{suffix} ({short})"))),
             Some(name(&field.key, suffix)),
         ];
         let free = candidates
