@@ -255,17 +255,24 @@ fn read(entity: Entity, text: &[u8], body: &Bytes) -> Result<List, BoxError> {
     let patched = !std::ptr::eq(text.as_ptr(), body.as_ptr());
     for (place, raw) in raws.into_iter().enumerate() {
         let start = raw.get().as_ptr() as usize - text.as_ptr() as usize;
-        let bytes = body.slice(start..start + raw.get().len());
-        if patched && std::str::from_utf8(&bytes).is_err() {
+        let place_in_body = start..start + raw.get().len();
+        if patched && std::str::from_utf8(&body[place_in_body.clone()]).is_err() {
             // A text may be what was patched.
             let id = rejected::head(raw.get()).ok().map(|head| head.id);
             let id = id.filter(|id| matches!(id, RowId::Number(_)));
-            list.rejected.push(RejectedRow { place, fault: RowFault::NotUtf8, id, raw: bytes });
+            list.rejected.push(RejectedRow {
+                place,
+                fault: RowFault::NotUtf8,
+                id,
+                raw: body.slice(place_in_body),
+            });
             continue;
         }
         match rejected::head(raw.get()) {
             Ok(head) => list.rows.push(head.row(raw.to_owned())),
-            Err((fault, id)) => list.rejected.push(RejectedRow { place, fault, id, raw: bytes }),
+            Err((fault, id)) => {
+                list.rejected.push(RejectedRow { place, fault, id, raw: body.slice(place_in_body) })
+            }
         }
     }
     Ok(list)

@@ -1,14 +1,21 @@
 //! `GET /v1/recents`: what changed lately, of several kinds together, deleted rows among it.
 
 use bytes::Bytes;
+use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{BoxError, Client, Entity, Error, classify::Garbled, page::RowId};
+use crate::{BoxError, Client, Entity, Error, classify::Garbled, costs, page::RowId};
 
 /// The path of the list.
 pub const RECENTS: &str = "/api/v1/recents";
+
+/// Tokens that a page of it costs.
+#[must_use]
+pub fn cost() -> u32 {
+    costs::of(&Method::GET, RECENTS)
+}
 
 /// The kinds that it shows, by the names that it has for them.
 const ITEMS: [(Entity, &str); 12] = [
@@ -92,7 +99,7 @@ impl RecentsQuery {
 }
 
 impl Client {
-    /// One page of what changed lately, of several kinds together. Costs 20 tokens.
+    /// One page of what changed lately, of several kinds together. Costs [`cost`] tokens.
     ///
     /// Rows are sorted by the time of their change and counted, so who goes on by `start` misses rows that change
     /// meanwhile; go on from [`RecentsPage::last`] instead, one second earlier.

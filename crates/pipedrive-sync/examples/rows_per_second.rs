@@ -282,22 +282,7 @@ async fn database(pages: &Pages, rows: usize) -> Result<Duration, Error> {
     let folder = TempDir::new()?;
     let mut store = Store::open(&file(&folder)).await?;
     let run = store.begin_run("rows per second").await?;
-    let state = WalkState {
-        walk: ENTITY.name().to_owned(),
-        entity: ENTITY.name().to_owned(),
-        mode: Mode::Full,
-        position: None,
-        since: None,
-        started_at: String::new(),
-        max_seen: None,
-        high_water: None,
-        page_size: None,
-        pages: 0,
-        rows: 0,
-        done_at: None,
-        last_done: None,
-        run,
-    };
+    let state = WalkState::begun(ENTITY.name(), ENTITY.name(), Mode::Full, "", run);
     store.begin_walks([&state]).await?;
     for from in (0..rows).step_by(16 * PAGE) {
         let ready = ready(pages, from, (from + 16 * PAGE).min(rows))?;

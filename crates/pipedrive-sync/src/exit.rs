@@ -35,6 +35,11 @@ impl Code {
         Self::ALL.into_iter().find(|code| code.number() == number)
     }
 
+    /// Whether nothing else can be done before somebody or a new day has put it right: other walks end, too.
+    pub(crate) const fn ends_all(self) -> bool {
+        matches!(self, Self::Auth | Self::Budget | Self::Usage)
+    }
+
     /// The number.
     #[must_use]
     pub const fn number(self) -> u8 {

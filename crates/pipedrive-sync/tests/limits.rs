@@ -5,19 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Ended, World};
+use common::{Ended, World, config};
 use pipedrive_sync::store::{Reader, Store};
-use saas_sim::pipedrive::{Faults, SimConfig, Sizes};
+use saas_sim::pipedrive::{Faults, SimConfig};
 use serde_json::{Value, json};
-
-fn config(each: u64) -> SimConfig {
-    SimConfig {
-        sizes: Some(Sizes::each(each)),
-        burst: Some(100_000),
-        log: 1_000_000,
-        ..SimConfig::default()
-    }
-}
 
 fn today() -> String {
     jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string()

@@ -5,28 +5,12 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::World;
+use common::{World, client, config};
 use futures_util::TryStreamExt as _;
-use pipedrive_service::{Client, Config, Entity, Sources};
+use pipedrive_service::Entity;
 use pipedrive_sync::{progress::Event, store::Reader};
-use saas_sim::pipedrive::{Churn, SimConfig, Sizes};
+use saas_sim::pipedrive::{Churn, SimConfig};
 use serde_json::{Value, json};
-
-fn config(each: u64) -> SimConfig {
-    SimConfig {
-        sizes: Some(Sizes::each(each)),
-        burst: Some(100_000),
-        log: 1_000_000,
-        ..SimConfig::default()
-    }
-}
-
-fn client(world: &World) -> Client {
-    let sources = Sources::new()
-        .set("connection.base_url", world.server.url())
-        .set("connection.api_token", world.sim.api_token());
-    Client::new(Config::load(&sources).unwrap()).unwrap()
-}
 
 async fn first(world: &World, entity: Entity) -> pipedrive_service::RowId {
     let page = client(world).list(entity, pipedrive_service::ListQuery::new()).await.unwrap();

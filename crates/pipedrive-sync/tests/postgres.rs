@@ -5,20 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, kit::Kit, server::PostgresServer};
+use common::{World, config, kit::Kit, server::PostgresServer};
 use pipedrive_service::{Client, Config, Entity, ListQuery, Sources};
 use pipedrive_sync::store::{Database, Reader, Store, StoreError};
-use saas_sim::pipedrive::{SimConfig, Sizes};
 use serde_json::{Value, json};
-
-fn config(each: u64) -> SimConfig {
-    SimConfig {
-        sizes: Some(Sizes::each(each)),
-        burst: Some(100_000),
-        log: 1_000_000,
-        ..SimConfig::default()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_does_with_a_server_what_it_does_with_a_file() {

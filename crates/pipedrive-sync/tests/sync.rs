@@ -8,27 +8,11 @@ use std::{
     process::Command,
 };
 
-use common::World;
-use pipedrive_service::{Client, Config, Entity, Sources};
+use common::{World, client, config};
+use pipedrive_service::Entity;
 use pipedrive_sync::store::{Reader, Store};
-use saas_sim::pipedrive::{FaultKind, Faults, Rule, SimConfig, Sizes};
+use saas_sim::pipedrive::{FaultKind, Faults, Rule, SimConfig};
 use serde_json::{Value, json};
-
-fn config(each: u64) -> SimConfig {
-    SimConfig {
-        sizes: Some(Sizes::each(each)),
-        burst: Some(100_000),
-        log: 1_000_000,
-        ..SimConfig::default()
-    }
-}
-
-fn client(world: &World) -> Client {
-    let sources = Sources::new()
-        .set("connection.base_url", world.server.url())
-        .set("connection.api_token", world.sim.api_token());
-    Client::new(Config::load(&sources).unwrap()).unwrap()
-}
 
 async fn counts(world: &World) -> pipedrive_sync::store::Counts {
     Reader::open(&world.database()).await.unwrap().counts().await.unwrap()

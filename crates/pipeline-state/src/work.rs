@@ -109,8 +109,9 @@ impl<S: Store> Pipeline<S> {
         W: FnMut(Item) -> F,
         F: Future<Output = Update>,
     {
+        options.check(1)?;
         let mut work = work;
-        self.work_in_groups(phase, options, 1, |items| {
+        self.drive(phase, options, 1, |items| {
             let works: Vec<F> = items.into_iter().map(&mut work).collect();
             async {
                 let mut updates = Vec::with_capacity(works.len());
@@ -169,8 +170,7 @@ impl<S: Store> Pipeline<S> {
         options.check(size)?;
         let mut work = work;
         let work = |items: Vec<Item>| {
-            // An item that is alone is not left out.
-            let asked = if size > 1 { items.clone() } else { Vec::new() };
+            let asked = items.clone();
             let work = work(items);
             async move {
                 let mut updates = work.await;
@@ -182,6 +182,21 @@ impl<S: Store> Pipeline<S> {
                 updates
             }
         };
+        self.drive(phase, options, size, work).await
+    }
+
+    /// Works in groups, each of which says something of all its items.
+    async fn drive<F, W>(
+        &self,
+        phase: &str,
+        options: WorkOptions,
+        size: usize,
+        work: W,
+    ) -> Result<Worked, StateError>
+    where
+        W: FnMut(Vec<Item>) -> F,
+        F: Future<Output = Vec<Update>>,
+    {
         let mut desk = Desk {
             options,
             size,

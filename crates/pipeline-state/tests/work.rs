@@ -159,6 +159,17 @@ async fn an_item_that_a_group_says_nothing_of_has_failed_and_is_not_stuck() {
 }
 
 #[tokio::test]
+async fn an_item_alone_in_its_group_of_which_nothing_is_said_has_failed() {
+    let kit = Sqlite::new().await;
+    let pipeline = pipeline(&kit, quiet(), 2).await;
+    let work = async |_: Vec<pipeline_state::Item>| Vec::new();
+    let working = pipeline.work_in_groups("search", WorkOptions::default(), 1, work);
+    let worked = timeout(20_000 * MS, working).await.expect("not stuck").unwrap();
+    assert_eq!((worked.applied, worked.stale), (2, 0));
+    assert_eq!(pipeline.failures().await.unwrap(), [("no_update".to_owned(), 2)]);
+}
+
+#[tokio::test]
 async fn a_group_that_outlasts_its_lease_is_not_given_to_others() {
     let kit = Sqlite::new().await;
     let pipeline = pipeline(&kit, quiet().lease(60 * MS), 4).await;

@@ -6,14 +6,13 @@ use std::{
 };
 
 use pipedrive_service::{
-    Client, Entity, OnLimit, Priority,
+    Client, OnLimit, Priority,
     config::{Config, ConfigError, Sources},
 };
 use serde::Serialize;
 
 use crate::{
     cli::{Connection, DatabaseArg, OWN_VARIABLES, SCHEMA_VARIABLE},
-    engine::plan,
     exit::{Code, Failure},
     store::{Database, StoreError},
 };
@@ -89,7 +88,7 @@ pub(super) fn wrong(error: &ConfigError) -> Failure {
 }
 
 pub(super) fn database(arg: &DatabaseArg) -> Result<Database, StoreError> {
-    named(&arg.database)
+    named(&arg.database.0)
 }
 
 /// A database by its name, in the schema that the environment names if the name does not.
@@ -101,15 +100,6 @@ pub(super) fn named(name: &str) -> Result<Database, StoreError> {
     }
 }
 
-/// What was asked for, else what the configuration enables.
-pub(super) fn entities(names: &[String], config: &Config) -> Result<Vec<Entity>, Failure> {
-    if names.is_empty() {
-        return Ok(config.enabled_entities.clone());
-    }
-    plan::entities(names).map_err(|line| Failure::new(Code::Usage, line))
-}
-
-/// Why a command could not do its work, as an object for programs. People get the line on standard error.
 /// Shows what was found, or why nothing was.
 pub(super) fn show<T: Serialize>(
     json: bool,
@@ -129,6 +119,7 @@ pub(super) fn show<T: Serialize>(
     }
 }
 
+/// Why a command could not do its work, as an object for programs. People get the line on standard error.
 pub(super) fn print_failure(json: bool, failure: &Failure) {
     if json {
         let value =

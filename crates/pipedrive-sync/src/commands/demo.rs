@@ -78,7 +78,7 @@ pub(super) async fn run(args: cli::Demo) -> Result<(), Failure> {
     let folder =
         tempfile::tempdir().map_err(|error| other(&format!("no temporary folder: {error}")))?;
     let database: Database = match &args.database {
-        Some(name) => common::named(name)?,
+        Some(name) => common::named(&name.0)?,
         None => PathBuf::from(folder.path()).join("demo.sqlite").into(),
     };
     let stop = signals::stop_flag().map_err(|error| other(&error))?;

@@ -2,10 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use pipedrive_service::Entity;
+
 use super::common;
 use crate::{
     cli,
-    engine::{self, Request, SyncOptions},
+    engine::{self, Request, SyncOptions, plan},
     exit::{Code, Failure},
     progress::{EventsTo, Feed, FeedWriter, Progress},
     report::SyncResult,
@@ -61,17 +63,15 @@ async fn unfinished(args: &cli::Resume) -> Result<SyncOptions, Failure> {
 
 /// The options of the newest run that was not complete, unless later ones have completed all that it was to read.
 fn find_unfinished(newest_first: &[RunRecord]) -> Option<SyncOptions> {
-    let mut done: HashSet<String> = HashSet::new();
+    let mut done: HashSet<Entity> = HashSet::new();
     for record in newest_first {
         let options = record.options.clone()?;
         let options: SyncOptions = serde_json::from_value(options).ok()?;
-        let all = options.entities.is_empty();
+        // By what the names stand for: one entity has several. No name stands for all.
+        let entities = plan::entities(&options.entities).ok()?;
         if record.run.exit_code == Some(0) {
-            if all {
-                return None;
-            }
-            done.extend(options.entities);
-        } else if all || options.entities.iter().any(|entity| !done.contains(entity)) {
+            done.extend(entities);
+        } else if entities.iter().any(|entity| !done.contains(entity)) {
             return Some(options);
         }
     }
@@ -184,6 +184,7 @@ mod tests {
         let since = |entity| [record(&[entity], Some(0)), record(&["deals"], None)];
         assert_eq!(found(&since("notes")).as_deref(), Some("deals"));
         assert_eq!(found(&since("deals")), None);
+        assert_eq!(found(&since("deal")), None, "another name of the same");
         // Of before options were written down.
         let old = RunRecord { options: None, ..record(&[], None) };
         assert_eq!(found(&[old]), None);

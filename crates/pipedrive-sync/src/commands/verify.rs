@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::common;
 use crate::{
     cli, digest,
-    engine::{DayLease, START_UP_TOKENS, company, plan::requests},
+    engine::{DayLease, START_UP_TOKENS, company, entities_of, plan::requests},
     exit::{Code, Failure},
     ledger,
     progress::{Event, Progress},
@@ -40,7 +40,7 @@ impl Compared {
 
 pub(super) async fn run(args: cli::Verify) -> Result<(), Failure> {
     let config = common::load(&common::sources(&args.connection))?;
-    let entities = common::entities(&args.entities, &config)?;
+    let entities = entities_of(&args.entities, &config)?;
     let page = config.memory_management.max_batch_size;
     let database = common::database(&args.database)?;
     Reader::open(&database).await?;

@@ -3,7 +3,7 @@
 //! After, because a page that was asked for before a row was deleted must not be written after the row was marked.
 
 use jiff::{SignedDuration, Timestamp};
-use pipedrive_service::{Client, Entity, Error, ErrorKind, RowId, recents::RecentsQuery};
+use pipedrive_service::{Client, Entity, Error, ErrorKind, recents::RecentsQuery};
 
 use super::{DayLease, Tally, plan::BY_RECENTS};
 use crate::{
@@ -74,7 +74,7 @@ pub(super) async fn mark(
             begun = true;
         }
         let deleted = page.rows.iter().filter(|row| row.deleted);
-        let gone: Vec<_> = deleted.flat_map(|row| tables(row.entity, id(&row.id))).collect();
+        let gone: Vec<_> = deleted.flat_map(|row| tables(row.entity, Id::from(&row.id))).collect();
         let last = !page.more || page.len == 0;
         place = place.after(page.len, page.last);
         let position = (!last).then(|| place.text());
@@ -116,13 +116,6 @@ pub(super) async fn mark(
 fn tables(entity: Entity, id: Id<'_>) -> impl Iterator<Item = (&'static str, Id<'_>)> {
     let archived = (entity == Entity::Deals).then_some(Entity::ArchivedDeals);
     [entity].into_iter().chain(archived).map(move |entity| (entity.name(), id))
-}
-
-fn id(id: &RowId) -> Id<'_> {
-    match id {
-        RowId::Number(number) => Id::Number(*number),
-        RowId::Text(text) => Id::Text(text),
-    }
 }
 
 /// Whether this account does not give recents to this token, so that asking again is in vain.

@@ -84,7 +84,7 @@ async fn under_lease(
 ) -> Result<(), Failure> {
     let me = lease.during(store, client.me()).await??;
     store.claim(&company(&me)).await?;
-    let left = lease.limit().saturating_sub(lease.kept()).saturating_sub(lease.used());
+    let left = lease.left();
     if healed.tokens_planned > left.saturating_add(START_UP_TOKENS) {
         let again_at = lease.resets_at();
         let line = format!("{} tokens are needed and {left} are left today", healed.tokens_planned);
@@ -98,11 +98,7 @@ async fn under_lease(
                 healed.healed += 1;
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
-                let id = match id {
-                    RowId::Number(number) => Id::Number(*number),
-                    RowId::Text(text) => Id::Text(text),
-                };
-                store.forget_quarantined(&row.entity, &row.item, id).await?;
+                store.forget_quarantined(&row.entity, &row.item, Id::from(id)).await?;
                 healed.gone += 1;
             }
             Err(error) if matches!(error.kind(), ErrorKind::Garbled) => healed.left += 1,
@@ -121,22 +117,9 @@ async fn write(
     run: i64,
 ) -> Result<(), Failure> {
     // A walk of its own that stands nowhere: where the entity's walks stand is not touched.
-    let state = WalkState {
-        walk: format!("{}:retry", entity.name()),
-        entity: entity.name().to_owned(),
-        mode: Mode::Incremental,
-        position: None,
-        since: None,
-        started_at: wall::now_text(),
-        max_seen: None,
-        high_water: None,
-        page_size: None,
-        pages: 0,
-        rows: 0,
-        done_at: None,
-        last_done: None,
-        run,
-    };
+    let walk = format!("{}:retry", entity.name());
+    let now = wall::now_text();
+    let state = WalkState::begun(walk, entity.name(), Mode::Incremental, now, run);
     let (rows, items) = ([writer::row(found)], [row.item.clone()]);
     let page = PageWrite {
         state: &state,

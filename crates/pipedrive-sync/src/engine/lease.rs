@@ -98,6 +98,12 @@ impl DayLease {
         self.lease.as_ref().map_or(0, Lease::used)
     }
 
+    /// Tokens left today for this client.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.limit().saturating_sub(self.kept()).saturating_sub(self.used())
+    }
+
     /// When the day's tokens come back, if that is known.
     pub(crate) fn resets_at(&self) -> Option<Timestamp> {
         let after = self.limiter.status().budget("day").and_then(|day| day.resets_in);

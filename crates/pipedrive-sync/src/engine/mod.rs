@@ -7,12 +7,13 @@
 //!           │
 //!        writer                rows + position + what was spent + page size: one transaction
 //!           │                  leases are written here too, and granted only then
-//!         SQLite
+//!        database
 //! ```
 
 mod busy;
 mod circuits;
 mod deletions;
+mod fits;
 mod healing;
 mod lease;
 mod options;
@@ -22,9 +23,9 @@ mod run;
 mod seen;
 mod settings;
 mod walk;
+mod walks;
 mod writer;
 
-pub(crate) use self::lease::take_up;
 pub use self::{
     healing::{Healed, heal},
     lease::DayLease,
@@ -34,29 +35,24 @@ pub use self::{
     walk::Finals,
     writer::Tally,
 };
+pub(crate) use self::{lease::take_up, options::entities_of};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::{Client, Entity, ErrorKind, Me, OnLimit};
 use ratelimit_ledger::LedgerStatus;
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use self::{
-    busy::Busy,
+    fits::{Plans, fits},
     plan::{Basis, Plan, Wanted},
     record::Record,
-    walk::{Walk, WalkEnd},
-    writer::Writer,
+    walks::walk_all,
 };
 use crate::{
     exit::{Code, Failure},
     progress::{Event, Progress},
-    store::{FailedWalk, Store, WalkState},
+    store::{Store, WalkState},
     wall,
 };
 
@@ -180,25 +176,6 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
     }
 }
 
-/// What to do, and what to do where the day has no tokens for all of it.
-struct Plans {
-    plan: Plan,
-    thrift: Option<Plan>,
-}
-
-impl Plans {
-    fn least(&self) -> &Plan {
-        self.thrift.as_ref().unwrap_or(&self.plan)
-    }
-
-    fn choose(self, left: u64) -> Plan {
-        match self.thrift {
-            Some(thrift) if self.plan.tokens > left => thrift,
-            _ => self.plan,
-        }
-    }
-}
-
 async fn work(job: &mut Job, plans: Plans, outcome: &mut Outcome) -> Result<(), Failure> {
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let mut record = Record::take_up(job, outcome.run).await?;
@@ -236,11 +213,10 @@ async fn under_lease(
     };
     job.store.claim(&company(&me)).await?;
     outcome.used.0 = lease.used();
-    let left = lease.limit().saturating_sub(lease.kept()).saturating_sub(lease.used());
-    let mut plan = plans.choose(left);
+    let mut plan = plans.choose(lease.left());
     outcome.planned = (plan.tokens, plan.exact);
     fits(&plan, lease, true, job.settings.across_days)?;
-    by_the_servers_clock(&mut plan, me.server_time, job.settings.overlap);
+    plan.by_the_servers_clock(wall::now(), me.server_time, job.settings.overlap);
 
     job.progress.event(&Event::note(format!("plan: {}", plan.summary())));
     job.store
@@ -268,8 +244,8 @@ async fn deletions(
     lease: &mut DayLease,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let over = |failure: &Failure| matches!(failure.code, Code::Auth | Code::Budget | Code::Usage);
-    if *job.stop.borrow() || outcome.failure.as_ref().is_some_and(over) {
+    let over = outcome.failure.as_ref().is_some_and(|failure| failure.code.ends_all());
+    if over || *job.stop.borrow() {
         return Ok(());
     }
     let mut stop = job.stop.clone();
@@ -291,148 +267,6 @@ async fn deletions(
     Ok(())
 }
 
-/// A server whose clock is behind ours puts times on its changes that lie before our start; a walk must not take them for
-/// older than itself.
-fn by_the_servers_clock(plan: &mut Plan, server: Option<Timestamp>, overlap: SignedDuration) {
-    if let Some(state) = plan.recents.as_mut().filter(|state| state.position.is_none()) {
-        // Some servers may refuse to be asked for more than they keep.
-        let reach = server.unwrap_or_else(wall::now) - plan::DELETED_SHOWN_FOR;
-        let since = state.since.as_deref().and_then(wall::parse).map(|since| since.max(reach));
-        state.since = since.map(wall::text);
-    }
-    let Some(server) = server else { return };
-    if let Some(state) = &mut plan.recents_from {
-        let from = plan::recents_since(server, overlap);
-        let since = state.since.as_deref().and_then(wall::parse).map(|since| since.min(from));
-        state.since = since.map(wall::text);
-    }
-    let new = plan.walks.iter_mut().filter(|walk| !walk.resumed).map(|walk| &mut walk.state);
-    let recents = plan.recents.as_mut().filter(|state| state.position.is_none());
-    for state in new.chain(recents) {
-        if wall::parse(&state.started_at).is_some_and(|started| server < started) {
-            state.started_at = wall::text(server);
-        }
-    }
-}
-
-async fn walk_all(
-    job: &mut Job,
-    plan: Plan,
-    lease: &mut DayLease,
-    outcome: &mut Outcome,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    // One flag ends all: the user's signal, or the first walk that cannot go on.
-    let (halt, halted) = watch::channel(false);
-    let halt = Arc::new(halt);
-    record.until(halted.clone());
-    let (sender, receiver) = mpsc::channel(2 * plan.walks.len().max(1));
-    let places = Arc::new(Semaphore::new(job.settings.concurrency.max(1)));
-    let busy = Arc::new(Busy::new(plan.walks.len()));
-    let mut tasks = JoinSet::new();
-    // Closed when the walk ends.
-    let (mut open, ends): (Vec<_>, Vec<_>) =
-        plan.walks.iter().map(|_| watch::channel(())).map(|(open, end)| (Some(open), end)).unzip();
-    for (index, walk) in plan.walks.iter().enumerate() {
-        let open = open[index].take();
-        let after = plan::after(&plan.walks, index).map(|before| ends[before].clone());
-        job.progress.event(&Event::Started {
-            walk: walk.state.walk.clone(),
-            rows: walk.rows_expected,
-            resumed: walk.resumed,
-            sweep: walk.sweep,
-        });
-        let walk = Walk {
-            index,
-            plan: walk.clone(),
-            client: job.client.clone(),
-            settings: job.settings.clone(),
-            pages: sender.clone(),
-            stop: halted.clone(),
-            progress: Arc::clone(&job.progress),
-            places: Arc::clone(&places),
-            after,
-        };
-        let (busy, halt) = (Arc::clone(&busy), Arc::clone(&halt));
-        tasks.spawn(async move {
-            let (end, finals) = walk.run().await;
-            drop(open);
-            busy.one_less();
-            let failure = match end {
-                WalkEnd::Failed(error) => {
-                    let failure = Failure::from(&error);
-                    let category = error.class().name().to_owned();
-                    // Another page may still come; a token that is wrong or a day that is spent may not.
-                    if matches!(failure.code, Code::Auth | Code::Budget | Code::Usage) {
-                        halt.send_replace(true);
-                    }
-                    Some((failure, category))
-                }
-                _ => None,
-            };
-            (index, failure, finals)
-        });
-    }
-    drop(sender);
-    let mut signal = job.stop.clone();
-    let relay = {
-        let halt = Arc::clone(&halt);
-        tokio::spawn(async move {
-            let _ = signal.wait_for(|stop| *stop).await.map(|_| halt.send_replace(true));
-        })
-    };
-    let mut walks = plan.walks;
-    let pages = job.client.pages().clone();
-    let quarantined = job.store.quarantined().await?;
-    let writer = Writer {
-        quarantined,
-        begun: Instant::now(),
-        store: &mut job.store,
-        lease,
-        page_size: &|| Some(pages.size()),
-        progress: &*job.progress,
-        record: &mut *record,
-    };
-    let written = writer.run(&mut walks, receiver).await;
-    // Before all are told to end.
-    record.keep_last(&mut job.store).await;
-    relay.abort();
-    // If the writer failed, nobody leases any more: walks that wait for tokens would wait for ever.
-    halt.send_replace(true);
-    let mut failures = Vec::new();
-    let mut failed = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        let (index, failure, finals) = ended
-            .map_err(|error| Failure::new(Code::Other, format!("a walk broke off: {error}")))?;
-        if let Some((failure, category)) = failure {
-            failed.push((index, category, failure.line.clone()));
-            failures.push(failure);
-        }
-        outcome.finals.asked += finals.asked;
-        outcome.finals.failed += finals.failed;
-        outcome.finals.refused += finals.refused;
-    }
-    outcome.busy = busy.interval();
-    outcome.walks = written?;
-    for (index, category, reason) in failed {
-        let WalkState { walk, entity, .. } = walks[index].state.clone();
-        let (at, run) = (wall::now_text(), outcome.run);
-        let failed = FailedWalk { walk, entity, category, reason, at, run };
-        job.store.note_failed_walk(&failed).await?;
-    }
-    // The most telling one: what a person must put right goes before what time may heal.
-    failures.sort_by_key(|failure| match failure.code {
-        Code::Auth => 0,
-        Code::Budget => 1,
-        Code::Usage => 2,
-        Code::Unavailable => 3,
-        Code::Other | Code::Done => 4,
-    });
-    let signalled = *job.stop.borrow();
-    outcome.failure = failures.into_iter().next().or_else(|| signalled.then(Failure::interrupted));
-    Ok(())
-}
-
 /// Why the first request failed. Every Pipedrive has its path, so a host that does not know it is another.
 fn start_up(error: pipedrive_service::Error) -> Failure {
     if matches!(error.kind(), ErrorKind::NotFound { .. }) {
@@ -449,46 +283,4 @@ pub fn company(me: &Me) -> String {
         .map(|id| id.to_string())
         .or_else(|| me.company_domain.clone())
         .unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// Whether the day's budget is enough, said before anything is spent on the plan.
-fn fits(
-    plan: &Plan,
-    lease: &DayLease,
-    server_told: bool,
-    across_days: bool,
-) -> Result<(), Failure> {
-    let kept = lease.kept();
-    let of = if kept > 0 { " (less what is kept for urgent calls)" } else { "" };
-    let limit = lease.limit().saturating_sub(kept);
-    let least: u64 = START_UP_TOKENS
-        + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
-    let tokens = plan.tokens;
-    if limit < least || (limit < tokens && !across_days) {
-        let hint = if limit < least {
-            "ask for fewer entities"
-        } else {
-            "ask for fewer entities, or pass --across-days"
-        };
-        return Err(Failure::new(
-            Code::Budget,
-            format!(
-                "the daily budget of {limit} tokens{of} is too small: the plan needs {tokens}; {hint}"
-            ),
-        ));
-    }
-    // Before the server has told, what a killed run had leased counts as spent, which may be too much.
-    let remaining = limit.saturating_sub(lease.used());
-    if server_told && remaining < least.min(tokens) {
-        let again_at = lease.resets_at();
-        let when = again_at.map_or_else(
-            || "after the daily reset".to_owned(),
-            |at| format!("at {}", wall::text(at)),
-        );
-        let line = format!(
-            "{remaining} of {limit} tokens{of} are left today, and the plan needs {tokens}; it can go on {when}"
-        );
-        return Err(Failure { again_at, ..Failure::new(Code::Budget, line) });
-    }
-    Ok(())
 }

@@ -75,10 +75,7 @@ impl SyncOptions {
     ///
     /// The sentence that says which name is unknown.
     pub fn entities(&self, config: &Config) -> Result<Vec<Entity>, Failure> {
-        if self.entities.is_empty() {
-            return Ok(config.enabled_entities.clone());
-        }
-        entities(&self.entities).map_err(|line| Failure::new(Code::Usage, line))
+        entities_of(&self.entities, config)
     }
 
     /// How to go about it, with what the configuration says.
@@ -106,4 +103,12 @@ impl SyncOptions {
         self.force = false;
         self
     }
+}
+
+/// The entities that were named, else those that the configuration enables.
+pub(crate) fn entities_of(names: &[String], config: &Config) -> Result<Vec<Entity>, Failure> {
+    if names.is_empty() {
+        return Ok(config.enabled_entities.clone());
+    }
+    entities(names).map_err(|line| Failure::new(Code::Usage, line))
 }

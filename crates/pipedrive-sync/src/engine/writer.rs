@@ -226,7 +226,7 @@ fn newest<'a>(rows: &[RowWrite<'a>], seen: Option<&str>) -> Option<&'a str> {
 }
 
 fn reject<'a>(row: &'a RejectedRow, position: &Position) -> RejectWrite<'a> {
-    let id = row.id.as_ref().map(id);
+    let id = row.id.as_ref().map(Id::from);
     let item =
         row.id.as_ref().map_or_else(|| format!("#{:016x}", row_key(&row.raw)), ToString::to_string);
     let position = match position {
@@ -253,16 +253,9 @@ impl Tally {
     }
 }
 
-fn id(id: &RowId) -> Id<'_> {
-    match id {
-        RowId::Number(number) => Id::Number(*number),
-        RowId::Text(text) => Id::Text(text),
-    }
-}
-
 /// A row as it is written.
 pub(super) fn row(row: &Row) -> RowWrite<'_> {
-    RowWrite { id: id(&row.id), update_time: row.update_time.as_deref(), data: row.raw.get() }
+    RowWrite { id: Id::from(&row.id), update_time: row.update_time.as_deref(), data: row.raw.get() }
 }
 
 #[cfg(test)]

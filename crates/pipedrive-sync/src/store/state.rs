@@ -57,6 +57,34 @@ pub struct WalkState {
 }
 
 impl WalkState {
+    /// A walk at its beginning: it has seen nothing, and nothing is known of walks of its name before it. `started_at` is
+    /// when it begins, as [`wall::text`](crate::wall::text) writes a time.
+    #[must_use]
+    pub fn begun(
+        walk: impl Into<String>,
+        entity: impl Into<String>,
+        mode: Mode,
+        started_at: impl Into<String>,
+        run: i64,
+    ) -> Self {
+        Self {
+            walk: walk.into(),
+            entity: entity.into(),
+            mode,
+            position: None,
+            since: None,
+            started_at: started_at.into(),
+            max_seen: None,
+            high_water: None,
+            page_size: None,
+            pages: 0,
+            rows: 0,
+            done_at: None,
+            last_done: None,
+            run,
+        }
+    }
+
     pub(super) fn read(row: &dyn Fields) -> Result<Self, StoreError> {
         Ok(Self {
             walk: row.text("walk")?,

@@ -1,5 +1,6 @@
 //! What a sync writes: runs, walks, and pages, each page with its cursor in one transaction.
 
+use pipedrive_service::RowId;
 use sqlx::AssertSqlSafe;
 
 use super::{
@@ -16,6 +17,15 @@ pub enum Id<'a> {
     Number(i64),
     /// A text.
     Text(&'a str),
+}
+
+impl<'a> From<&'a RowId> for Id<'a> {
+    fn from(id: &'a RowId) -> Self {
+        match id {
+            RowId::Number(number) => Self::Number(*number),
+            RowId::Text(text) => Self::Text(text),
+        }
+    }
 }
 
 /// One row of a page.

@@ -9,22 +9,7 @@ use pipedrive_sync::store::{
 use crate::common::kit::Kit;
 
 pub fn walk(entity: &str, mode: Mode, run: i64) -> WalkState {
-    WalkState {
-        walk: entity.into(),
-        entity: entity.into(),
-        mode,
-        position: None,
-        since: None,
-        started_at: "2026-03-01T00:00:00Z".into(),
-        max_seen: None,
-        high_water: None,
-        page_size: None,
-        pages: 0,
-        rows: 0,
-        done_at: None,
-        last_done: None,
-        run,
-    }
+    WalkState::begun(entity, entity, mode, "2026-03-01T00:00:00Z", run)
 }
 
 pub fn row(id: i64, time: &'static str) -> RowWrite<'static> {

@@ -15,14 +15,14 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use pipedrive_service::Entity;
+use pipedrive_service::{Client, Config, Entity, Sources};
 use pipedrive_sync::{
     digest::{Digester, EntityDigest},
     store::{Database, Reader},
 };
 use saas_sim::{
     Listen, Server,
-    pipedrive::{self as sim, Sim, SimConfig},
+    pipedrive::{self as sim, Sim, SimConfig, Sizes},
     serve,
 };
 use tempfile::TempDir;
@@ -127,6 +127,24 @@ impl World {
             })
             .collect()
     }
+}
+
+/// So many rows of each kind, no burst limit in the way, and a log of every request.
+pub fn config(each: u64) -> SimConfig {
+    SimConfig {
+        sizes: Some(Sizes::each(each)),
+        burst: Some(100_000),
+        log: 1_000_000,
+        ..SimConfig::default()
+    }
+}
+
+/// A client of the simulated account.
+pub fn client(world: &World) -> Client {
+    let sources = Sources::new()
+        .set("connection.base_url", world.server.url())
+        .set("connection.api_token", world.sim.api_token());
+    Client::new(Config::load(&sources).unwrap()).unwrap()
 }
 
 pub fn ours(entity: sim::Entity) -> Entity {

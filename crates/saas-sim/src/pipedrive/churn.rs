@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::ConfigError;
+use super::config::{ConfigError, parsed, text_of};
 use super::data::{Entity, Table, table_of};
 
 /// Changes that come by themselves, as if people worked with the account meanwhile.
@@ -118,9 +118,7 @@ impl Churn {
     ///
     /// [`ConfigError`] if the text is not TOML, names something unknown, or cannot be meant.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let churn: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::one(format!("churn: {}", error.message())))?;
-        churn.checked()
+        parsed::<Self>("churn", text)?.checked()
     }
 
     /// As [`from_toml`](Self::from_toml), from a file.
@@ -129,10 +127,7 @@ impl Churn {
     ///
     /// The same, and if the file cannot be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::one(format!("{}: {error}", path.display())))?;
-        Self::from_toml(&text)
+        Self::from_toml(&text_of(path.as_ref())?)
     }
 
     pub(super) fn checked(self) -> Result<Self, ConfigError> {

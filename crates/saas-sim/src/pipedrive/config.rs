@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::churn::Churn;
 use super::data::{AccountOptions, LastPage, Recents, Sizes};
@@ -252,6 +252,17 @@ impl Default for SimConfig {
     }
 }
 
+/// Reads something from TOML; an error says what.
+pub(super) fn parsed<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::one(format!("{what}: {}", error.message())))
+}
+
+/// The text of a file of settings.
+pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
+    let unread = |error| ConfigError::one(format!("{}: {error}", path.display()));
+    std::fs::read_to_string(path).map_err(unread)
+}
+
 impl SimConfig {
     /// Reads the settings from TOML; what is not named keeps its default.
     ///
@@ -260,8 +271,7 @@ impl SimConfig {
     /// [`ConfigError`] if the text is not TOML or names something unknown. What the values
     /// say is checked by [`Sim::new`](super::Sim::new).
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text)
-            .map_err(|error| ConfigError::one(format!("settings: {}", error.message())))
+        parsed("settings", text)
     }
 
     /// As [`from_toml`](Self::from_toml), from a file.
@@ -270,10 +280,7 @@ impl SimConfig {
     ///
     /// The same, and if the file cannot be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::one(format!("{}: {error}", path.display())))?;
-        Self::from_toml(&text)
+        Self::from_toml(&text_of(path.as_ref())?)
     }
 
     /// Daily tokens of the company: 30,000 x plan x seats + top-up, or `day_tokens`.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{ConfigError, YEAR_S};
+use super::config::{ConfigError, YEAR_S, parsed, text_of};
 
 /// One way to go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -274,9 +274,7 @@ impl Faults {
     ///
     /// [`ConfigError`] that lists everything that is wrong with them.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let faults: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::one(format!("faults: {}", error.message())))?;
-        faults.checked()
+        parsed::<Self>("faults", text)?.checked()
     }
 
     /// As [`from_toml`](Self::from_toml), from a file.
@@ -285,10 +283,7 @@ impl Faults {
     ///
     /// The same, and if the file cannot be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::one(format!("{}: {error}", path.display())))?;
-        Self::from_toml(&text)
+        Self::from_toml(&text_of(path.as_ref())?)
     }
 
     /// The same faults, or an error that lists what is wrong with them.
