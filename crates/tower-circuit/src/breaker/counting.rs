@@ -42,12 +42,14 @@ impl Breaker {
     }
 
     /// Until when quick successes of this generation change nothing but the number of
-    /// calls in the window: they end no row of failures, and cannot be the call by
-    /// which there are enough for a ratio that is reached already.
+    /// calls in the window: they end no row of failures, and no ratio is reached that
+    /// the next outcome would have to see, be it because others have left the window
+    /// since the last one, or because there are enough calls only with it.
     pub(crate) fn leaves_fine_ones_alone(&self) -> Option<u64> {
         let closed = matches!(self.phase, Phase::Closed) && self.mode != Mode::Disabled;
         let (counts, until) = self.tally.as_ref()?.newest()?;
-        let judged = counts.calls >= self.rules.min_calls || counts.failures + counts.slow == 0;
+        let judged = counts.failures + counts.slow == 0
+            || counts.calls >= self.rules.min_calls && self.trips(Some(counts)).is_none();
         let until = until.map_or(ALWAYS, |until| Stamp::new(self.rules.epoch, until).as_word());
         (closed && self.streak == 0 && judged).then_some(until)
     }
