@@ -18,6 +18,7 @@ use crate::{
     auth::{AuthLayer, Origin},
     budgets::{self, Budgets, LimiterOptions},
     call::Call,
+    circuits::ApiCircuits,
     classify::PipedriveClassifier,
     config::{self, Config, ConfigError, Problem},
     judge,
@@ -190,7 +191,7 @@ impl ClientBuilder {
         let parts = Parts {
             limiter,
             budgets,
-            circuit: circuit(&config)?,
+            circuits: circuits(&config)?,
             health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
             pages: pages(&config, probe, purge)?,
             retry: retry(&config, seed, failures.clone())?,
@@ -222,16 +223,18 @@ fn auth(config: &Config) -> Result<AuthLayer, ConfigError> {
     layer.map_err(|error| said(&format!("PIPEDRIVE_API_TOKEN cannot be sent: {error}")))
 }
 
-fn circuit(config: &Config) -> Result<Circuit, ConfigError> {
+fn circuits(config: &Config) -> Result<ApiCircuits, ConfigError> {
     let settings = &config.error_handling;
-    Circuit::builder("pipedrive")
-        .consecutive(settings.circuit_breaker_threshold)
-        .open_for(open_time(settings))
-        .half_open(settings.half_open_max_requests, 1)
-        // A trial is one attempt, and that has a time-out of its own.
-        .trial_time((settings.request_timeout * 2).max(Duration::from_secs(60)))
-        .enabled(settings.circuit_breaker_enabled)
-        .build()
+    let each = |name: String| {
+        Circuit::builder(name)
+            .consecutive(settings.circuit_breaker_threshold)
+            .open_for(open_time(settings))
+            .half_open(settings.half_open_max_requests, 1)
+            // A trial is one attempt, and that has a time-out of its own.
+            .trial_time((settings.request_timeout * 2).max(Duration::from_secs(60)))
+            .enabled(settings.circuit_breaker_enabled)
+    };
+    ApiCircuits::new(settings.circuit_breaker_scope, &config.base_url, each)
         .map_err(|error| said(&error))
 }
 

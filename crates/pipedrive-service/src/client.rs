@@ -25,6 +25,7 @@ use crate::{
     api::Api,
     budgets::Budgets,
     builder::ClientBuilder,
+    circuits::ApiCircuits,
     config::{Config, ConfigError},
     entity::{Action, Entity},
     error::{Context, Error},
@@ -113,10 +114,16 @@ impl Client {
         self.limiter().lease(self.budgets().day)
     }
 
-    /// The circuit.
+    /// The circuit; with one for each class of failure, the first of them. See [`circuits`](Self::circuits).
     #[must_use]
     pub fn circuit(&self) -> &Circuit {
-        &self.shared.parts.circuit
+        self.circuits().first()
+    }
+
+    /// All circuits, as many as `robustness.error_handling.circuit_breaker_scope` says.
+    #[must_use]
+    pub fn circuits(&self) -> &ApiCircuits {
+        &self.shared.parts.circuits
     }
 
     /// The passive score, if health monitoring is on.
@@ -358,7 +365,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("base_url", &self.shared.config.base_url)
-            .field("circuit", &self.circuit().state())
+            .field("circuit", &self.circuits().state())
             .finish_non_exhaustive()
     }
 }

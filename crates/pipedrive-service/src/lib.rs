@@ -90,6 +90,7 @@ pub mod auth;
 pub mod budgets;
 mod builder;
 mod call;
+pub mod circuits;
 pub mod classify;
 mod client;
 pub mod collect;

@@ -123,6 +123,12 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
         "robustness.failure_detector.heartbeat_interval_ms",
         "10s",
     ),
+    (
+        "PIPEDRIVE_CIRCUIT_BREAKER_SCOPE",
+        "class",
+        "robustness.error_handling.circuit_breaker_scope",
+        "class",
+    ),
     ("PIGEON_FD_FAILURE_THRESHOLD", "5", "robustness.failure_detector.failure_threshold", "5"),
     (
         "PIGEON_FD_RESPONSE_TIMEOUT_MS",
