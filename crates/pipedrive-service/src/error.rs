@@ -77,6 +77,12 @@ impl Error {
         self
     }
 
+    /// Whether a health gate refused, and not the limiter.
+    fn shed(&self) -> bool {
+        let source = self.inner.source.as_deref();
+        source.is_some_and(|source| find::<tower_health::Shed>(source).is_some())
+    }
+
     /// The name of the circuit that refused, if one did; see [`circuits`](crate::circuits).
     #[must_use]
     pub fn circuit(&self) -> Option<&str> {
@@ -259,9 +265,10 @@ impl fmt::Display for Error {
             ErrorKind::BudgetExhausted { budget } => {
                 write!(f, "not sent: the {budget} budget is spent")?
             }
-            ErrorKind::NotAdmitted => {
-                f.write_str("not sent: the limiter could not admit it in time")?
-            }
+            ErrorKind::NotAdmitted => f.write_str(match self.shed() {
+                true => "not sent: a health gate turned it away",
+                false => "not sent: the limiter could not admit it in time",
+            })?,
             ErrorKind::Paging => f.write_str("the walk cannot go on")?,
             ErrorKind::WrongHost => f.write_str("not sent: the host is not the configured one")?,
             ErrorKind::Unsupported => f.write_str("the API has no such operation")?,

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use tower_adaptive_page::MemoryError;
 use tower_circuit::Open;
+use tower_health::Shed;
 use tower_ratelimit_tokens::Refused;
 
 use crate::{
@@ -134,10 +135,14 @@ pub fn health(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_health::Ver
 }
 
 /// Whether an error is a refusal of our own layers: nothing was sent.
+///
+/// [`Open`] of a circuit, [`Refused`] of a limiter, [`Shed`] of a health gate, [`MemoryError`] of page control, and
+/// [`WrongOrigin`] of this crate, also where such a layer stands around the transport and not in the stack.
 #[must_use]
 pub fn is_local(error: &(dyn StdError + 'static)) -> bool {
     find::<Open>(error).is_some()
         || find::<Refused>(error).is_some()
+        || find::<Shed>(error).is_some()
         || find::<MemoryError>(error).is_some()
         || find::<WrongOrigin>(error).is_some()
 }

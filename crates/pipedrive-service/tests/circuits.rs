@@ -167,3 +167,31 @@ async fn a_client_is_refused_by_the_circuit_of_one_class_and_goes_on_when_it_clo
     closed.await.unwrap();
     assert_eq!(client.circuits().state(), State::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_a_health_gate_around_the_transport_is_ours_and_not_the_api_s() {
+    use http_body_util::Full;
+    use tower_health::{ErrorsBad, Health, HealthGateLayer, HealthLayer};
+    let health = Health::builder("network").build().unwrap();
+    let mut failing = ServiceBuilder::new()
+        .layer(HealthLayer::new(health.clone(), ErrorsBad))
+        .service(service_fn(|()| async { Err::<(), _>(BoxError::from("down")) }));
+    for _ in 0..10 {
+        failing.ready().await.unwrap().call(()).await.unwrap_err();
+    }
+    assert_eq!(health.state(), tower_health::State::Unavailable);
+    let api = service_fn(|_: Request<Full<Bytes>>| async {
+        let body = Full::new(Bytes::from_static(br#"{"success":true,"data":{"id":1}}"#));
+        Ok::<_, BoxError>(Response::new(body))
+    });
+    let gated =
+        ServiceBuilder::new().layer(HealthGateLayer::builder(health).build().unwrap()).service(api);
+    let client = Client::with_transport(config(&[]), gated).unwrap();
+    client.me().await.expect("one goes through as a trial");
+    let refused = client.me().await.unwrap_err();
+    assert_eq!((refused.is_local(), refused.context().attempts), (true, 1), "{refused:?}");
+    assert_eq!(refused.retry_after(), Some(std::time::Duration::from_secs(5)));
+    assert!(refused.to_string().contains("not sent: a health gate turned it away"), "{refused}");
+    assert_eq!(client.circuit().status().consecutive_failures, 0);
+    assert_eq!(client.limiter().status().budget("day").unwrap().used, 2, "one call was paid");
+}
