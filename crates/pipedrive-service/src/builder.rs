@@ -21,6 +21,7 @@ use crate::{
     circuits::ApiCircuits,
     classify::PipedriveClassifier,
     config::{self, Config, ConfigError, Problem},
+    error_rules::ErrorRules,
     judge,
     plan::AuthKind,
     stack::{ApiRetry, Parts, stack},
@@ -188,13 +189,16 @@ impl ClientBuilder {
         let (limiter, budgets) =
             budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
         let failures = RecentHistory::new(FAILURES);
+        let rules = config.error_handling.error_categories.clone().map(ErrorRules::load);
+        let rules = rules.transpose()?;
         let parts = Parts {
             limiter,
             budgets,
             circuits: circuits(&config)?,
             health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
             pages: pages(&config, probe, purge)?,
-            retry: retry(&config, seed, failures.clone())?,
+            retry: retry(&config, seed, failures.clone(), rules.as_ref())?,
+            rules,
             failures,
             auth,
             attempt_timeout: config.error_handling.request_timeout,
@@ -291,6 +295,7 @@ fn retry(
     config: &Config,
     seed: Option<u64>,
     failures: RecentHistory,
+    rules: Option<&ErrorRules>,
 ) -> Result<ApiRetry, ConfigError> {
     let (settings, limiting) = (&config.error_handling, &config.rate_limiting);
     let base = settings.base_delay;
@@ -319,6 +324,10 @@ fn retry(
         .deadline(|request: &Request<Bytes>| {
             request.extensions().get::<Call>().and_then(Call::deadline)
         });
+    if let Some(rules) = rules {
+        // Behind our own: its word is the last.
+        builder = builder.classify(rules.rules().clone());
+    }
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }

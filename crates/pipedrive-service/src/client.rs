@@ -29,6 +29,7 @@ use crate::{
     config::{Config, ConfigError},
     entity::{Action, Entity},
     error::{Context, Error},
+    error_rules::ErrorRules,
     holdings::Holdings,
     page::{self, Row, RowId, RowsPage},
     probe::HealthProbe,
@@ -202,6 +203,15 @@ impl Client {
             };
             limiter.shed_while(SHED_EVERY, level).await;
         })
+    }
+
+    /// A loop that reads the file of `robustness.error_handling.error_categories` again when it has changed; see
+    /// [`ErrorRules::watch`](crate::error_rules::ErrorRules::watch). None if no file is configured. Spawn the future;
+    /// dropped, the rules stay as they are.
+    pub fn watch_error_categories(
+        &self,
+    ) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        self.shared.parts.rules.clone().map(ErrorRules::watch)
     }
 
     /// What the probe knows.

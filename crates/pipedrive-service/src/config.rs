@@ -230,6 +230,9 @@ impl Config {
                 },
                 half_open_max_requests: small("robustness.error_handling.half_open_max_requests"),
                 request_timeout: r.time("robustness.error_handling.request_timeout"),
+                error_categories: r
+                    .text("robustness.error_handling.error_categories")
+                    .map(PathBuf::from),
             },
             memory_management: MemoryManagement {
                 adaptive_pagination: r.flag("robustness.memory_management.adaptive_pagination"),

@@ -49,6 +49,7 @@ use crate::{
     classify::{PipedriveClassifier, find},
     collect::{BodyTooLarge, CollectLayer},
     costs,
+    error_rules::ErrorRules,
     inspect::InspectLayer,
     judge,
     lazy_clone::LazyCloneLayer,
@@ -79,6 +80,8 @@ pub struct Parts {
     pub pages: PageController,
     /// The retry policy.
     pub retry: ApiRetry,
+    /// Rules of a file by which the retry policy goes too, if there is one.
+    pub rules: Option<ErrorRules>,
     /// The newest failed attempts, and what came of them.
     pub failures: RecentHistory,
     /// The credentials and where they may go.
@@ -277,7 +280,7 @@ pub fn health(health: &Health) -> HealthLayer<JudgeFn<tower_health::Verdict>> {
     HealthLayer::new(health.clone(), judge::health)
 }
 
-/// Notes what is wrong with a success; see [`inspect`](crate::classify::inspect).
+/// Notes what is wrong with a success, and the body of an error; see [`inspect`](crate::classify::inspect).
 #[must_use]
 pub const fn inspection() -> InspectLayer {
     InspectLayer::new()

@@ -1,6 +1,6 @@
 //! The parts of the configuration.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::{civil::Time, tz::TimeZone};
 use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
@@ -134,6 +134,8 @@ pub struct ErrorHandling {
     pub circuit_breaker_scope: CircuitScope,
     pub half_open_max_requests: u32,
     pub request_timeout: Duration,
+    /// The file.
+    pub error_categories: Option<PathBuf>,
 }
 
 /// `robustness.memory_management`.
