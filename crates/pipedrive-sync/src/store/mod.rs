@@ -23,6 +23,7 @@ mod quarantine;
 mod read;
 mod runs;
 pub mod schema;
+mod seen;
 mod sqlite;
 mod state;
 mod upsert;
@@ -41,7 +42,7 @@ pub use self::{
     read::{Counts, Reader, RunRow},
     runs::RunRecord,
     state::{Mode, WalkState},
-    write::{Finish, Id, PageWrite, RowWrite, Settled},
+    write::{Finish, Id, PageWrite, RowWrite, Settled, Written},
 };
 
 use self::{database::Place, file::RunLock, link::Conn};

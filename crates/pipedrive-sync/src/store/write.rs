@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use super::{
     Mode, RejectWrite, Store, StoreError, WalkState, gone,
     link::{Arg, Link},
-    quarantine, upsert,
+    quarantine, seen, upsert,
 };
 use crate::wall;
 
@@ -69,6 +69,15 @@ pub struct PageWrite<'a> {
     pub page_size: Option<u32>,
     /// Set when this was the last page.
     pub finish: Option<Finish>,
+}
+
+/// What became of a page that was committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that were held as they came, and were not written again.
+    pub unchanged: u64,
+    /// Rows that were removed, or marked as deleted.
+    pub removed: u64,
 }
 
 /// What the day has cost by the time of a commit.
@@ -166,14 +175,18 @@ impl Store {
                 state.run.into(),
             ];
             tx.link().execute(sql, &args).await?;
+            if state.mode == Mode::Full {
+                seen::forget(tx.link(), &state.entity).await?;
+            }
         }
         tx.commit().await
     }
 
     /// Writes pages and what they cost in one transaction: for each page its rows, the position after
-    /// it and its page size; at the end of a full walk also the removal of what was not seen.
+    /// it and its page size; at the end of a full walk also the removal of what was not seen. A row that is held as it
+    /// came is left alone.
     ///
-    /// Gives for each page how many rows were removed. All is written, or nothing is.
+    /// Gives for each page how many rows were unchanged and how many were removed. All is written, or nothing is.
     ///
     /// # Errors
     ///
@@ -182,15 +195,20 @@ impl Store {
         &mut self,
         pages: &[PageWrite<'_>],
         settled: Option<&Settled>,
-    ) -> Result<Vec<u64>, StoreError> {
-        let mut removed = Vec::with_capacity(pages.len());
+    ) -> Result<Vec<Written>, StoreError> {
+        let mut all = Vec::with_capacity(pages.len());
         let mut tx = self.conn.begin().await?;
         for page in pages {
-            upsert::write(&mut tx.link(), page).await?;
+            let written = upsert::write(&mut tx.link(), page).await?;
+            let unchanged = (page.rows.len() as u64).saturating_sub(written);
+            if unchanged > 0 {
+                seen::note(tx.link(), page).await?;
+            }
             one_home(tx.link(), page).await?;
             quarantine::note(tx.link(), page).await?;
             let gone = gone::mark(tx.link(), page).await?;
-            removed.push(gone + advance(tx.link(), page).await?);
+            let removed = gone + advance(tx.link(), page).await?;
+            all.push(Written { unchanged, removed });
         }
         if let Some(settled) = settled {
             settle(tx.link(), settled).await?;
@@ -199,7 +217,7 @@ impl Store {
         if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
             self.follow_definitions().await;
         }
-        Ok(removed)
+        Ok(all)
     }
 }
 
@@ -237,8 +255,7 @@ async fn one_home(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreE
 async fn advance(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<u64, StoreError> {
     let mut removed = 0;
     if page.finish.is_some() && page.state.mode == Mode::Full {
-        let sql = format!("DELETE FROM {} WHERE run <> $1", page.state.entity);
-        removed = link.execute(AssertSqlSafe(sql), &[page.state.run.into()]).await?;
+        removed = seen::remove_others(link.again(), page.state).await?;
         let sql = "INSERT INTO sweeps (entity, done_at) VALUES ($1, $2)
              ON CONFLICT (entity) DO UPDATE SET done_at = excluded.done_at";
         let now = wall::now_text();
