@@ -219,15 +219,10 @@ async fn under_lease(
     plan.by_the_servers_clock(wall::now(), me.server_time, job.settings.overlap);
 
     job.progress.event(&Event::note(format!("plan: {}", plan.summary())));
-    job.store
-        .begin_walks(
-            plan.walks
-                .iter()
-                .filter(|walk| !walk.resumed)
-                .map(|walk| &walk.state)
-                .chain(&plan.recents_from),
-        )
-        .await?;
+    let new = plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state);
+    // Gathered, or the whole sync could not be sent to another thread.
+    let new: Vec<_> = new.chain(&plan.recents_from).collect();
+    job.store.begin_walks(new).await?;
     let recents = plan.recents.take();
     let result = walk_all(job, plan, lease, outcome, record).await;
     if let (Ok(()), Some(recents)) = (&result, recents) {

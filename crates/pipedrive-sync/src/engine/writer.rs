@@ -57,7 +57,7 @@ pub struct Tally {
 pub(crate) struct Writer<'a> {
     pub(crate) store: &'a mut Store,
     pub(crate) lease: &'a mut DayLease,
-    pub(crate) page_size: &'a dyn Fn() -> Option<u32>,
+    pub(crate) page_size: &'a (dyn Fn() -> Option<u32> + Sync),
     pub(crate) progress: &'a dyn Progress,
     /// How things stand, for other commands.
     pub(crate) record: &'a mut Record,
