@@ -117,6 +117,7 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     // Whatever the settings say of calls that find no budget: a copy has time.
     job.client = job.client.with_priority(job.settings.priority).with_on_limit(OnLimit::Wait);
+    job.store.stop_with(job.stop.clone());
     let known = job.store.walks().await?;
     let counts = job.store.counts().await?;
     let swept = job.store.swept().await?;

@@ -4,7 +4,9 @@ use pipedrive_service::RowId;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Mode, RejectWrite, Store, StoreError, WalkState, gone,
+    Mode, RejectWrite, Store, StoreError, WalkState,
+    again::{self, Lost, repeated},
+    gone,
     link::{Arg, Link},
     quarantine, seen, upsert,
 };
@@ -104,6 +106,7 @@ impl Store {
         let now = wall::now_text();
         let args = [command.into(), (&now).into()];
         let run = self.conn.link().row(sql, &args, |row| row.int("id")).await?;
+        self.thread.run = run;
         run.ok_or_else(|| StoreError::Content { what: "a run", detail: "it has no number".into() })
     }
 
@@ -122,8 +125,7 @@ impl Store {
         let sql = "UPDATE runs SET ended_at = $1, exit_code = $2, outcome = $3, report = $4 WHERE id = $5";
         let (at, code) = (wall::now_text(), i64::from(code));
         let args = [(&at).into(), code.into(), outcome.into(), report.into(), run.into()];
-        self.conn.link().execute(sql, &args).await?;
-        Ok(())
+        repeated!(self, self.conn.link().execute(sql, &args)).map(drop)
     }
 
     /// Binds the database to a company, or checks that it is the same as before.
@@ -159,6 +161,11 @@ impl Store {
         &mut self,
         walks: impl IntoIterator<Item = &'a WalkState>,
     ) -> Result<(), StoreError> {
+        let walks: Vec<_> = walks.into_iter().collect();
+        repeated!(self, self.begin_all(&walks))
+    }
+
+    async fn begin_all(&mut self, walks: &[&WalkState]) -> Result<(), StoreError> {
         let mut tx = self.conn.begin().await?;
         for state in walks {
             let sql = "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
@@ -196,7 +203,28 @@ impl Store {
         pages: &[PageWrite<'_>],
         settled: Option<&Settled>,
     ) -> Result<Vec<Written>, StoreError> {
-        let mut all = Vec::with_capacity(pages.len());
+        let (mut all, mut lost) = (Vec::with_capacity(pages.len()), Lost::default());
+        let mark = self.thread.next_mark();
+        while let Err(error) = self.write(pages, settled, &mark, &mut all).await {
+            if self.come_back_to(&mut lost, error, Some(&mark)).await? {
+                break;
+            }
+        }
+        self.thread.committed(mark);
+        if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
+            self.follow_definitions().await;
+        }
+        Ok(all)
+    }
+
+    async fn write(
+        &mut self,
+        pages: &[PageWrite<'_>],
+        settled: Option<&Settled>,
+        mark: &str,
+        all: &mut Vec<Written>,
+    ) -> Result<(), StoreError> {
+        all.clear();
         let mut tx = self.conn.begin().await?;
         for page in pages {
             let written = upsert::write(&mut tx.link(), page).await?;
@@ -213,11 +241,8 @@ impl Store {
         if let Some(settled) = settled {
             settle(tx.link(), settled).await?;
         }
-        tx.commit().await?;
-        if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
-            self.follow_definitions().await;
-        }
-        Ok(all)
+        again::leave(tx.link(), mark).await?;
+        tx.commit().await
     }
 }
 
