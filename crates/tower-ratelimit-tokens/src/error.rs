@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::moment::Nanos;
+use crate::moment::{Epoch, Nanos};
 
 /// Why a call was refused here, before anything was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,13 +53,15 @@ impl Refusal {
 /// The limiter refused the call. Nothing was sent and nothing was spent.
 ///
 /// This is a local refusal: it says nothing about the health of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Refused {
     pub(crate) kind: RefusedKind,
     pub(crate) budget: Option<Arc<str>>,
-    pub(crate) retry_at: Option<Instant>,
-    pub(crate) retry_after: Option<Duration>,
     pub(crate) reason: Option<Arc<str>>,
+    /// Read only by who asks: most refusals are dropped unread.
+    pub(crate) epoch: Epoch,
+    pub(crate) retry_at: Option<Nanos>,
+    pub(crate) refused_at: Instant,
 }
 
 impl Refused {
@@ -78,8 +80,8 @@ impl Refused {
     /// The first moment at which trying again may help; `None` if never, or if
     /// no time is known.
     #[must_use]
-    pub const fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at.map(|nanos| self.epoch.instant(nanos))
     }
 
     /// The reason given for [shedding](crate::Limiter::shed), as it was when the
@@ -91,8 +93,33 @@ impl Refused {
 
     /// How far away [`retry_at`](Self::retry_at) was when the call was refused.
     #[must_use]
-    pub const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_at().map(|retry_at| retry_at.saturating_duration_since(self.refused_at))
+    }
+}
+
+/// Two limiters may count from different instants.
+impl PartialEq for Refused {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.budget == other.budget
+            && self.reason == other.reason
+            && self.refused_at == other.refused_at
+            && self.retry_at() == other.retry_at()
+    }
+}
+
+impl Eq for Refused {}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("kind", &self.kind)
+            .field("budget", &self.budget)
+            .field("retry_at", &self.retry_at())
+            .field("retry_after", &self.retry_after())
+            .field("reason", &self.reason)
+            .finish()
     }
 }
 
@@ -128,7 +155,7 @@ impl fmt::Display for Refused {
             }
         }
         f.write_str("; refused here, nothing was sent")?;
-        match self.retry_after {
+        match self.retry_after() {
             // Whole seconds read better; a wait is rounded up, never down.
             Some(after) if after >= Duration::from_secs(10) => {
                 write!(f, "; try again in {} s", after.as_millis().div_ceil(1_000))

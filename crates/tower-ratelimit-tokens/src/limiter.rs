@@ -366,11 +366,14 @@ impl Limiter {
 
     /// Boxed, as it is moved often on its way.
     pub(crate) fn refused(&self, refusal: &Refusal, at: Instant) -> Box<Refused> {
-        let retry_at = refusal.retry_at.map(|nanos| self.shared.epoch.instant(nanos));
-        let budget = refusal.budget.and_then(|budget| self.name(budget));
-        let retry_after = retry_at.map(|retry_at| retry_at.saturating_duration_since(at));
-        let (kind, reason) = (refusal.kind, refusal.reason.clone());
-        let refused = Box::new(Refused { kind, budget, retry_at, retry_after, reason });
+        let refused = Box::new(Refused {
+            kind: refusal.kind,
+            budget: refusal.budget.and_then(|budget| self.name(budget)),
+            reason: refusal.reason.clone(),
+            epoch: self.shared.epoch,
+            retry_at: refusal.retry_at,
+            refused_at: at,
+        });
         events::refused(&refused);
         refused
     }
