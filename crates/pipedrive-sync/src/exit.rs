@@ -86,7 +86,9 @@ impl std::error::Error for Failure {}
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::Unreachable { .. } | StoreError::Lost(_) => Code::Unavailable,
+            StoreError::Unreachable { .. } | StoreError::Lost(_) | StoreError::Overtaken { .. } => {
+                Code::Unavailable
+            }
             StoreError::Sql(_)
             | StoreError::Full(_)
             | StoreError::Busy(_)

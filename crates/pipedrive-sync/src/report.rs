@@ -140,9 +140,10 @@ impl SyncResult {
 
 impl fmt::Display for SyncResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut written, mut removed, mut rejected) = (0, 0, 0);
+        let (mut written, mut unchanged, mut removed, mut rejected) = (0, 0, 0, 0);
         for tally in self.walks.values() {
-            written += tally.rows;
+            written += tally.rows - tally.unchanged;
+            unchanged += tally.unchanged;
             rejected += tally.rejected;
             removed += tally.removed;
         }
@@ -157,7 +158,7 @@ impl fmt::Display for SyncResult {
         }
         writeln!(
             f,
-            "  {:22} {:>9} rows, {written} written and {removed} removed in this run",
+            "  {:22} {:>9} rows; in this run {written} written, {unchanged} unchanged, {removed} removed",
             "all", self.rows_in_all
         )?;
         if rejected > 0 {

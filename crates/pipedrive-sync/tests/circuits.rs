@@ -194,7 +194,7 @@ async fn a_database_from_before_there_were_circuits_is_read_and_brought_up_to_da
     let world = World::new(config(0)).await;
     Store::open(&world.database()).await.unwrap().close().await.unwrap();
     let mut conn = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
-    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; DROP TABLE retry_history; DROP TABLE health_samples; DROP TABLE quarantine; DROP TABLE failed_walks; DROP TABLE sweeps; ALTER TABLE runs DROP COLUMN options; PRAGMA user_version = 1";
+    let back = "DROP TABLE circuits; DROP TABLE circuit_resets; DROP TABLE retry_history; DROP TABLE health_samples; DROP TABLE quarantine; DROP TABLE failed_walks; DROP TABLE sweeps; DROP TABLE seen; ALTER TABLE runs DROP COLUMN options; PRAGMA user_version = 1";
     sqlx::raw_sql(back).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
     assert_eq!(reset_circuits(&world.database(), None).await.unwrap(), [""; 0]);

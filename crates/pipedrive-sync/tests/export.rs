@@ -209,6 +209,10 @@ async fn definitions_alone_are_a_small_price() {
     for args in [&["--full-data"][..], &["--force"], &["--entity", "deals", "--quiet"]] {
         assert_eq!(world.run("sync-custom-fields", args).await.code, Some(0), "{args:?}");
     }
+    let runs = common::kit::sqlite_texts(&world.path(), "SELECT DISTINCT command FROM runs").await;
+    assert_eq!(runs, ["sync-custom-fields"]);
+    let shown = world.run("runs", &[]).await.out;
+    assert!(shown.contains(" sync-custom-fields "), "{shown}");
     let names = common::kit::sqlite_texts(
         &world.path(),
         "SELECT name FROM pragma_table_info('deals_view')",

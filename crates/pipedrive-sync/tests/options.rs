@@ -86,7 +86,13 @@ async fn events_are_objects_on_standard_output_and_nothing_else_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_that_waits_is_parked_until_the_next_day_and_says_so() {
+async fn a_sync_that_waits_is_parked_until_the_next_day_and_ends_cleanly_at_a_signal() {
+    for signal in ["-INT", "-TERM"] {
+        is_parked_until_it_is_told(signal).await;
+    }
+}
+
+async fn is_parked_until_it_is_told(signal: &str) {
     // The day is spent, and its end lies hours ahead.
     let world = World::new(SimConfig { day_tokens: Some(200), ..config(200) }).await;
     let sync = ["--entity", "persons,notes", "--max-batch-size", "10", "--quiet"];
@@ -116,9 +122,10 @@ async fn a_sync_that_waits_is_parked_until_the_next_day_and_says_so() {
     assert!(counts["persons"].0 > 0, "{counts:?}");
     let spent = world.sim.truth().requests;
     assert_eq!(world.sim.truth().requests, spent, "nothing is asked meanwhile");
-    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(1), "{signal}");
+    assert_eq!(world.sim.truth().requests, spent, "nothing is asked on the way out");
 
     let not = world.run("sync", &sync).await;
     assert_eq!(not.code, Some(4), "{not:?}");

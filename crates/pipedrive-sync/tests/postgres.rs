@@ -148,9 +148,9 @@ async fn who_may_not_is_told_so_and_an_empty_schema_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_crashes_under_a_sync_loses_nothing() {
+async fn a_server_that_crashes_under_a_sync_and_stays_away_loses_nothing() {
     let Some(mut server) = PostgresServer::start("a crash of PostgreSQL") else { return };
-    let url = server.url().replace("postgres@", "postgres:hunter2@");
+    let url = server.url().replace("postgres@", "postgres:hunter2@") + "?reconnect=1";
     let mut slow = config(300);
     slow.faults.latency_before_ms = [5, 10];
     let world = World::new(slow).await.with_database(&url);
@@ -178,8 +178,12 @@ async fn a_server_that_crashes_under_a_sync_loses_nothing() {
     }
     let ended = world.run("sync", &["--json"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    is_whole_and_counted_once(&world).await;
+}
+
+/// The copy is the account, and pages are counted once, whatever was lost on the way.
+async fn is_whole_and_counted_once(world: &World) {
     assert_eq!(world.differences().await, Vec::<String>::new());
-    // Pages are counted once, whatever was lost on the way.
     let mut reader = Reader::open(&world.database()).await.unwrap();
     let counts = reader.counts().await.unwrap();
     for walk in reader.walks().await.unwrap() {

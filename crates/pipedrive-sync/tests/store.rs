@@ -31,6 +31,7 @@ macro_rules! all {
             a_second_writer_is_refused_until_the_first_has_gone,
             a_page_is_there_with_its_cursor_or_neither_is,
             the_end_of_a_full_walk_removes_what_was_not_seen,
+            a_row_that_is_held_as_it_came_is_not_written_again_and_outlives_the_walk,
             a_deal_has_one_home_and_of_whole_lists_its_newer_state_stays,
             of_what_has_changed_the_last_word_is_true_even_if_its_time_is_older,
             a_row_that_cannot_be_used_is_kept_with_its_page_and_forgotten_when_it_is_healed,

@@ -91,10 +91,17 @@ async fn the_next_run_brings_the_copy_up_to_date_by_what_has_changed() {
     let asked = log.iter().filter(|entry| entry.target.contains("/v2/deals?")).collect::<Vec<_>>();
     assert!(asked.iter().all(|entry| entry.target.contains("updated_since=")), "{asked:?}");
 
-    // A full run finds the same.
-    assert_eq!(world.run("sync", &["--full", "--quiet"]).await.code, Some(0));
+    // A full run finds the same, and leaves alone what is held as it came.
+    let ended = world.run("sync", &["--full", "--json"]).await;
     assert_eq!(world.differences().await, Vec::<String>::new());
     assert_eq!(counts(&world).await["deals"].1, 0);
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    for (name, walk) in report["walks"].as_object().unwrap() {
+        assert_eq!(walk["unchanged"], walk["rows"], "{name}");
+    }
+    assert!(report["walks"]["deals"]["rows"].as_u64().unwrap() > 500, "{report}");
+    let text = world.run("sync", &["--full"]).await.out;
+    assert!(text.contains("in this run 0 written, "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ pub(super) struct How<'a> {
 }
 
 impl How<'_> {
-    async fn run(&self, options: SyncOptions) -> Result<(), Failure> {
+    pub(super) async fn run(&self, options: SyncOptions) -> Result<(), Failure> {
         let json = self.output.json;
         let result = match self.sync(options).await {
             Ok(result) => result,

@@ -1,11 +1,10 @@
 //! `pipedrive sync-custom-fields`
 
-use clap::Parser as _;
-
-use super::{common, sync};
+use super::{common, sync::How};
 use crate::{
-    cli::{Cli, Command, FieldsOf, SyncCustomFields},
-    exit::{Code, Failure},
+    cli::{FieldsOf, SyncCustomFields},
+    engine::{SyncOptions, plan::Wanted},
+    exit::Failure,
     store::Store,
 };
 
@@ -38,17 +37,18 @@ pub(super) async fn run(args: SyncCustomFields) -> Result<(), Failure> {
             store.close().await?;
         }
     }
-    // The options of a sync, whatever they are, as they are when nobody gives them.
-    let Ok(Cli { command: Command::Sync(mut sync), .. }) =
-        Cli::try_parse_from(["pipedrive", "sync"])
-    else {
-        return Err(Failure::new(Code::Other, "a sync without options cannot be made"));
-    };
     let kinds = if args.entities.is_empty() { &ALL[..] } else { &args.entities };
-    sync.entities = kinds.iter().map(|kind| table(*kind).to_owned()).collect();
-    sync.full = args.full_data;
-    sync.database = args.database;
-    sync.connection = args.connection;
-    sync.output = args.output;
-    sync::run(*sync).await
+    let options = SyncOptions {
+        entities: kinds.iter().map(|kind| table(*kind).to_owned()).collect(),
+        mode: if args.full_data { Wanted::Full } else { Wanted::Auto },
+        ..SyncOptions::default()
+    };
+    let how = How {
+        database: &args.database,
+        connection: &args.connection,
+        output: args.output,
+        events: None,
+        command: "sync-custom-fields",
+    };
+    how.run(options).await
 }

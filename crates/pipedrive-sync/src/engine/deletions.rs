@@ -91,7 +91,8 @@ pub(super) async fn mark(
             finish: last.then(|| Finish { high_water: Some(state.started_at.clone()) }),
         };
         let settled = lease.settle();
-        let marked = store.commit(&[write], settled.as_ref()).await?.into_iter().sum();
+        let written = store.commit(&[write], settled.as_ref()).await?;
+        let marked = written.iter().map(|written| written.removed).sum();
         tally.pages += 1;
         tally.rows += page.len as u64;
         tally.removed += marked;

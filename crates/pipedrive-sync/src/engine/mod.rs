@@ -117,6 +117,7 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     // Whatever the settings say of calls that find no budget: a copy has time.
     job.client = job.client.with_priority(job.settings.priority).with_on_limit(OnLimit::Wait);
+    job.store.stop_with(job.stop.clone());
     let known = job.store.walks().await?;
     let counts = job.store.counts().await?;
     let swept = job.store.swept().await?;
@@ -225,15 +226,10 @@ async fn under_lease(
     plan.by_the_servers_clock(wall::now(), me.server_time, job.settings.overlap);
 
     job.progress.event(&Event::note(format!("plan: {}", plan.summary())));
-    job.store
-        .begin_walks(
-            plan.walks
-                .iter()
-                .filter(|walk| !walk.resumed)
-                .map(|walk| &walk.state)
-                .chain(&plan.recents_from),
-        )
-        .await?;
+    let new = plan.walks.iter().filter(|walk| !walk.resumed).map(|walk| &walk.state);
+    // Gathered, or the whole sync could not be sent to another thread.
+    let new: Vec<_> = new.chain(&plan.recents_from).collect();
+    job.store.begin_walks(new).await?;
     let recents = plan.recents.take();
     let result = walk_all(job, plan, lease, outcome, record).await;
     if let (Ok(()), Some(recents)) = (&result, recents) {

@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     progress::{Event, Pace, Progress},
-    store::{Finish, Id, PageWrite, Quarantined, RejectWrite, RowWrite, Store, StoreError},
+    store::{
+        Finish, Id, PageWrite, Quarantined, RejectWrite, RowWrite, Store, StoreError, Written,
+    },
     wall,
 };
 
@@ -38,6 +40,8 @@ pub struct Tally {
     pub pages: u64,
     /// Rows committed in this run.
     pub rows: u64,
+    /// Of these, the ones that the database held as they came, and that were not written again.
+    pub unchanged: u64,
     /// Rows removed because the list shows them no longer.
     pub removed: u64,
     /// Rows that could not be used, and are in the quarantine.
@@ -53,7 +57,7 @@ pub struct Tally {
 pub(crate) struct Writer<'a> {
     pub(crate) store: &'a mut Store,
     pub(crate) lease: &'a mut DayLease,
-    pub(crate) page_size: &'a dyn Fn() -> Option<u32>,
+    pub(crate) page_size: &'a (dyn Fn() -> Option<u32> + Sync),
     pub(crate) progress: &'a dyn Progress,
     /// How things stand, for other commands.
     pub(crate) record: &'a mut Record,
@@ -133,15 +137,15 @@ impl Writer<'_> {
             });
         }
         let settled = self.lease.settle();
-        let removed = self.store.commit(&writes, settled.as_ref()).await?;
+        let written = self.store.commit(&writes, settled.as_ref()).await?;
         drop(writes);
-        for ((delivery, page), removed) in waiting.iter().zip(&pages).zip(removed) {
+        for ((delivery, page), written) in waiting.iter().zip(&pages).zip(written) {
             let entity = walks[delivery.walk].entity.name();
             for row in &page.rejected {
                 self.quarantined.entry(entity.to_owned()).or_default().insert(row.item.clone());
             }
             let tally = &mut tallies[delivery.walk];
-            tally.add(delivery, page, removed);
+            tally.add(delivery, page, written);
             let state = &mut walks[delivery.walk].state;
             state.pages += 1;
             state.rows += page.rows.len() as u64;
@@ -149,7 +153,7 @@ impl Writer<'_> {
                 walk: state.walk.clone(),
                 pages: tally.pages,
                 rows: tally.rows,
-                removed,
+                removed: written.removed,
                 rejected: page.rejected.len() as u64,
                 done: delivery.last,
             });
@@ -237,12 +241,13 @@ fn reject<'a>(row: &'a RejectedRow, position: &Position) -> RejectWrite<'a> {
 }
 
 impl Tally {
-    fn add(&mut self, delivery: &Delivery, page: &Content<'_>, removed: u64) {
+    fn add(&mut self, delivery: &Delivery, page: &Content<'_>, written: Written) {
         let rows = delivery.page.rows.len() + delivery.page.rejected.len();
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         self.pages += 1;
         self.rows += page.rows.len() as u64;
-        self.removed += removed;
+        self.unchanged += written.unchanged;
+        self.removed += written.removed;
         self.rejected += page.rejected.len() as u64;
         self.bytes += delivery.page.bytes as u64;
         self.done = delivery.last;

@@ -10,10 +10,14 @@ use super::{StoreError, file::SqliteFile};
 /// The schema of a PostgreSQL database that the copy lies in, unless another is named.
 pub const DEFAULT_SCHEMA: &str = "pipedrive";
 
+/// How many seconds a connection that was lost is tried to be made anew, unless the name says.
+const RECONNECT_S: u32 = 60;
+
 /// Where the copy is: an SQLite file, named by its path or by `sqlite:` and its path, or a PostgreSQL database, named
 /// by `postgres://user:password@host:port/database`.
 ///
-/// The URL may have `?schema=NAME` and whatever [`PgConnectOptions`] knows, say `sslmode=verify-full`. Neither
+/// The URL may have `?schema=NAME`, `?reconnect=SECONDS` (how long a connection that was lost is tried to be made anew,
+/// default 60, 0 for not at all) and whatever [`PgConnectOptions`] knows, say `sslmode=verify-full`. Neither
 /// `Display` nor `Debug` shows a password.
 ///
 /// ```
@@ -38,6 +42,8 @@ pub(super) struct Server {
     pub(super) options: Box<PgConnectOptions>,
     /// None if the name did not say.
     schema: Option<String>,
+    /// How many seconds a connection that was lost is tried to be made anew.
+    pub(super) reconnect_s: u32,
     /// Without password and schema.
     shown: String,
 }
@@ -153,11 +159,13 @@ fn server(given: &str) -> Result<Server, StoreError> {
     // Errors of the parsers could repeat the password.
     let wrong = || StoreError::Name { given: "postgres://...".to_owned() };
     let mut url = Url::parse(given).map_err(|_| wrong())?;
-    let mut schema = None;
+    let (mut schema, mut reconnect_s) = (None, RECONNECT_S);
     let mut rest = Vec::new();
     for (name, value) in url.query_pairs().into_owned() {
         if name == "schema" {
             schema = Some(schema_name(&value)?);
+        } else if name == "reconnect" {
+            reconnect_s = value.parse().map_err(|_| wrong())?;
         } else {
             rest.push((name, value));
         }
@@ -171,5 +179,5 @@ fn server(given: &str) -> Result<Server, StoreError> {
     shown.set_query(None);
     shown.set_fragment(None);
     let _ = shown.set_password(None);
-    Ok(Server { options: Box::new(options), schema, shown: shown.into() })
+    Ok(Server { options: Box::new(options), schema, reconnect_s, shown: shown.into() })
 }

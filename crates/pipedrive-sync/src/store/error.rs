@@ -101,6 +101,15 @@ pub enum StoreError {
         "the connection to the database was lost; what was committed stays, and the same command goes on from there: {0}"
     )]
     Lost(#[source] sqlx::Error),
+    /// While the connection was lost, somebody else has written the database, or the server that answers now has not seen
+    /// what was committed last.
+    #[error(
+        "{database} is not as it was left when the connection to it was lost; run the same command again, it goes on from what is there"
+    )]
+    Overtaken {
+        /// The database.
+        database: Database,
+    },
     /// The disk is full. What was not committed is undone.
     #[error(
         "there is no room for the database; what was committed stays, make room and go on: {0}"
@@ -148,7 +157,11 @@ impl StoreError {
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Lost(_) | Self::Busy(_) | Self::Locked { .. }
+            Self::Unreachable { .. }
+                | Self::Lost(_)
+                | Self::Overtaken { .. }
+                | Self::Busy(_)
+                | Self::Locked { .. }
         )
     }
 }

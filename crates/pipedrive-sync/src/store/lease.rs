@@ -1,7 +1,9 @@
 //! The day's budget: what may be spent is on the disk before it is spent.
 
 use super::{
-    Access, Database, Reader, Store, StoreError, beside,
+    Access, Database, Reader, Store, StoreError,
+    again::repeated,
+    beside,
     link::{Fields, Link},
 };
 use crate::wall;
@@ -39,8 +41,7 @@ impl Store {
                day_limit = coalesce($3, budget.day_limit), updated_at = $4";
         let now = wall::now_text();
         let args = [day.into(), leased.into(), limit.into(), (&now).into()];
-        self.conn.link().execute(sql, &args).await?;
-        Ok(())
+        repeated!(self, self.conn.link().execute(sql, &args)).map(drop)
     }
 
     /// The day's limit as the server said it last, on whatever day.
@@ -58,7 +59,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn budget(&mut self, day: &str) -> Result<Option<BudgetRow>, StoreError> {
-        budget(self.conn.link(), day).await
+        repeated!(self, budget(self.conn.link(), day))
     }
 
     /// Keeps a picture of the limits for `pipedrive limits`, in place of the one before.

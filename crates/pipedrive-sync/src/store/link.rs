@@ -273,6 +273,14 @@ pub(super) enum Link<'c> {
 }
 
 impl Link<'_> {
+    /// The same, to be given away.
+    pub(super) fn again(&mut self) -> Link<'_> {
+        match self {
+            Self::Sqlite(conn) => Link::Sqlite(conn),
+            Self::Postgres(conn) => Link::Postgres(conn),
+        }
+    }
+
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::Sqlite(_) => Kind::Sqlite,

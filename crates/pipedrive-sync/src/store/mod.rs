@@ -7,6 +7,7 @@
 //! anyway or less; an API token allows at most 60 requests a second, and pages that wait share a commit.
 //! So rows get the same promise, and there is one connection to reason about and not two.
 
+mod again;
 mod circuits;
 mod database;
 mod error;
@@ -23,6 +24,7 @@ mod quarantine;
 mod read;
 mod runs;
 pub mod schema;
+mod seen;
 mod sqlite;
 mod state;
 mod upsert;
@@ -41,10 +43,10 @@ pub use self::{
     read::{Counts, Reader, RunRow},
     runs::RunRecord,
     state::{Mode, WalkState},
-    write::{Finish, Id, PageWrite, RowWrite, Settled},
+    write::{Finish, Id, PageWrite, RowWrite, Settled, Written},
 };
 
-use self::{database::Place, file::RunLock, link::Conn};
+use self::{again::Thread, database::Place, file::RunLock, link::Conn};
 
 /// What is there under a name before it is touched.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,12 +56,16 @@ pub(crate) enum Found {
 }
 
 /// The one writer of a database, which holds its lock.
+///
+/// Once a run has begun, a connection to a server that is lost is made anew (see [`Database`]), and what was being written
+/// is written again, unless it was committed.
 #[derive(Debug)]
 pub struct Store {
     conn: Conn,
     database: Database,
     /// PostgreSQL ties its lock to the connection.
     _lock: Option<RunLock>,
+    thread: Thread,
 }
 
 impl Store {
@@ -81,7 +87,8 @@ impl Store {
                 (Conn::Postgres(Box::new(postgres::open(server, database).await?)), None)
             }
         };
-        let mut store = Self { conn, database: database.clone(), _lock: lock };
+        let thread = Thread::default();
+        let mut store = Self { conn, database: database.clone(), _lock: lock, thread };
         store.follow_definitions().await;
         Ok(store)
     }

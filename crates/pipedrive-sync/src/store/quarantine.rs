@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     Id, Mode, PageWrite, Reader, Store, StoreError, WalkState,
+    again::repeated,
     link::{Arg, Fields, Link, storable},
     schema::ENTITIES,
 };
@@ -220,7 +221,7 @@ impl Store {
             (&failed.at).into(),
             failed.run.into(),
         ];
-        self.conn.link().execute(sql, &args).await.map(drop)
+        repeated!(self, self.conn.link().execute(sql, &args)).map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use super::link::Kind;
 pub const APPLICATION_ID: u32 = 0x5044_5359;
 
 /// The newest schema: `user_version` of an SQLite file, `schema_version` in a PostgreSQL schema's table `meta`.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// One table each. The names are those of `pipedrive_service::Entity`.
 pub const ENTITIES: [&str; 21] = [
@@ -164,6 +164,7 @@ pub(super) fn migration(kind: Kind, from: u32) -> Option<String> {
         2 => FAILURES.to_owned(),
         3 => HEALTH.to_owned(),
         4 => QUARANTINE.to_owned(),
+        5 => seen(kind),
         _ => return None,
     };
     let [serial, int, text, strict] = match kind {
@@ -186,6 +187,27 @@ fn first(kind: Kind) -> String {
         sql.push_str(&entity(kind, table));
     }
     sql
+}
+
+/// Rows that a full walk under way has found as they are held, which therefore do not bear its number.
+fn seen(kind: Kind) -> String {
+    match kind {
+        Kind::Sqlite => {
+            "CREATE TABLE seen (
+            entity TEXT NOT NULL,
+            id     ANY NOT NULL,
+            PRIMARY KEY (entity, id)
+        ) STRICT, WITHOUT ROWID;"
+        }
+        Kind::Postgres => {
+            "CREATE TABLE seen (
+            entity  {text} NOT NULL,
+            id      BIGINT,
+            id_text {text}
+        );"
+        }
+    }
+    .to_owned()
 }
 
 fn entity(kind: Kind, table: &str) -> String {

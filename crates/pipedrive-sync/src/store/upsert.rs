@@ -12,29 +12,38 @@ use super::{
 /// Rows per statement: below SQLite's limit of variables, above every page of the API.
 const ROWS_PER_STATEMENT: usize = 500;
 
-/// Writes a page's rows, in their order: of two with one identifier the later one counts.
-pub(super) async fn write(link: &mut Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreError> {
+/// Writes a page's rows, in their order: of two with one identifier the later one counts. Says how many rows were
+/// written; one that is held as it came is not.
+pub(super) async fn write(link: &mut Link<'_>, page: &PageWrite<'_>) -> Result<u64, StoreError> {
+    let mut written = 0;
     match link {
         Link::Sqlite(conn) => {
             for rows in page.rows.chunks(ROWS_PER_STATEMENT) {
-                sqlite(conn, page, rows).await?;
+                written += sqlite(conn, page, rows).await?;
             }
         }
-        Link::Postgres(conn) => postgres(conn, page).await?,
+        Link::Postgres(conn) => written = postgres(conn, page).await?,
     }
-    Ok(())
+    Ok(written)
 }
 
-/// What happens to a row that is there: what a list shows last is true, whatever its update time says.
-const UPDATE: &str =
-    "DO UPDATE SET update_time = excluded.update_time, is_deleted = excluded.is_deleted,
-  data = excluded.data, run = excluded.run";
+/// What happens to a row that is there: what a list shows last is true, whatever its update time says. One that is the
+/// same is not written, not even with the number of the run: see [`seen`](super::seen).
+fn update(table: &str) -> String {
+    format!(
+        "DO UPDATE SET update_time = excluded.update_time, is_deleted = excluded.is_deleted,
+           data = excluded.data, run = excluded.run
+         WHERE CAST({table}.data AS TEXT) <> CAST(excluded.data AS TEXT)
+           OR {table}.is_deleted <> excluded.is_deleted
+           OR {table}.update_time IS DISTINCT FROM excluded.update_time"
+    )
+}
 
 async fn sqlite(
     conn: &mut SqliteConnection,
     page: &PageWrite<'_>,
     rows: &[RowWrite<'_>],
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let mut sql = format!(
         "INSERT INTO {} (id, update_time, is_deleted, data, run) VALUES ",
         page.state.entity
@@ -46,7 +55,7 @@ async fn sqlite(
         sql.push_str(&row);
     }
     sql.push_str(" ON CONFLICT (id) ");
-    sql.push_str(UPDATE);
+    sql.push_str(&update(&page.state.entity));
     let mut statement = query(AssertSqlSafe(sql)).persistent(rows.len() == ROWS_PER_STATEMENT);
     for row in rows {
         statement = match row.id {
@@ -55,13 +64,13 @@ async fn sqlite(
         };
         statement = statement.bind(row.update_time).bind(row.data);
     }
-    statement.execute(conn).await?;
-    Ok(())
+    Ok(statement.execute(conn).await?.rows_affected())
 }
 
 /// Numbers and texts have a column each, so they are written apart. A statement may not change a row twice: a page
 /// that repeats an identifier takes several.
-async fn postgres(conn: &mut PgConnection, page: &PageWrite<'_>) -> Result<(), StoreError> {
+async fn postgres(conn: &mut PgConnection, page: &PageWrite<'_>) -> Result<u64, StoreError> {
+    let mut written = 0;
     let mut seen = HashSet::with_capacity(page.rows.len());
     let (mut from, rows) = (0, page.rows);
     for to in 0..=rows.len() {
@@ -79,13 +88,13 @@ async fn postgres(conn: &mut PgConnection, page: &PageWrite<'_>) -> Result<(), S
             let sql = statement(page, "id", "bigint", "(id)");
             let statement = query(AssertSqlSafe(sql)).bind(numbers.ids).bind(numbers.times);
             let statement = statement.bind(numbers.data).bind(page.deleted).bind(page.state.run);
-            statement.execute(&mut *conn).await?;
+            written += statement.execute(&mut *conn).await?.rows_affected();
         }
         if !texts.ids.is_empty() {
             let sql = statement(page, "id_text", "text", "(id_text) WHERE id_text IS NOT NULL");
             let statement = query(AssertSqlSafe(sql)).bind(texts.ids).bind(texts.times);
             let statement = statement.bind(texts.data).bind(page.deleted).bind(page.state.run);
-            statement.execute(&mut *conn).await?;
+            written += statement.execute(&mut *conn).await?.rows_affected();
         }
         if let Some(row) = rows.get(to) {
             from = to;
@@ -93,7 +102,7 @@ async fn postgres(conn: &mut PgConnection, page: &PageWrite<'_>) -> Result<(), S
             seen.insert(row.id);
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 fn statement(page: &PageWrite<'_>, id: &str, kind: &str, conflict: &str) -> String {
@@ -101,8 +110,9 @@ fn statement(page: &PageWrite<'_>, id: &str, kind: &str, conflict: &str) -> Stri
         "INSERT INTO {} ({id}, update_time, is_deleted, data, run)
          SELECT id, update_time, $4, data::json, $5
          FROM unnest($1::{kind}[], $2::text[], $3::text[]) AS new (id, update_time, data)
-         ON CONFLICT {conflict} {UPDATE}",
-        page.state.entity
+         ON CONFLICT {conflict} {}",
+        page.state.entity,
+        update(&page.state.entity)
     )
 }
 

@@ -4,9 +4,11 @@ use pipedrive_service::RowId;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Mode, RejectWrite, Store, StoreError, WalkState, gone,
+    Mode, RejectWrite, Store, StoreError, WalkState,
+    again::{self, Lost, repeated},
+    gone,
     link::{Arg, Link},
-    quarantine, upsert,
+    quarantine, seen, upsert,
 };
 use crate::wall;
 
@@ -71,6 +73,15 @@ pub struct PageWrite<'a> {
     pub finish: Option<Finish>,
 }
 
+/// What became of a page that was committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that were held as they came, and were not written again.
+    pub unchanged: u64,
+    /// Rows that were removed, or marked as deleted.
+    pub removed: u64,
+}
+
 /// What the day has cost by the time of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -95,6 +106,7 @@ impl Store {
         let now = wall::now_text();
         let args = [command.into(), (&now).into()];
         let run = self.conn.link().row(sql, &args, |row| row.int("id")).await?;
+        self.thread.run = run;
         run.ok_or_else(|| StoreError::Content { what: "a run", detail: "it has no number".into() })
     }
 
@@ -113,8 +125,7 @@ impl Store {
         let sql = "UPDATE runs SET ended_at = $1, exit_code = $2, outcome = $3, report = $4 WHERE id = $5";
         let (at, code) = (wall::now_text(), i64::from(code));
         let args = [(&at).into(), code.into(), outcome.into(), report.into(), run.into()];
-        self.conn.link().execute(sql, &args).await?;
-        Ok(())
+        repeated!(self, self.conn.link().execute(sql, &args)).map(drop)
     }
 
     /// Binds the database to a company, or checks that it is the same as before.
@@ -150,6 +161,11 @@ impl Store {
         &mut self,
         walks: impl IntoIterator<Item = &'a WalkState>,
     ) -> Result<(), StoreError> {
+        let walks: Vec<_> = walks.into_iter().collect();
+        repeated!(self, self.begin_all(&walks))
+    }
+
+    async fn begin_all(&mut self, walks: &[&WalkState]) -> Result<(), StoreError> {
         let mut tx = self.conn.begin().await?;
         for state in walks {
             let sql = "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
@@ -166,14 +182,18 @@ impl Store {
                 state.run.into(),
             ];
             tx.link().execute(sql, &args).await?;
+            if state.mode == Mode::Full {
+                seen::forget(tx.link(), &state.entity).await?;
+            }
         }
         tx.commit().await
     }
 
     /// Writes pages and what they cost in one transaction: for each page its rows, the position after
-    /// it and its page size; at the end of a full walk also the removal of what was not seen.
+    /// it and its page size; at the end of a full walk also the removal of what was not seen. A row that is held as it
+    /// came is left alone.
     ///
-    /// Gives for each page how many rows were removed. All is written, or nothing is.
+    /// Gives for each page how many rows were unchanged and how many were removed. All is written, or nothing is.
     ///
     /// # Errors
     ///
@@ -182,24 +202,47 @@ impl Store {
         &mut self,
         pages: &[PageWrite<'_>],
         settled: Option<&Settled>,
-    ) -> Result<Vec<u64>, StoreError> {
-        let mut removed = Vec::with_capacity(pages.len());
+    ) -> Result<Vec<Written>, StoreError> {
+        let (mut all, mut lost) = (Vec::with_capacity(pages.len()), Lost::default());
+        let mark = self.thread.next_mark();
+        while let Err(error) = self.write(pages, settled, &mark, &mut all).await {
+            if self.come_back_to(&mut lost, error, Some(&mark)).await? {
+                break;
+            }
+        }
+        self.thread.committed(mark);
+        if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
+            self.follow_definitions().await;
+        }
+        Ok(all)
+    }
+
+    async fn write(
+        &mut self,
+        pages: &[PageWrite<'_>],
+        settled: Option<&Settled>,
+        mark: &str,
+        all: &mut Vec<Written>,
+    ) -> Result<(), StoreError> {
+        all.clear();
         let mut tx = self.conn.begin().await?;
         for page in pages {
-            upsert::write(&mut tx.link(), page).await?;
+            let written = upsert::write(&mut tx.link(), page).await?;
+            let unchanged = (page.rows.len() as u64).saturating_sub(written);
+            if unchanged > 0 {
+                seen::note(tx.link(), page).await?;
+            }
             one_home(tx.link(), page).await?;
             quarantine::note(tx.link(), page).await?;
             let gone = gone::mark(tx.link(), page).await?;
-            removed.push(gone + advance(tx.link(), page).await?);
+            let removed = gone + advance(tx.link(), page).await?;
+            all.push(Written { unchanged, removed });
         }
         if let Some(settled) = settled {
             settle(tx.link(), settled).await?;
         }
-        tx.commit().await?;
-        if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
-            self.follow_definitions().await;
-        }
-        Ok(removed)
+        again::leave(tx.link(), mark).await?;
+        tx.commit().await
     }
 }
 
@@ -237,8 +280,7 @@ async fn one_home(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreE
 async fn advance(mut link: Link<'_>, page: &PageWrite<'_>) -> Result<u64, StoreError> {
     let mut removed = 0;
     if page.finish.is_some() && page.state.mode == Mode::Full {
-        let sql = format!("DELETE FROM {} WHERE run <> $1", page.state.entity);
-        removed = link.execute(AssertSqlSafe(sql), &[page.state.run.into()]).await?;
+        removed = seen::remove_others(link.again(), page.state).await?;
         let sql = "INSERT INTO sweeps (entity, done_at) VALUES ($1, $2)
              ON CONFLICT (entity) DO UPDATE SET done_at = excluded.done_at";
         let now = wall::now_text();

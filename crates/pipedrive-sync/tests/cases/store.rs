@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 use pipedrive_sync::store::{
     FailedWalk, Finish, Id, Mode, PageWrite, Reader, RejectWrite, RowWrite, Settled, Store,
-    StoreError, WalkState, note_spent, reset_circuits,
+    StoreError, WalkState, Written, note_spent, reset_circuits,
 };
 
 use crate::common::kit::Kit;
@@ -35,6 +35,10 @@ pub fn page<'a>(
             .is_none()
             .then_some(Finish { high_water: Some("2026-01-01T00:00:00Z".into()) }),
     }
+}
+
+fn removed(written: &[Written]) -> Vec<u64> {
+    written.iter().map(|written| written.removed).collect()
 }
 
 pub async fn a_second_writer_is_refused_until_the_first_has_gone(kit: &Kit) {
@@ -96,21 +100,69 @@ pub async fn the_end_of_a_full_walk_removes_what_was_not_seen(kit: &Kit) {
     let state = walk("persons", Mode::Full, store.begin_run("sync").await.unwrap());
     store.begin_walks([&state]).await.unwrap();
     assert_eq!(
-        store.commit(&[page(&state, &[row(1, "a")], Some("\"p\""))], None).await.unwrap(),
+        removed(&store.commit(&[page(&state, &[row(1, "a")], Some("\"p\""))], None).await.unwrap()),
         [0]
     );
     assert_eq!(store.counts().await.unwrap()["persons"], (3, 0), "nothing is removed half way");
-    assert_eq!(store.commit(&[page(&state, &[row(2, "a")], None)], None).await.unwrap(), [1]);
+    let written = store.commit(&[page(&state, &[row(2, "a")], None)], None).await.unwrap();
+    assert_eq!(removed(&written), [1]);
     assert_eq!(store.counts().await.unwrap()["persons"], (2, 0));
 
     let state = walk("persons", Mode::Incremental, store.begin_run("sync").await.unwrap());
     store.begin_walks([&state]).await.unwrap();
-    assert_eq!(store.commit(&[page(&state, &[], None)], None).await.unwrap(), [0]);
+    assert_eq!(removed(&store.commit(&[page(&state, &[], None)], None).await.unwrap()), [0]);
     assert_eq!(
         store.counts().await.unwrap()["persons"],
         (2, 0),
         "an incremental walk removes nothing"
     );
+}
+
+pub async fn a_row_that_is_held_as_it_came_is_not_written_again_and_outlives_the_walk(kit: &Kit) {
+    let place = kit.place();
+    let mut store = Store::open(&place.database).await.unwrap();
+    let text = |id| RowWrite { id: Id::Text(id), ..row(0, "a") };
+    let all = [row(1, "a"), row(2, "a"), row(3, "a"), text("x"), text("y\0"), row(i64::MAX, "a")];
+    let first = walk("leads", Mode::Full, store.begin_run("sync").await.unwrap());
+    store.begin_walks([&first]).await.unwrap();
+    let written = store.commit(&[page(&first, &all, None)], None).await.unwrap();
+    assert_eq!(written, [Written::default()]);
+    let whole = &place.texts("SELECT run FROM leads").await[0].clone();
+
+    // Cut short between its two pages, and taken up again. Row 2 has another state, row 3 is gone.
+    let second = walk("leads", Mode::Full, store.begin_run("sync").await.unwrap());
+    store.begin_walks([&second]).await.unwrap();
+    let changed = RowWrite { data: r#"{"add_time":"now"}"#, ..row(2, "a") };
+    let (one, two) = ([row(1, "a"), changed], [text("x"), text("y\0"), row(i64::MAX, "a")]);
+    let written = store.commit(&[page(&second, &one, Some("1"))], None).await.unwrap();
+    assert_eq!(written, [Written { unchanged: 1, removed: 0 }]);
+    drop(store);
+    let mut store = Store::open(&place.database).await.unwrap();
+    let written = store.commit(&[page(&second, &two, None)], None).await.unwrap();
+    assert_eq!(written, [Written { unchanged: 3, removed: 1 }]);
+    let runs = place.texts("SELECT run FROM leads ORDER BY run").await;
+    assert_eq!(runs.iter().filter(|run| *run == whole).count(), 4, "they bear the old number");
+    assert_eq!(runs.len(), 5);
+    assert_eq!(place.texts("SELECT count(*) FROM seen").await, ["0"], "and nothing is left");
+
+    // A walk that is begun anew knows nothing of what the one before has seen.
+    for last in [Some("1"), None] {
+        let state = walk("leads", Mode::Full, store.begin_run("sync").await.unwrap());
+        store.begin_walks([&state]).await.unwrap();
+        let rows = if last.is_some() { &two[..] } else { &one };
+        store.commit(&[page(&state, rows, last)], None).await.unwrap();
+    }
+    assert_eq!(store.counts().await.unwrap()["leads"], (2, 0));
+
+    // Of what has changed, the same; and a mark or a time that differs is a difference.
+    let state = walk("leads", Mode::Incremental, store.begin_run("sync").await.unwrap());
+    store.begin_walks([&state]).await.unwrap();
+    let later = [RowWrite { update_time: Some("b"), ..row(1, "a") }, changed];
+    let written = store.commit(&[page(&state, &later, Some("1"))], None).await.unwrap();
+    assert_eq!(written[0].unchanged, 1);
+    let deleted = PageWrite { deleted: true, ..page(&state, &later, Some("2")) };
+    assert_eq!(store.commit(&[deleted], None).await.unwrap()[0].unchanged, 0);
+    assert_eq!(place.texts("SELECT count(*) FROM seen").await, ["0"]);
 }
 
 pub async fn a_deal_has_one_home_and_of_whole_lists_its_newer_state_stays(kit: &Kit) {
@@ -195,7 +247,7 @@ pub async fn a_row_that_cannot_be_used_is_kept_with_its_page_and_forgotten_when_
     // Recents say of rows that they are gone, whatever they are called.
     let gone = [("leads", Id::Number(1)), ("leads", Id::Text("y")), ("persons", Id::Number(9))];
     let write = PageWrite { gone: &gone, ..page(&second, &[], Some("2")) };
-    assert_eq!(store.commit(&[write], None).await.unwrap(), [1]);
+    assert_eq!(removed(&store.commit(&[write], None).await.unwrap()), [1]);
     assert_eq!(store.counts().await.unwrap()["leads"], (0, 1));
 }
 

@@ -1,0 +1,166 @@
+//! A connection to a server that is lost while a sync is under way, and made anew.
+//!
+//! The lock goes with the connection, so another sync may have taken the database meanwhile, or the server that answers
+//! now may be another one that has not seen what was committed last. Work goes on only where everything is as it was left.
+//! Whether a transaction that was cut off at its very end was committed is told by a mark that it has written.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{
+    Store, StoreError,
+    database::Place,
+    link::{Conn, Link},
+    postgres,
+};
+
+/// The key in `meta` under which the last commit has left its mark.
+const MARK: &str = "commit";
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What must be found again.
+#[derive(Debug, Default)]
+pub(super) struct Thread {
+    /// The run that was begun last.
+    pub(super) run: Option<i64>,
+    commits: u64,
+    /// What the last commit has left; none before the first.
+    mark: Option<String>,
+    /// Set to end: then nobody waits for a server.
+    stop: Option<watch::Receiver<bool>>,
+    /// The server did not come back in time, and is waited for no more.
+    over: bool,
+}
+
+/// How long one piece of work has been without its connection.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+/// Repeats work that may be repeated, as long as its connection comes back.
+macro_rules! repeated {
+    ($store:ident, $work:expr) => {{
+        let mut lost = $crate::store::again::Lost::default();
+        loop {
+            match $work.await {
+                Err(error) => $store.come_back(&mut lost, error).await?,
+                done => break done,
+            }
+        }
+    }};
+}
+pub(super) use repeated;
+
+impl Thread {
+    /// The mark of a commit, unlike that of any other.
+    pub(super) fn next_mark(&mut self) -> String {
+        self.commits += 1;
+        format!("{}-{}-{}", self.run.unwrap_or_default(), std::process::id(), self.commits)
+    }
+
+    pub(super) fn committed(&mut self, mark: String) {
+        self.mark = Some(mark);
+    }
+
+    async fn stopped(&mut self) {
+        if let Some(stop) = &mut self.stop
+            && stop.wait_for(|stop| *stop).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+/// Leaves a mark with a transaction. A file cannot be lost, and needs none.
+pub(super) async fn leave(mut link: Link<'_>, mark: &str) -> Result<(), StoreError> {
+    if let Link::Postgres(_) = link {
+        let sql = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
+        link.execute(sql, &[MARK.into(), mark.into()]).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Gives up waiting for a server that went away when this is set.
+    pub fn stop_with(&mut self, stop: watch::Receiver<bool>) {
+        self.thread.stop = Some(stop);
+    }
+
+    /// Connects anew if that is what is wrong; else gives the error back.
+    pub(super) async fn come_back(
+        &mut self,
+        lost: &mut Lost,
+        error: StoreError,
+    ) -> Result<(), StoreError> {
+        self.come_back_to(lost, error, None).await.map(drop)
+    }
+
+    /// The same for work that leaves a mark. Says whether the mark is there.
+    pub(super) async fn come_back_to(
+        &mut self,
+        lost: &mut Lost,
+        error: StoreError,
+        mark: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let Place::Server(server) = self.database.0.clone() else { return Err(error) };
+        if !matches!(error, StoreError::Lost(_)) || self.thread.over {
+            return Err(error);
+        }
+        let now = Instant::now();
+        let until = *lost.since.get_or_insert(now) + Duration::from_secs(server.reconnect_s.into());
+        loop {
+            lost.pause = (lost.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            let pause = lost.pause.min(until.saturating_duration_since(Instant::now()));
+            if pause.is_zero() {
+                self.thread.over = true;
+                return Err(error);
+            }
+            tracing::warn!(
+                target: "pipedrive_sync::store", %error, pause_ms = pause.as_millis(),
+                "the connection to the database was lost; it is made anew"
+            );
+            tokio::select! {
+                biased;
+                () = self.thread.stopped() => {
+                    self.thread.over = true;
+                    return Err(error);
+                }
+                () = sleep(pause) => {}
+            }
+            match postgres::open(&server, &self.database).await {
+                Ok(conn) => self.conn = Conn::Postgres(Box::new(conn)),
+                // Of the session that was lost the server may not know yet, so it may be our own lock.
+                Err(refused) if refused.is_transient() => continue,
+                Err(refused) => return Err(refused),
+            }
+            match self.found(mark).await {
+                Err(StoreError::Lost(_)) => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// Whether the mark is there, if everything else is as it was left.
+    async fn found(&mut self, mark: Option<&str>) -> Result<bool, StoreError> {
+        let mut link = self.conn.link();
+        let sql = "SELECT max(id) AS run FROM runs";
+        let run = link.row(sql, &[], |row| row.opt_int("run")).await?.flatten();
+        let sql = "SELECT value FROM meta WHERE key = $1";
+        let found = link.row(sql, &[MARK.into()], |row| row.text("value")).await?;
+        let committed = mark.is_some() && found.as_deref() == mark;
+        let left = committed || self.thread.mark.is_none() || found == self.thread.mark;
+        if !left || self.thread.run.is_some_and(|ours| run != Some(ours)) {
+            return Err(StoreError::Overtaken { database: self.database.clone() });
+        }
+        Ok(committed)
+    }
+}
