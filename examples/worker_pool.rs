@@ -1,7 +1,8 @@
 //! A coordinator and three worker processes over HTTP, in the way of Pigeon: workers beat, each has a circuit, one of
 //! them is killed, and its jobs go to the others. None is lost.
 //!
-//! The program starts itself again as `worker NAME COORDINATOR`.
+//! The program starts itself again as `worker NAME COORDINATOR`. How soon a worker is given up is a matter of settings:
+//! `PIGEON_FD_HEARTBEAT_INTERVAL_MS=50 PIGEON_FD_FAILURE_THRESHOLD=5 cargo run --example worker_pool`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use examples::{BoxError, HyperClient, collect, hyper_client, serve};
 use http::{Request, StatusCode};
 use http_body_util::Full;
+use pipedrive_service::{Config, Sources, config::FailureDetection};
 use tokio::{
     process::{Child, Command},
     task::JoinSet,
@@ -29,7 +31,10 @@ use tower_circuit::{Circuit, Circuits};
 use tower_health::{FailureDetector, FailureKind, TargetState};
 
 const JOBS: u64 = 300;
-const BEAT: Duration = Duration::from_millis(100);
+/// An example has no half minutes to wait. A variable of the environment wins over this.
+const SETTINGS: &str = "[robustness.failure_detector]\nheartbeat_interval_ms = 100\n";
+/// How often those look who wait for something.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What the coordinator knows; the detector keeps where each worker listens.
 #[derive(Clone)]
@@ -51,11 +56,12 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn coordinate() -> Result<(), BoxError> {
-    let workers = FailureDetector::builder("workers").heartbeat_interval(BEAT).misses(3).build()?;
+    let detection = detection()?;
+    let workers = detection.builder("workers").build()?;
     let (watching, watch) = workers.watch_over();
     tokio::spawn(watch);
-    let circuits =
-        Circuit::builder("workers").consecutive(3).open_for(10 * BEAT).keyed().build()?;
+    let open_for = 10 * detection.heartbeat_interval;
+    let circuits = Circuit::builder("workers").consecutive(3).open_for(open_for).keyed().build()?;
     let pool = Pool {
         workers,
         circuits,
@@ -73,7 +79,7 @@ async fn coordinate() -> Result<(), BoxError> {
         .into_iter()
         .collect::<Vec<_>>();
     while pool.workers.healthy().len() < processes.len() {
-        sleep(BEAT / 10).await;
+        sleep(TICK).await;
     }
 
     // Six jobs are under way at any time, on whoever is well.
@@ -82,14 +88,14 @@ async fn coordinate() -> Result<(), BoxError> {
         dispatchers.spawn(pool.clone().dispatch(turn));
     }
     while pool.done.lock().expect("nobody panics").len() < JOBS as usize / 4 {
-        sleep(BEAT / 10).await;
+        sleep(TICK).await;
     }
     let (name, process) = &mut processes[0];
     process.as_mut().map_err(|error| format!("{name} did not start: {error}"))?.kill().await?;
     println!("{name} was killed");
     let killed = Instant::now();
     while pool.workers.health(name).is_some_and(|found| found.state != TargetState::Unhealthy) {
-        sleep(BEAT / 10).await;
+        sleep(TICK).await;
     }
     println!("found dead after {:?}", killed.elapsed());
 
@@ -106,6 +112,11 @@ async fn coordinate() -> Result<(), BoxError> {
     Ok(())
 }
 
+fn detection() -> Result<FailureDetection, BoxError> {
+    let sources = Sources::from_env().file_text("worker_pool", SETTINGS);
+    Ok(Config::load(&sources)?.failure_detector)
+}
+
 fn start(name: &str, coordinator: &str) -> std::io::Result<Child> {
     let program = std::env::current_exe()?;
     Command::new(program).args(["worker", name, coordinator]).kill_on_drop(true).spawn()
@@ -120,7 +131,7 @@ impl Pool {
             let (Some(job), false) = (job, healthy.is_empty()) else {
                 // Whatever is left is under way elsewhere, and may come back.
                 self.open.lock().expect("nobody panics").extend(job);
-                sleep(BEAT / 10).await;
+                sleep(TICK).await;
                 continue;
             };
             turn += 1;
@@ -190,8 +201,9 @@ async fn work(name: &str, coordinator: &str) -> Result<(), BoxError> {
     };
     say(format!("/register?name={name}&url={here}")).await?;
     // Ends with the coordinator.
+    let beat = detection()?.heartbeat_interval;
     while say(format!("/heartbeat?name={name}")).await? == StatusCode::OK {
-        sleep(BEAT).await;
+        sleep(beat).await;
     }
     Ok(())
 }

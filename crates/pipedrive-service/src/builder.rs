@@ -18,10 +18,11 @@ use crate::{
     auth::{AuthLayer, Origin},
     budgets::{self, Budgets, LimiterOptions},
     call::Call,
-    circuits::ApiCircuits,
+    circuits::{self, ApiCircuits},
     classify::PipedriveClassifier,
     config::{self, Config, ConfigError, Problem},
     error_rules::ErrorRules,
+    host::Host,
     judge,
     plan::AuthKind,
     stack::{ApiRetry, Parts, stack},
@@ -194,8 +195,9 @@ impl ClientBuilder {
         let parts = Parts {
             limiter,
             budgets,
-            circuits: circuits(&config)?,
+            circuits: all_circuits(&config)?,
             health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
+            host: config.health_monitoring.enabled.then(|| host(&config)).transpose()?,
             pages: pages(&config, probe, purge)?,
             retry: retry(&config, seed, failures.clone(), rules.as_ref())?,
             rules,
@@ -227,7 +229,7 @@ fn auth(config: &Config) -> Result<AuthLayer, ConfigError> {
     layer.map_err(|error| said(&format!("PIPEDRIVE_API_TOKEN cannot be sent: {error}")))
 }
 
-fn circuits(config: &Config) -> Result<ApiCircuits, ConfigError> {
+fn all_circuits(config: &Config) -> Result<ApiCircuits, ConfigError> {
     let settings = &config.error_handling;
     let each = |name: String| {
         Circuit::builder(name)
@@ -261,6 +263,10 @@ fn health(config: &Config) -> Result<Health, ConfigError> {
         .failure_threshold(config.health_monitoring.failure_threshold)
         .build()
         .map_err(|error| said(&error))
+}
+
+fn host(config: &Config) -> Result<Host, ConfigError> {
+    Host::new(circuits::host(&config.base_url).as_str(), &config.failure_detector)
 }
 
 fn pages(

@@ -86,7 +86,7 @@ impl SelectCircuit<ApiRequest> for ApiCircuit {
 }
 
 /// Host and port, without what else may stand before them: names of circuits are shown.
-fn host(uri: &http::Uri) -> Authority {
+pub(crate) fn host(uri: &http::Uri) -> Authority {
     let none = || Authority::from_static("no-host");
     match uri.authority() {
         None => none(),

@@ -31,6 +31,7 @@ use crate::{
     error::{Context, Error},
     error_rules::ErrorRules,
     holdings::Holdings,
+    host::Host,
     page::{self, Row, RowId, RowsPage},
     probe::HealthProbe,
     query::{ListQuery, WalkOptions},
@@ -131,6 +132,12 @@ impl Client {
     #[must_use]
     pub fn health(&self) -> Option<&Health> {
         self.shared.parts.health.as_ref()
+    }
+
+    /// The API's host as a failure detector sees it, if health monitoring is on.
+    #[must_use]
+    pub fn host(&self) -> Option<&Host> {
+        self.shared.parts.host.as_ref()
     }
 
     /// What was tried, and how it went.

@@ -28,8 +28,8 @@ pub use self::{
     sources::Sources,
     table::SETTINGS,
     tree::{
-        Account, Backoff, CircuitScope, ErrorHandling, HealthMonitoring, MemoryManagement,
-        Monitoring, RateLimiting,
+        Account, Backoff, CircuitScope, ErrorHandling, FailureDetection, HealthMonitoring,
+        MemoryManagement, Monitoring, RateLimiting,
     },
     value::{Kind, Unit, Value},
     view::Effective,
@@ -74,6 +74,8 @@ pub struct Config {
     pub memory_management: MemoryManagement,
     /// `robustness.health_monitoring`.
     pub health_monitoring: HealthMonitoring,
+    /// `robustness.failure_detector`.
+    pub failure_detector: FailureDetection,
     /// `robustness.monitoring`.
     pub monitoring: Monitoring,
     /// Which entities a program copies unless it is told.
@@ -261,6 +263,11 @@ impl Config {
                 degradation_threshold: r
                     .time("robustness.health_monitoring.degradation_threshold_ms"),
                 cache_ttl: r.time("robustness.health_monitoring.cache_ttl"),
+            },
+            failure_detector: FailureDetection {
+                heartbeat_interval: r.time("robustness.failure_detector.heartbeat_interval_ms"),
+                failure_threshold: small("robustness.failure_detector.failure_threshold"),
+                response_timeout: r.time("robustness.failure_detector.response_timeout_ms"),
             },
             monitoring: Monitoring {
                 enabled: r.flag("robustness.monitoring.enabled"),

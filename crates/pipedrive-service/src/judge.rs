@@ -79,7 +79,7 @@ fn circuit_of(
 }
 
 /// What an outcome says: that the API works, or how it fails; none if nothing.
-fn works(outcome: Result<&Response<Bytes>, &BoxError>) -> Option<Result<(), Fault>> {
+pub(crate) fn works(outcome: Result<&Response<Bytes>, &BoxError>) -> Option<Result<(), Fault>> {
     let response = match outcome {
         Ok(response) => response,
         Err(error) if is_local(&**error) || find::<BodyTooLarge>(&**error).is_some() => {

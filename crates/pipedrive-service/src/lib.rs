@@ -102,6 +102,7 @@ mod entity;
 mod error;
 pub mod error_rules;
 mod holdings;
+pub mod host;
 pub mod inspect;
 mod json;
 pub mod judge;

@@ -50,6 +50,7 @@ use crate::{
     collect::{BodyTooLarge, CollectLayer},
     costs,
     error_rules::ErrorRules,
+    host::{Host, HostLayer},
     inspect::InspectLayer,
     judge,
     lazy_clone::LazyCloneLayer,
@@ -76,6 +77,8 @@ pub struct Parts {
     pub circuits: ApiCircuits,
     /// The passive score; none if it is switched off.
     pub health: Option<Health>,
+    /// The API's host, watched; none if health is not.
+    pub host: Option<Host>,
     /// The page size.
     pub pages: PageController,
     /// The retry policy.
@@ -127,6 +130,7 @@ where
         .layer(limit(parts))
         .layer(guard(&parts.circuits))
         .layer(option_layer(parts.health.as_ref().map(health)))
+        .layer(option_layer(parts.host.clone().map(HostLayer::new)))
         .layer(TimeoutLayer::new(parts.attempt_timeout))
         .layer(inspection())
         .layer(CollectLayer::new(parts.max_body))

@@ -61,8 +61,14 @@ async fn health_sums_up_what_the_last_sync_has_seen() {
     }
     let text = run(&world, &["health"]).await.out;
     assert!(text.contains("p95") && text.contains("complete"), "{text}");
+    let host = format!("host {}", world.server.url().strip_prefix("http://").unwrap());
+    let (state, reason, _) = part(&world, &host).await;
+    assert_eq!(state, "healthy", "{reason}");
     world.sim.set_faults(down()).unwrap();
     assert_eq!(run(&world, &["sync", "--full", "--quiet"]).await.code, Some(5));
+    let (state, reason, _) = part(&world, &host).await;
+    assert_eq!(state, "unavailable", "{reason}");
+    assert!(reason.starts_with("unhealthy: 3 operations failed in a row"), "{reason}");
     let (state, reason, overall) = part(&world, "circuit").await;
     assert_eq!((state.as_str(), overall.as_str()), ("unavailable", "unavailable"), "{reason}");
     assert!(reason.ends_with("3 failures in a row"), "{reason}");

@@ -106,7 +106,7 @@
 //! | --- | --- | --- | --- |
 //! | `circuit.transition` | WARN if it opens, else INFO | `tower_circuit` | `circuit`, `number`, `from`, `to`, `mode`, `reason`, `open_for` if it opens |
 //! | `circuit.refused` | DEBUG | `tower_circuit` | `circuit`, `state`, `reason` |
-//! | `circuit.listener_panicked` | ERROR | `tower_circuit` | `circuit` |
+//! | `circuit.callback_panicked` (a listener, or [`Peers`]) | ERROR | `tower_circuit` | `circuit` |
 //!
 //! # Cost
 //!

@@ -116,6 +116,7 @@
 //! | --- | --- | --- | --- |
 //! | `tower_retry_classify` | debug | `retry` | `class`, `retry` (from 1), `wait_ms` |
 //! | `tower_retry_classify` | debug | `gave_up` | `class`, `reason`, `retries` |
+//! | `tower_retry_classify` | warn | `replay_log_full` | `capacity` |
 //!
 //! Never a URL, a header or an error text.
 //!
@@ -163,6 +164,7 @@ mod presets;
 mod profile;
 mod quota;
 mod replay;
+mod replay_log;
 pub mod retry_after;
 mod rules;
 mod run;
@@ -199,6 +201,7 @@ pub use self::{
     profile::{ClassPolicy, Profile},
     quota::Quota,
     replay::{Replay, ReplayBody, ReplayFuture, ReplayLayer},
+    replay_log::{Done, ReplayLog, Replayed},
     rules::{Rule, RuleSet, Rules},
     run::Operation,
     share::Share,

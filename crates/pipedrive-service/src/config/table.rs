@@ -105,10 +105,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("robustness.health_monitoring.failure_threshold", &[sec("PIPEDRIVE_HEALTH_FAILURE_THRESHOLD")], Kind::Number(1, 1000), "3", "Probes in a row that must fail before the API is called unavailable."),
     setting("robustness.health_monitoring.degradation_threshold_ms", &[ms("PIPEDRIVE_HEALTH_DEGRADATION_THRESHOLD")], Kind::Time(1, HOUR), "1000ms", "Latency above which the API is called degraded."),
     setting("robustness.health_monitoring.cache_ttl", &[sec("PIPEDRIVE_HEALTH_CACHE_TTL")], Kind::Time(1, DAY), "60", "How long the outcome of a probe is believed."),
-    // For a failure detector, which this crate does not have yet: read and checked.
-    setting("robustness.failure_detector.heartbeat_interval_ms", &[ms("PIGEON_FD_HEARTBEAT_INTERVAL_MS")], Kind::Time(1, DAY), "30000ms", "How often a worker should be heard of; not used yet."),
-    setting("robustness.failure_detector.failure_threshold", &[sec("PIGEON_FD_FAILURE_THRESHOLD")], Kind::Number(1, 1000), "3", "Heartbeats that may be missed; not used yet."),
-    setting("robustness.failure_detector.response_timeout_ms", &[ms("PIGEON_FD_RESPONSE_TIMEOUT_MS")], Kind::Time(1, HOUR), "10000ms", "How long a worker may take to answer; not used yet."),
+    // The failure detector: of the API's host here, of whatever else a program watches by these settings.
+    setting("robustness.failure_detector.heartbeat_interval_ms", &[ms("PIGEON_FD_HEARTBEAT_INTERVAL_MS")], Kind::Time(1, DAY), "30000ms", "How often a host or worker that has work should be heard of."),
+    setting("robustness.failure_detector.failure_threshold", &[sec("PIGEON_FD_FAILURE_THRESHOLD")], Kind::Number(1, 1000), "3", "Heartbeats that may be missed, and failures in a row, before it is unhealthy."),
+    setting("robustness.failure_detector.response_timeout_ms", &[ms("PIGEON_FD_RESPONSE_TIMEOUT_MS")], Kind::Time(1, HOUR), "10000ms", "How long it may take to answer on average before it is degraded."),
     // Section 5: monitoring.
     setting("robustness.monitoring.enabled", &[sec("PIPEDRIVE_MONITORING_ENABLED")], SWITCH, "true", "Whether events of the stack are reported; for programs."),
     setting("robustness.monitoring.performance_logging", &[sec("PIPEDRIVE_PERFORMANCE_LOGGING")], SWITCH, "true", "Whether the time of each call is logged."),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::{civil::Time, tz::TimeZone};
+use tower_health::{DetectorBuilder, FailureDetector};
 use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
 
 use super::LedgerConfig;
@@ -165,6 +166,42 @@ pub struct HealthMonitoring {
     pub failure_threshold: u32,
     pub degradation_threshold: Duration,
     pub cache_ttl: Duration,
+}
+
+/// `robustness.failure_detector`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is described in SETTINGS")]
+pub struct FailureDetection {
+    pub heartbeat_interval: Duration,
+    pub failure_threshold: u32,
+    pub response_timeout: Duration,
+}
+
+impl FailureDetection {
+    /// A detector by these settings, of the API's hosts or of anything else; whatever they do not say is as
+    /// [`DetectorBuilder`] has it.
+    ///
+    /// ```
+    /// use pipedrive_service::{Config, Sources};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::load(&Sources::new().env([("PIGEON_FD_HEARTBEAT_INTERVAL_MS", "500")]))?;
+    /// let workers = config.failure_detector.builder("workers").build()?;
+    /// workers.register("worker-1", ())?;
+    /// tokio::time::advance(std::time::Duration::from_millis(1_500)).await;
+    /// assert_eq!(workers.health("worker-1").unwrap().reason.to_string(), "silent for 2s, allowed are 2s");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder<I>(&self, name: &str) -> DetectorBuilder<I> {
+        FailureDetector::builder(name)
+            .heartbeat_interval(self.heartbeat_interval)
+            .misses(self.failure_threshold)
+            .failure_threshold(self.failure_threshold)
+            .degraded_at(0.1, self.response_timeout)
+    }
 }
 
 /// `robustness.monitoring`.

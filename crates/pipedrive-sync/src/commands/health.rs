@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tower_circuit::{Mode, Snapshot};
-use tower_health::{Assessment, State, SystemHealth, SystemReport};
+use tower_health::{Assessment, State, SystemHealth, SystemReport, TargetState};
 
 use super::{circuits::CircuitPicture, common};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     engine::plan::RECENTS,
     exit::{Code, Failure},
     limits::{Kept, span},
-    store::{Database, HealthRow, Reader, WalkState},
+    store::{Database, HealthRow, HostRow, Reader, WalkState},
     table::table,
     wall,
 };
@@ -47,6 +47,10 @@ async fn health(args: &cli::Health) -> Result<Shown, Failure> {
     for (name, circuit) in circuits {
         parts = parts.required(name, move || circuit.clone());
     }
+    if let Some(seen) = reader.host().await? {
+        let (name, host) = (format!("host {}", seen.host), host(now, &seen));
+        parts = parts.optional(name, move || host.clone());
+    }
     let report = parts
         .optional("day's tokens", move || budget.clone())
         .required("copy", move || copy.clone())
@@ -68,14 +72,34 @@ fn api(now: Timestamp, newest: Option<&HealthRow>) -> Assessment {
         newest.average_ms,
         ago(age)
     );
-    // A clock that went back says nothing either.
-    let known = age <= STALE && age >= -SignedDuration::from_mins(1);
-    Assessment::new(if known { *state } else { State::Unknown }, seen)
+    Assessment::new(if is_news(age) { *state } else { State::Unknown }, seen)
 }
 
 /// How long ago; nothing lies ahead.
 fn ago(age: SignedDuration) -> String {
     format!("{} ago", span(age.max(SignedDuration::ZERO)))
+}
+
+/// How the host was doing, as the failure detector saw it.
+fn host(now: Timestamp, seen: &HostRow) -> Assessment {
+    let age = now.duration_since(seen.at);
+    let state = match seen.state {
+        _ if !is_news(age) => State::Unknown,
+        TargetState::Unknown => State::Unknown,
+        TargetState::Healthy => State::Healthy,
+        TargetState::Degraded | TargetState::Recovering => State::Degraded,
+        TargetState::Unhealthy => State::Unavailable,
+    };
+    let HostRow { calls, bad, reason, state: detector, .. } = seen;
+    Assessment::new(
+        state,
+        format!("{detector}: {reason}; {bad} of {calls} attempts failed; seen {}", ago(age)),
+    )
+}
+
+/// Whether what was seen so long ago says something of now. A clock that went back says nothing either.
+fn is_news(age: SignedDuration) -> bool {
+    age <= STALE && age >= -SignedDuration::from_mins(1)
 }
 
 /// Where the circuits stand: one is called just that, of several each has its own name.

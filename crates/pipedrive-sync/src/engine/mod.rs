@@ -188,6 +188,9 @@ async fn work(job: &mut Job, plans: Plans, outcome: &mut Outcome) -> Result<(), 
     if let Some(watch) = job.client.watch_error_categories() {
         beside.spawn(watch);
     }
+    if let Some(host) = job.client.host() {
+        beside.spawn(host.watch());
+    }
     let result = under_lease(job, plans, &mut lease, outcome, &mut record).await;
     record.keep_last(&mut job.store).await;
     // What was leased and not spent is given back, or every start that fails would shorten the day.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipedrive_service::Client;
+use pipedrive_service::{Client, host::Host};
 use tokio::time::Instant;
 use tower_health::{Health, State};
 use tower_retry_classify::RecentHistory;
@@ -17,6 +17,7 @@ const SAMPLES_EVERY: Duration = Duration::from_secs(20);
 pub(crate) struct Seen {
     history: RecentHistory,
     health: Option<Health>,
+    host: Option<Host>,
     /// What was written down last, and when.
     noted: Option<(State, Instant)>,
     run: i64,
@@ -27,7 +28,8 @@ impl Seen {
         // What failed before the run began is not its own.
         drop(client.failures().take());
         let (history, health) = (client.failures().clone(), client.health().cloned());
-        Self { history, health, noted: None, run }
+        let host = client.host().cloned();
+        Self { history, health, host, noted: None, run }
     }
 
     /// Writes down what has failed since.
@@ -44,6 +46,7 @@ impl Seen {
     ) -> Result<(), StoreError> {
         let Some(health) = &self.health else { return Ok(()) };
         let (report, now) = (health.report(), Instant::now());
+        let host = self.host.as_ref().map(Host::status);
         // In this order: what is broken off is broken off after the flag is set.
         if halted() {
             return Ok(());
@@ -52,6 +55,9 @@ impl Seen {
             self.noted.is_none_or(|(state, at)| state != report.state || now - at >= SAMPLES_EVERY);
         if (last || is_news) && report.calls > 0 {
             store.note_health(self.run, &report).await?;
+            if let Some(host) = &host {
+                store.note_host(host).await?;
+            }
             self.noted = Some((report.state, now));
         }
         Ok(())

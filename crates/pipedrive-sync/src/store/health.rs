@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tower_health::{Report, State};
+use tower_health::{Report, State, TargetState, TargetStatus};
 
 use super::{Reader, Store, StoreError, link::Fields};
 use crate::wall;
@@ -34,11 +34,51 @@ pub struct HealthRow {
     pub p99_ms: Option<u64>,
 }
 
+/// How the API's host was doing, as the failure detector saw it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HostRow {
+    /// Its name.
+    pub host: String,
+    /// When.
+    pub at: Timestamp,
+    /// How it was doing.
+    pub state: TargetState,
+    /// Why.
+    pub reason: String,
+    /// Attempts in the five minutes before.
+    pub calls: u64,
+    /// Failed ones among them.
+    pub bad: u64,
+}
+
+/// The key of the newest in the table `meta`.
+const HOST: &str = "host";
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Store {
+    /// Writes down how the API's host is doing, in place of what was there.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    pub async fn note_host(&mut self, status: &TargetStatus) -> Result<(), StoreError> {
+        let row = HostRow {
+            host: status.target.to_string(),
+            at: wall::now(),
+            state: status.state,
+            reason: status.reason.to_string(),
+            calls: status.calls,
+            bad: status.bad,
+        };
+        let text = serde_json::to_string(&row).unwrap_or_default();
+        let sql = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
+        self.conn.link().execute(sql, &[HOST.into(), (&text).into()]).await?;
+        Ok(())
+    }
+
     /// Writes down how the API is doing.
     ///
     /// # Errors
@@ -71,6 +111,17 @@ impl Store {
 }
 
 impl Reader {
+    /// What [`Store::note_host`] kept last.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn host(&mut self) -> Result<Option<HostRow>, StoreError> {
+        let sql = "SELECT value FROM meta WHERE key = $1";
+        let text = self.conn.link().row(sql, &[HOST.into()], |row| row.text("value")).await?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
     /// The newest samples, at most so many, the newest first; none from a database of before they were written down.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub use self::{
     error::StoreError,
     export::{ColumnType, Columns, Selection},
     failures::FailureRow,
-    health::HealthRow,
+    health::{HealthRow, HostRow},
     lease::{BudgetRow, note_spent},
     quarantine::{FailedWalk, QuarantineRow, Quarantined, RAW_KEPT, RejectWrite},
     read::{Counts, Reader, RunRow},

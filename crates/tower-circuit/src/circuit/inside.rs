@@ -156,10 +156,10 @@ impl Circuit {
         let result = panic::catch_unwind(AssertUnwindSafe(act));
         if result.is_err() {
             tracing::error!(
-                name: "circuit.listener_panicked",
+                name: "circuit.callback_panicked",
                 target: "tower_circuit",
                 circuit = &*self.shared.name,
-                "a listener panicked"
+                "a listener or a view of the peers panicked"
             );
         }
         result.ok()

@@ -11,6 +11,7 @@ mod peek;
 mod peers;
 mod policy;
 mod replay;
+mod replay_log;
 mod retry_after;
 mod rules;
 mod storm;

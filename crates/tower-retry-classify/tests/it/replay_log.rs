@@ -1,0 +1,152 @@
+//! Requests that an outage has defeated: kept, reconciled, sent again once.
+
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
+
+use http::{Method, Request, Response};
+use tower::{ServiceBuilder, ServiceExt as _, retry::RetryLayer, service_fn};
+use tower_retry_classify::{BoxError, Done, ReplayLog, RetryPolicy};
+
+const MINUTES: Duration = Duration::from_secs(600);
+
+#[derive(Debug, thiserror::Error)]
+#[error("circuit open")]
+struct Open;
+
+/// What the server does, and what it was asked to do.
+struct Server {
+    /// 0: refused by a circuit of ours.
+    status: Cell<u16>,
+    asked: RefCell<Vec<u32>>,
+}
+
+impl Server {
+    fn new(status: u16) -> Self {
+        Self { status: Cell::new(status), asked: RefCell::default() }
+    }
+
+    /// Through a retry of one attempt more.
+    async fn send(&self, request: Request<u32>) -> Result<Response<()>, BoxError> {
+        let policy = RetryPolicy::http().max_retries(1).local(|error| error.is::<Open>());
+        ServiceBuilder::new()
+            .layer(RetryLayer::new(policy.build()?))
+            .service(service_fn(|request: Request<u32>| {
+                let status = self.status.get();
+                if status > 0 {
+                    self.asked.borrow_mut().push(*request.body());
+                }
+                std::future::ready(match status {
+                    0 => Err(BoxError::from(Open)),
+                    status => Ok(Response::builder().status(status).body(()).unwrap()),
+                })
+            }))
+            .oneshot(request)
+            .await
+    }
+}
+
+fn request(method: Method, number: u32) -> Request<u32> {
+    Request::builder().method(method).uri("/orders").body(number).unwrap()
+}
+
+fn log() -> ReplayLog<Request<u32>> {
+    ReplayLog::new(100, MINUTES).unwrap().local(|error| error.is::<Open>())
+}
+
+async fn nobody(_: Request<u32>) -> Result<Done, BoxError> {
+    panic!("nothing is unknown")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_final_is_not_kept_and_what_may_pass_is() {
+    let log = log();
+    for (status, kept) in [(200, 0), (404, 0), (503, 1), (429, 2), (0, 3)] {
+        let server = Server::new(status);
+        drop(log.run(request(Method::POST, 1), |request| server.send(request)).await);
+        assert_eq!(log.len(), kept, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_never_saw_is_sent_again_in_order_and_once() {
+    let (log, server) = (log(), Server::new(0));
+    for number in 1..=3 {
+        let refused = log.run(request(Method::POST, number), |request| server.send(request)).await;
+        assert!(refused.unwrap_err().is::<Open>(), "the caller gets what happened");
+    }
+    server.status.set(201);
+    let replayed = log.replay(|request| server.send(request), nobody).await.unwrap();
+    assert_eq!((replayed.sent, replayed.left), (3, 0));
+    assert_eq!(*server.asked.borrow(), [1, 2, 3]);
+    let again = log.replay(|request| server.send(request), nobody).await.unwrap();
+    assert_eq!(again.sent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_may_have_done_is_looked_for_before_it_is_sent_again() {
+    let (log, server) = (log(), Server::new(503));
+    for number in 1..=3 {
+        drop(log.run(request(Method::POST, number), |request| server.send(request)).await);
+    }
+    server.status.set(201);
+    server.asked.borrow_mut().clear();
+    let look = |request: Request<u32>| async move {
+        Ok(match request.body() {
+            1 => Done::Yes,
+            2 => Done::Unknown,
+            _ => Done::No,
+        })
+    };
+    let replayed = log.replay(|request| server.send(request), look).await.unwrap();
+    assert_eq!((replayed.reconciled, replayed.sent, replayed.left), (1, 1, 1));
+    assert_eq!(*server.asked.borrow(), [3]);
+    let fails = |_| async { Err(BoxError::from("no answer")) };
+    log.replay(|request| server.send(request), fails).await.unwrap_err();
+    assert_eq!(log.len(), 1, "it is still there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_that_is_defeated_again_ends_the_replay_and_keeps_its_place() {
+    let (log, server) = (log(), Server::new(0));
+    for number in 1..=3 {
+        drop(log.run(request(Method::PUT, number), |request| server.send(request)).await);
+    }
+    server.status.set(503);
+    let replayed = log.replay(|request| server.send(request), nobody).await.unwrap();
+    assert_eq!((replayed.sent, replayed.left), (0, 3));
+    assert_eq!(*server.asked.borrow(), [1, 1], "with its retry");
+    server.status.set(404);
+    server.asked.borrow_mut().clear();
+    let not = |_| async { Ok(Done::No) };
+    let replayed = log.replay(|request| server.send(request), not).await.unwrap();
+    assert_eq!((replayed.sent, replayed.left), (3, 0), "a final outcome is one");
+    assert_eq!(*server.asked.borrow(), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn number_and_age_are_bounded() {
+    let log = ReplayLog::new(2, MINUTES).unwrap().local(|error| error.is::<Open>());
+    let server = Server::new(0);
+    for number in 1..=3 {
+        drop(log.run(request(Method::PUT, number), |request| server.send(request)).await);
+        tokio::time::sleep(MINUTES / 2 + Duration::from_secs(1)).await;
+    }
+    assert_eq!(log.len(), 2, "what was promised first is kept");
+    server.status.set(200);
+    let replayed = log.replay(|request| server.send(request), nobody).await.unwrap();
+    assert_eq!((replayed.expired, replayed.sent), (2, 0), "the second is 10 minutes and 2 s old");
+
+    drop(log.run(request(Method::PUT, 4), |request| server.send(request)).await);
+    server.status.set(0);
+    drop(log.run(request(Method::PUT, 5), |request| server.send(request)).await);
+    server.status.set(200);
+    tokio::time::sleep(MINUTES).await;
+    let replayed = log.replay(|request| server.send(request), nobody).await.unwrap();
+    assert_eq!((replayed.expired, replayed.sent), (0, 1), "ten minutes are not too old");
+
+    let error = ReplayLog::<()>::new(0, Duration::from_secs(86_401)).unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|problem| problem.field()).collect();
+    assert_eq!(fields, ["capacity", "max_age"]);
+}
