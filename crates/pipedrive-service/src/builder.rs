@@ -18,8 +18,10 @@ use crate::{
     auth::{AuthLayer, Origin},
     budgets::{self, Budgets, LimiterOptions},
     call::Call,
+    circuits::ApiCircuits,
     classify::PipedriveClassifier,
     config::{self, Config, ConfigError, Problem},
+    error_rules::ErrorRules,
     judge,
     plan::AuthKind,
     stack::{ApiRetry, Parts, stack},
@@ -187,13 +189,16 @@ impl ClientBuilder {
         let (limiter, budgets) =
             budgets::limiter(&config, limiter).map_err(|error| said(&error))?;
         let failures = RecentHistory::new(FAILURES);
+        let rules = config.error_handling.error_categories.clone().map(ErrorRules::load);
+        let rules = rules.transpose()?;
         let parts = Parts {
             limiter,
             budgets,
-            circuit: circuit(&config)?,
+            circuits: circuits(&config)?,
             health: config.health_monitoring.enabled.then(|| health(&config)).transpose()?,
             pages: pages(&config, probe, purge)?,
-            retry: retry(&config, seed, failures.clone())?,
+            retry: retry(&config, seed, failures.clone(), rules.as_ref())?,
+            rules,
             failures,
             auth,
             attempt_timeout: config.error_handling.request_timeout,
@@ -222,16 +227,18 @@ fn auth(config: &Config) -> Result<AuthLayer, ConfigError> {
     layer.map_err(|error| said(&format!("PIPEDRIVE_API_TOKEN cannot be sent: {error}")))
 }
 
-fn circuit(config: &Config) -> Result<Circuit, ConfigError> {
+fn circuits(config: &Config) -> Result<ApiCircuits, ConfigError> {
     let settings = &config.error_handling;
-    Circuit::builder("pipedrive")
-        .consecutive(settings.circuit_breaker_threshold)
-        .open_for(open_time(settings))
-        .half_open(settings.half_open_max_requests, 1)
-        // A trial is one attempt, and that has a time-out of its own.
-        .trial_time((settings.request_timeout * 2).max(Duration::from_secs(60)))
-        .enabled(settings.circuit_breaker_enabled)
-        .build()
+    let each = |name: String| {
+        Circuit::builder(name)
+            .consecutive(settings.circuit_breaker_threshold)
+            .open_for(open_time(settings))
+            .half_open(settings.half_open_max_requests, 1)
+            // A trial is one attempt, and that has a time-out of its own.
+            .trial_time((settings.request_timeout * 2).max(Duration::from_secs(60)))
+            .enabled(settings.circuit_breaker_enabled)
+    };
+    ApiCircuits::new(settings.circuit_breaker_scope, &config.base_url, each)
         .map_err(|error| said(&error))
 }
 
@@ -288,6 +295,7 @@ fn retry(
     config: &Config,
     seed: Option<u64>,
     failures: RecentHistory,
+    rules: Option<&ErrorRules>,
 ) -> Result<ApiRetry, ConfigError> {
     let (settings, limiting) = (&config.error_handling, &config.rate_limiting);
     let base = settings.base_delay;
@@ -316,6 +324,10 @@ fn retry(
         .deadline(|request: &Request<Bytes>| {
             request.extensions().get::<Call>().and_then(Call::deadline)
         });
+    if let Some(rules) = rules {
+        // Behind our own: its word is the last.
+        builder = builder.classify(rules.rules().clone());
+    }
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }

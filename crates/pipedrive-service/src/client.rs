@@ -25,9 +25,11 @@ use crate::{
     api::Api,
     budgets::Budgets,
     builder::ClientBuilder,
+    circuits::ApiCircuits,
     config::{Config, ConfigError},
     entity::{Action, Entity},
     error::{Context, Error},
+    error_rules::ErrorRules,
     holdings::Holdings,
     page::{self, Row, RowId, RowsPage},
     probe::HealthProbe,
@@ -113,10 +115,16 @@ impl Client {
         self.limiter().lease(self.budgets().day)
     }
 
-    /// The circuit.
+    /// The circuit; with one for each class of failure, the first of them. See [`circuits`](Self::circuits).
     #[must_use]
     pub fn circuit(&self) -> &Circuit {
-        &self.shared.parts.circuit
+        self.circuits().first()
+    }
+
+    /// All circuits, as many as `robustness.error_handling.circuit_breaker_scope` says.
+    #[must_use]
+    pub fn circuits(&self) -> &ApiCircuits {
+        &self.shared.parts.circuits
     }
 
     /// The passive score, if health monitoring is on.
@@ -195,6 +203,15 @@ impl Client {
             };
             limiter.shed_while(SHED_EVERY, level).await;
         })
+    }
+
+    /// A loop that reads the file of `robustness.error_handling.error_categories` again when it has changed; see
+    /// [`ErrorRules::watch`](crate::error_rules::ErrorRules::watch). None if no file is configured. Spawn the future;
+    /// dropped, the rules stay as they are.
+    pub fn watch_error_categories(
+        &self,
+    ) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        self.shared.parts.rules.clone().map(ErrorRules::watch)
     }
 
     /// What the probe knows.
@@ -358,7 +375,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("base_url", &self.shared.config.base_url)
-            .field("circuit", &self.circuit().state())
+            .field("circuit", &self.circuits().state())
             .finish_non_exhaustive()
     }
 }

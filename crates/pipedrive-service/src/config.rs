@@ -28,8 +28,8 @@ pub use self::{
     sources::Sources,
     table::SETTINGS,
     tree::{
-        Account, Backoff, ErrorHandling, HealthMonitoring, MemoryManagement, Monitoring,
-        RateLimiting,
+        Account, Backoff, CircuitScope, ErrorHandling, HealthMonitoring, MemoryManagement,
+        Monitoring, RateLimiting,
     },
     value::{Kind, Unit, Value},
     view::Effective,
@@ -221,8 +221,18 @@ impl Config {
                     .time("robustness.error_handling.circuit_breaker_timeout"),
                 circuit_breaker_first_timeout: r
                     .time("robustness.error_handling.circuit_breaker_first_timeout"),
+                circuit_breaker_scope: match text("robustness.error_handling.circuit_breaker_scope")
+                {
+                    "host" => CircuitScope::Host,
+                    "class" => CircuitScope::Class,
+                    "host_and_class" => CircuitScope::HostAndClass,
+                    _ => CircuitScope::Api,
+                },
                 half_open_max_requests: small("robustness.error_handling.half_open_max_requests"),
                 request_timeout: r.time("robustness.error_handling.request_timeout"),
+                error_categories: r
+                    .text("robustness.error_handling.error_categories")
+                    .map(PathBuf::from),
             },
             memory_management: MemoryManagement {
                 adaptive_pagination: r.flag("robustness.memory_management.adaptive_pagination"),

@@ -15,7 +15,7 @@ pub use self::{
     kind::{ConnectionFault, ErrorKind},
     report::ErrorReport,
 };
-use crate::BoxError;
+use crate::{BoxError, classify::find};
 
 /// The class of a refusal of our own.
 const LOCAL: Class = Class::Custom("local");
@@ -75,6 +75,19 @@ impl Error {
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.inner.source = Some(source.into());
         self
+    }
+
+    /// Whether a health gate refused, and not the limiter.
+    fn shed(&self) -> bool {
+        let source = self.inner.source.as_deref();
+        source.is_some_and(|source| find::<tower_health::Shed>(source).is_some())
+    }
+
+    /// The name of the circuit that refused, if one did; see [`circuits`](crate::circuits).
+    #[must_use]
+    pub fn circuit(&self) -> Option<&str> {
+        let source = self.inner.source.as_deref()?;
+        find::<tower_circuit::Open>(source).map(tower_circuit::Open::name)
     }
 
     /// What went wrong.
@@ -244,13 +257,18 @@ impl fmt::Display for Error {
                     "memory is at its critical threshold: {used} of {limit} bytes are in use"
                 )?;
             }
-            ErrorKind::CircuitOpen => f.write_str("not sent: the circuit is open")?,
+            // The only one needs no name.
+            ErrorKind::CircuitOpen => match self.circuit().filter(|name| name.contains('/')) {
+                Some(name) => write!(f, "not sent: the circuit {name} is open")?,
+                None => f.write_str("not sent: the circuit is open")?,
+            },
             ErrorKind::BudgetExhausted { budget } => {
                 write!(f, "not sent: the {budget} budget is spent")?
             }
-            ErrorKind::NotAdmitted => {
-                f.write_str("not sent: the limiter could not admit it in time")?
-            }
+            ErrorKind::NotAdmitted => f.write_str(match self.shed() {
+                true => "not sent: a health gate turned it away",
+                false => "not sent: the limiter could not admit it in time",
+            })?,
             ErrorKind::Paging => f.write_str("the walk cannot go on")?,
             ErrorKind::WrongHost => f.write_str("not sent: the host is not the configured one")?,
             ErrorKind::Unsupported => f.write_str("the API has no such operation")?,

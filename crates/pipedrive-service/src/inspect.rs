@@ -3,18 +3,20 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::Response;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
+use tower_retry_classify::Peeked;
 use tower_service::Service;
 
 use crate::classify::note_flaw;
 
-/// Notes beside each answer what is wrong with it, as [`inspect`](crate::classify::inspect) does.
+/// Notes beside each answer what is wrong with it, as [`inspect`](crate::classify::inspect) does, and beside an error
+/// what its body says, for [`Rules`](tower_retry_classify::Rules).
 ///
 /// # What is shared
 ///
@@ -80,10 +82,9 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut polled = self.project().answer.poll(cx);
-        if let Poll::Ready(Ok(response)) = &mut polled {
-            note_flaw(response);
-        }
-        polled
+        let mut response = ready!(self.project().answer.poll(cx))?;
+        note_flaw(&mut response);
+        // For rules of a user's own, which may ask for what an error's body says. It is shared, not copied.
+        Poll::Ready(Ok(Peeked::note(response)))
     }
 }

@@ -8,6 +8,9 @@
 //! | 503 with a `Retry-After` of more than a minute | it is down for that time: the circuit opens at once |
 //! | time-out, no or a broken connection | it fails |
 //! | any other answer, 4xx too | it works |
+//!
+//! What fails, fails in one of four [`Fault`]s. Where each has a circuit of its own, an outcome counts against that of
+//! its own fault, for all of them when the API works, and says nothing to the others.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -15,27 +18,84 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use tower_adaptive_page::MemoryError;
 use tower_circuit::Open;
+use tower_health::Shed;
 use tower_ratelimit_tokens::Refused;
 
 use crate::{
     BoxError,
     auth::WrongOrigin,
-    classify::{Garbled, find, is_ban, pause},
+    classify::{Garbled, find, is_ban, is_timeout, pause},
     collect::BodyTooLarge,
 };
 
-/// What an outcome says; none if nothing.
-fn works(outcome: Result<&Response<Bytes>, &BoxError>) -> Option<bool> {
-    match outcome {
-        Err(error) if is_local(&**error) || find::<BodyTooLarge>(&**error).is_some() => None,
-        Err(_) => Some(false),
-        Ok(response) => match response.status() {
-            StatusCode::TOO_MANY_REQUESTS => None,
-            StatusCode::NOT_IMPLEMENTED => Some(true),
-            StatusCode::REQUEST_TIMEOUT => Some(false),
-            status if is_ban(status, response.headers()) => None,
-            status => Some(!status.is_server_error() && Garbled::of(response).is_none()),
-        },
+/// In which way the API fails: the classes of failure that can have circuits of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// No connection came about, or it broke.
+    Connection,
+    /// No answer in time, or 408.
+    Timeout,
+    /// 5xx but 501.
+    Server,
+    /// A success whose body is not what the API promises.
+    Body,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Connection, Self::Timeout, Self::Server, Self::Body];
+
+    /// `connection`, `timeout`, `server` or `body`: the word in the names of circuits.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Timeout => "timeout",
+            Self::Server => "server",
+            Self::Body => "body",
+        }
+    }
+
+    /// The judge of the circuit of this fault: a failure of another kind says nothing to it.
+    #[must_use]
+    pub fn judge(self) -> fn(Result<&Response<Bytes>, &BoxError>) -> tower_circuit::Verdict {
+        match self {
+            Self::Connection => |outcome| circuit_of(Self::Connection, outcome),
+            Self::Timeout => |outcome| circuit_of(Self::Timeout, outcome),
+            Self::Server => |outcome| circuit_of(Self::Server, outcome),
+            Self::Body => |outcome| circuit_of(Self::Body, outcome),
+        }
+    }
+}
+
+fn circuit_of(
+    fault: Fault,
+    outcome: Result<&Response<Bytes>, &BoxError>,
+) -> tower_circuit::Verdict {
+    match works(outcome) {
+        Some(Err(other)) if other != fault => tower_circuit::Verdict::Ignore,
+        _ => circuit(outcome),
+    }
+}
+
+/// What an outcome says: that the API works, or how it fails; none if nothing.
+fn works(outcome: Result<&Response<Bytes>, &BoxError>) -> Option<Result<(), Fault>> {
+    let response = match outcome {
+        Ok(response) => response,
+        Err(error) if is_local(&**error) || find::<BodyTooLarge>(&**error).is_some() => {
+            return None;
+        }
+        Err(error) if is_timeout(&**error) => return Some(Err(Fault::Timeout)),
+        Err(_) => return Some(Err(Fault::Connection)),
+    };
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS => None,
+        StatusCode::NOT_IMPLEMENTED => Some(Ok(())),
+        StatusCode::REQUEST_TIMEOUT => Some(Err(Fault::Timeout)),
+        status if is_ban(status, response.headers()) => None,
+        status if status.is_server_error() => Some(Err(Fault::Server)),
+        _ if Garbled::of(response).is_some() => Some(Err(Fault::Body)),
+        _ => Some(Ok(())),
     }
 }
 
@@ -52,8 +112,8 @@ fn named_time(response: &Response<Bytes>) -> Option<Duration> {
 #[must_use]
 pub fn circuit(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_circuit::Verdict {
     match works(outcome) {
-        Some(true) => tower_circuit::Verdict::Success,
-        Some(false) => match outcome.ok().and_then(named_time) {
+        Some(Ok(())) => tower_circuit::Verdict::Success,
+        Some(Err(_)) => match outcome.ok().and_then(named_time) {
             Some(time) => tower_circuit::Verdict::Down(time),
             None => tower_circuit::Verdict::Failure,
         },
@@ -68,17 +128,21 @@ pub fn circuit(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_circuit::V
 #[must_use]
 pub fn health(outcome: Result<&Response<Bytes>, &BoxError>) -> tower_health::Verdict {
     match works(outcome) {
-        Some(true) => tower_health::Verdict::Good,
-        Some(false) => tower_health::Verdict::Bad,
+        Some(Ok(())) => tower_health::Verdict::Good,
+        Some(Err(_)) => tower_health::Verdict::Bad,
         None => tower_health::Verdict::Ignore,
     }
 }
 
 /// Whether an error is a refusal of our own layers: nothing was sent.
+///
+/// [`Open`] of a circuit, [`Refused`] of a limiter, [`Shed`] of a health gate, [`MemoryError`] of page control, and
+/// [`WrongOrigin`] of this crate, also where such a layer stands around the transport and not in the stack.
 #[must_use]
 pub fn is_local(error: &(dyn StdError + 'static)) -> bool {
     find::<Open>(error).is_some()
         || find::<Refused>(error).is_some()
+        || find::<Shed>(error).is_some()
         || find::<MemoryError>(error).is_some()
         || find::<WrongOrigin>(error).is_some()
 }
@@ -105,18 +169,18 @@ mod tests {
             let body = r#"{"success":true,"data":[]}"#;
             assert_eq!(
                 works(Ok(&answer(status, "application/json", body))),
-                Some(true),
+                Some(Ok(())),
                 "{status}"
             );
         }
-        for status in [408, 500, 502, 503, 504, 524] {
-            assert_eq!(
-                works(Ok(&answer(status, "application/json", "{}"))),
-                Some(false),
-                "{status}"
-            );
+        let fails = |fault| Some(Err(fault));
+        for status in [500, 502, 503, 504, 524] {
+            let answer = answer(status, "application/json", "{}");
+            assert_eq!(works(Ok(&answer)), fails(Fault::Server), "{status}");
         }
-        assert_eq!(works(Ok(&answer(200, "text/html", "<html>"))), Some(false));
+        let late = answer(408, "application/json", "{}");
+        assert_eq!(works(Ok(&late)), fails(Fault::Timeout));
+        assert_eq!(works(Ok(&answer(200, "text/html", "<html>"))), fails(Fault::Body));
         assert_eq!(works(Ok(&answer(429, "application/json", "{}"))), None);
         assert_eq!(works(Ok(&answer(403, "text/html", "<html>"))), None);
     }
@@ -132,6 +196,24 @@ mod tests {
         assert_eq!(page(503, "60"), tower_circuit::Verdict::Failure);
         assert_eq!(page(500, "300"), tower_circuit::Verdict::Failure);
         assert_eq!(page(429, "300"), tower_circuit::Verdict::Throttled);
+    }
+
+    #[test]
+    fn a_circuit_of_one_fault_hears_of_its_own_failures_and_of_every_success() {
+        use tower_circuit::Verdict::{Failure, Ignore, Success, Throttled};
+        let json = |status| answer(status, "application/json", r#"{"success":true,"data":[]}"#);
+        let reset: BoxError = std::io::Error::from(std::io::ErrorKind::ConnectionReset).into();
+        let late: BoxError = tower::timeout::error::Elapsed::new().into();
+        let garbled = answer(200, "text/html", "<html>");
+        let heard = |outcome: Result<&Response<Bytes>, &BoxError>| {
+            Fault::ALL.map(|fault| fault.judge()(outcome))
+        };
+        assert_eq!(heard(Err(&reset)), [Failure, Ignore, Ignore, Ignore]);
+        assert_eq!(heard(Err(&late)), [Ignore, Failure, Ignore, Ignore]);
+        assert_eq!(heard(Ok(&json(503))), [Ignore, Ignore, Failure, Ignore]);
+        assert_eq!(heard(Ok(&garbled)), [Ignore, Ignore, Ignore, Failure]);
+        assert_eq!(heard(Ok(&json(404))), [Success; 4]);
+        assert_eq!(heard(Ok(&json(429))), [Throttled; 4]);
     }
 
     #[test]

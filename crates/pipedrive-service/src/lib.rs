@@ -76,6 +76,8 @@
 //! | `pipedrive_service::call` | debug, a span | `call` | `method`, `template`, `request_id` |
 //! | `pipedrive_service::call` | debug | `call.answered` | `status`, `attempts`, `took_ms` |
 //! | `pipedrive_service::call` | debug | `call.failed` | `error`, `attempts`, `took_ms` |
+//! | `pipedrive_service::rules` | info | `rules.reloaded` | `file`, `rules` |
+//! | `pipedrive_service::rules` | warn | `rules.rejected` | `file`, `rules`, `error` |
 //!
 //! The layers have events of their own; see their docs. No event holds a token, a header, a query or a body.
 //!
@@ -90,6 +92,7 @@ pub mod auth;
 pub mod budgets;
 mod builder;
 mod call;
+pub mod circuits;
 pub mod classify;
 mod client;
 pub mod collect;
@@ -97,6 +100,7 @@ pub mod config;
 pub mod costs;
 mod entity;
 mod error;
+pub mod error_rules;
 mod holdings;
 pub mod inspect;
 mod json;

@@ -25,10 +25,14 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower::{
-    Service, ServiceBuilder, retry::RetryLayer, timeout::TimeoutLayer, util::option_layer,
+    Service, ServiceBuilder,
+    layer::util::{Identity, Stack},
+    retry::RetryLayer,
+    timeout::TimeoutLayer,
+    util::{Either, option_layer},
 };
 use tower_adaptive_page::{AdaptivePageLayer, LearnBody, PageController};
-use tower_circuit::{Circuit, GateLayer, GuardLayer};
+use tower_circuit::{GateLayer, GuardLayer};
 use tower_health::{Health, HealthLayer};
 use tower_http::decompression::DecompressionLayer;
 use tower_ratelimit_tokens::{
@@ -41,9 +45,11 @@ use crate::{
     auth::AuthLayer,
     budgets::{Budgets, BurstDialect},
     call::Call,
+    circuits::{ApiCircuit, ApiCircuits},
     classify::{PipedriveClassifier, find},
     collect::{BodyTooLarge, CollectLayer},
     costs,
+    error_rules::ErrorRules,
     inspect::InspectLayer,
     judge,
     lazy_clone::LazyCloneLayer,
@@ -66,14 +72,16 @@ pub struct Parts {
     pub limiter: Limiter,
     /// Which budget is which.
     pub budgets: Budgets,
-    /// The circuit.
-    pub circuit: Circuit,
+    /// The circuit, or those of the configured scope.
+    pub circuits: ApiCircuits,
     /// The passive score; none if it is switched off.
     pub health: Option<Health>,
     /// The page size.
     pub pages: PageController,
     /// The retry policy.
     pub retry: ApiRetry,
+    /// Rules of a file by which the retry policy goes too, if there is one.
+    pub rules: Option<ErrorRules>,
     /// The newest failed attempts, and what came of them.
     pub failures: RecentHistory,
     /// The credentials and where they may go.
@@ -115,9 +123,9 @@ where
         .layer(page_size(parts))
         .layer(RetryLayer::new(parts.retry.clone()))
         .layer(LazyCloneLayer::new())
-        .layer(GateLayer::new(parts.circuit.clone()))
+        .layer(gate(&parts.circuits))
         .layer(limit(parts))
-        .layer(guard(&parts.circuit))
+        .layer(guard(&parts.circuits))
         .layer(option_layer(parts.health.as_ref().map(health)))
         .layer(TimeoutLayer::new(parts.attempt_timeout))
         .layer(inspection())
@@ -231,10 +239,39 @@ fn unsent(error: &BoxError) -> bool {
     )
 }
 
-/// The inner half of the circuit.
+/// The outer half of the circuits: what is refused now does not wait.
 #[must_use]
-pub fn guard(circuit: &Circuit) -> GuardLayer<JudgeFn<tower_circuit::Verdict>> {
-    GuardLayer::new(circuit.clone(), judge::circuit)
+pub fn gate(circuits: &ApiCircuits) -> ForEach<GateLayer<ApiCircuit>> {
+    for_each(circuits, |circuit| GateLayer::new(circuit.clone()))
+}
+
+/// The inner half of the circuits.
+#[must_use]
+pub fn guard(
+    circuits: &ApiCircuits,
+) -> ForEach<GuardLayer<JudgeFn<tower_circuit::Verdict>, ApiCircuit>> {
+    for_each(circuits, |circuit| GuardLayer::new(circuit.clone(), circuit.judge()))
+}
+
+/// One layer for each of up to four circuits.
+pub type ForEach<L> = ServiceBuilder<
+    Stack<
+        L,
+        Stack<
+            Either<L, Identity>,
+            Stack<Either<L, Identity>, Stack<Either<L, Identity>, Identity>>,
+        >,
+    >,
+>;
+
+fn for_each<L>(circuits: &ApiCircuits, layer: impl Fn(&ApiCircuit) -> L) -> ForEach<L> {
+    let each = circuits.each();
+    // The first is there always, and innermost: it makes one type of error of whatever the service has.
+    ServiceBuilder::new()
+        .option_layer(each.get(3).map(&layer))
+        .option_layer(each.get(2).map(&layer))
+        .option_layer(each.get(1).map(&layer))
+        .layer(layer(&each[0]))
 }
 
 /// The passive score.
@@ -243,7 +280,7 @@ pub fn health(health: &Health) -> HealthLayer<JudgeFn<tower_health::Verdict>> {
     HealthLayer::new(health.clone(), judge::health)
 }
 
-/// Notes what is wrong with a success; see [`inspect`](crate::classify::inspect).
+/// Notes what is wrong with a success, and the body of an error; see [`inspect`](crate::classify::inspect).
 #[must_use]
 pub const fn inspection() -> InspectLayer {
     InspectLayer::new()

@@ -123,6 +123,18 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
         "robustness.failure_detector.heartbeat_interval_ms",
         "10s",
     ),
+    (
+        "PIPEDRIVE_CIRCUIT_BREAKER_SCOPE",
+        "class",
+        "robustness.error_handling.circuit_breaker_scope",
+        "class",
+    ),
+    (
+        "PIPEDRIVE_ERROR_CATEGORIES",
+        "rules.toml",
+        "robustness.error_handling.error_categories",
+        "rules.toml",
+    ),
     ("PIGEON_FD_FAILURE_THRESHOLD", "5", "robustness.failure_detector.failure_threshold", "5"),
     (
         "PIGEON_FD_RESPONSE_TIMEOUT_MS",

@@ -84,7 +84,7 @@ async fn the_whole_stack_keeps_the_contract() {
             ("PIPEDRIVE_BURST_LIMIT", "100000"),
         ]);
         let (_, parts) = Client::builder(config).parts().expect("good settings");
-        parts.circuit.disable();
+        parts.circuits.first().disable();
         stack(&parts, probe.map_request(anew))
     };
     tower_contract::check(get, answer, wrap).await;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use pipedrive_service::Client;
+use pipedrive_service::{Client, circuits::worst};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ pub struct SyncResult {
     pub tokens_used: u64,
     /// Tokens left of the day, as far as we know, and the day's limit.
     pub tokens_left: (u64, u64),
-    /// State of the circuit and how often it changed.
+    /// State of the circuit, of several the worst, and how often they changed.
     pub circuit: (String, u64),
     /// Page sizes asked for, and how often.
     pub page_sizes: Vec<(u32, u64)>,
@@ -88,7 +88,9 @@ impl SyncResult {
         let retries = client.retry_stats().snapshot();
         let limits = client.limiter().status();
         let day = limits.budget("day");
-        let circuit = client.circuit().status();
+        let circuits = client.circuits().status();
+        let state = worst(circuits.iter().map(|circuit| circuit.state));
+        let transitions = circuits.iter().map(|circuit| circuit.transitions).sum();
         let (code, line) = match &outcome.failure {
             None => (Code::Done, "complete"),
             Some(failure) => (failure.code, failure.line.as_str()),
@@ -119,7 +121,7 @@ impl SyncResult {
                 .map(|usage| usage.spent[client.budgets().day.index()])
                 .sum(),
             tokens_left: day.map_or((0, 0), |day| (day.remaining, day.limit)),
-            circuit: (circuit.state.to_string(), circuit.transitions),
+            circuit: (state.to_string(), transitions),
             advice: pages.advice().iter().map(ToString::to_string).collect(),
             page_sizes: pages.sizes_used,
             peak_memory: memory::peak(),

@@ -104,6 +104,56 @@ async fn what_was_down_is_left_alone_by_the_next_run_until_it_is_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn circuits_of_classes_and_hosts_are_kept_shown_and_reset_each_by_name() {
+    let world = World::new(config(20)).await;
+    world.sim.set_faults(down()).unwrap();
+    // Its one circuit is of another scope, and so forgotten by what follows.
+    assert_eq!(run(&world, &["sync", "--quiet"]).await.code, Some(5));
+    let scoped = async |args: &[&str]| {
+        let mut program = world.pipedrive(args[0]);
+        program.args(&args[1..]).envs(EAGER);
+        program.env("PIPEDRIVE_CIRCUIT_BREAKER_SCOPE", "host_and_class");
+        common::ended(program).await
+    };
+    let ended = scoped(&["sync"]).await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    let shown = || async {
+        let ended = run(&world, &["circuits", "--json"]).await;
+        let found: Value = serde_json::from_str(&ended.out).unwrap();
+        let circuits = found["circuits"].as_array().unwrap().clone();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        circuits.iter().map(|one| (text(&one["name"]), text(&one["state"]))).collect::<Vec<_>>()
+    };
+    let base = world.server.url().to_owned();
+    let host = base.strip_prefix("http://").unwrap();
+    let of = |class: &str| format!("pipedrive/{class}/{host}");
+    let with_server = |state: &str| {
+        ["body", "connection", "server", "timeout"]
+            .map(|class| (of(class), if class == "server" { state } else { "closed" }.to_owned()))
+    };
+    assert_eq!(shown().await, with_server("open"));
+    let text = run(&world, &["health"]).await.out;
+    assert!(text.contains(&format!("circuit {}", of("server"))), "{text}");
+    assert_eq!(part(&world, &format!("circuit {}", of("server"))).await.0, "unavailable");
+    assert_eq!(part(&world, &format!("circuit {}", of("body"))).await.0, "healthy");
+
+    world.sim.set_faults(Faults::none()).unwrap();
+    let before = world.sim.truth().requests;
+    let ended = scoped(&["sync"]).await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert_eq!(world.sim.truth().requests, before, "nothing was sent");
+    assert!(ended.err.contains(&of("server")), "the one that refuses is named: {ended:?}");
+    // Another class's is none of its business.
+    assert_eq!(run(&world, &["circuits", "reset", &of("body")]).await.code, Some(0));
+    assert_eq!(scoped(&["sync"]).await.code, Some(5));
+    assert_eq!(run(&world, &["circuits", "reset", &of("server")]).await.code, Some(0));
+    let ended = scoped(&["sync"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(shown().await, with_server("closed"));
+    assert_eq!(world.differences().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_reaches_a_sync_that_runs() {
     let world = World::new(config(400)).await;
     // The start goes well; then nothing does.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::trials::Trials;
 use crate::{
     Figures, Mode, Reason, State, Transition, Verdict, View,
+    error::Opened,
     rules::Rules,
     window::{Mark, Tally},
 };
@@ -38,6 +39,13 @@ pub(crate) struct Pass {
     pub(crate) began: Option<Stamp>,
 }
 
+impl Pass {
+    /// How long the call took, if it was timed.
+    pub(crate) fn took(self, now: Stamp) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| began.until(now))
+    }
+}
+
 /// An instant in one word: nanoseconds since the epoch of its rules, and one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(NonZeroU64);
@@ -45,21 +53,18 @@ pub(crate) struct Stamp(NonZeroU64);
 impl Stamp {
     pub(crate) fn new(epoch: Instant, now: Instant) -> Self {
         // Enough for five hundred years.
-        let nanos = now.saturating_duration_since(epoch).as_nanos() as u64;
+        let since = now.saturating_duration_since(epoch);
+        let nanos = since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos());
         Self(NonZeroU64::MIN.saturating_add(nanos))
     }
 
-    fn elapsed(self, epoch: Instant, now: Instant) -> Duration {
-        Duration::from_nanos(Self::new(epoch, now).0.get().saturating_sub(self.0.get()))
+    fn until(self, now: Self) -> Duration {
+        Duration::from_nanos(now.0.get().saturating_sub(self.0.get()))
     }
-}
 
-/// A refusal: why it is open, and when to come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) state: State,
-    pub(crate) reason: Reason,
-    pub(crate) retry_at: Option<Instant>,
+    pub(crate) const fn as_word(self) -> u64 {
+        self.0.get()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,13 +82,14 @@ enum Phase {
 #[derive(Debug)]
 struct Past {
     /// Why it opened last, for refusals in the half-open state.
-    opened_by: Reason,
+    opened: Arc<Opened>,
     last: Transition,
 }
 
 /// The state machine. Its generation is the number of its transitions.
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    name: Arc<str>,
     rules: Arc<Rules>,
     phase: Phase,
     mode: Mode,
@@ -104,8 +110,9 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    pub(crate) fn new(rules: Arc<Rules>, base: Mode, now: Instant) -> Self {
+    pub(crate) fn new(name: Arc<str>, rules: Arc<Rules>, base: Mode, now: Instant) -> Self {
         Self {
+            name,
             phase: Phase::Closed,
             mode: base,
             base,
@@ -143,8 +150,7 @@ impl Breaker {
         if !counts || self.mode == Mode::Disabled {
             return;
         }
-        let took =
-            pass.began.map_or(Duration::ZERO, |began| began.elapsed(self.rules.epoch, at.now));
+        let took = pass.took(Stamp::new(self.rules.epoch, at.now));
         match self.phase {
             Phase::Closed => self.count(verdict, took, at),
             Phase::HalfOpen { .. } => self.tried(verdict, took, at),
@@ -177,7 +183,7 @@ impl Breaker {
         match verdict {
             Verdict::Ignore | Verdict::Throttled => {}
             Verdict::Failure | Verdict::Down(_) => self.open(at, Reason::TrialFailed),
-            Verdict::Success if self.rules.slow.is_some_and(|slow| took >= slow.from) => {
+            Verdict::Success if self.rules.is_slow(took) => {
                 self.open(at, Reason::TrialSlow { took });
             }
             Verdict::Success => {
@@ -271,13 +277,17 @@ impl Breaker {
         self.mode = mode;
         self.generation += 1;
         let to = self.state();
-        let opened_by = match self.past.take() {
-            Some(past) if to != State::Open => past.opened_by,
-            _ => reason.clone(),
+        let opened = match self.past.take() {
+            Some(past) if to != State::Open => past.opened,
+            _ => self.opened(reason.clone()),
         };
         let number = self.generation;
         let last = Transition { number, from, to, mode, reason, figures, at: now, until };
-        self.past = Some(Box::new(Past { opened_by, last }));
+        self.past = Some(Box::new(Past { opened, last }));
+    }
+
+    fn opened(&self, reason: Reason) -> Arc<Opened> {
+        Arc::new(Opened { name: Arc::clone(&self.name), reason })
     }
 
     /// The instant of the newest transition.

@@ -11,7 +11,8 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     CircuitBuilder, Mode, Open, Permit, State, Status, Transition,
-    breaker::{Breaker, Pass},
+    breaker::Breaker,
+    fine::Fine,
     peers::Quorum,
     rules::Rules,
     sync::{AtomicU64, Mutex, Ordering},
@@ -52,6 +53,8 @@ impl fmt::Debug for Listener {
     }
 }
 
+/// In this order, so that what each call touches lies beside the count of the `Arc`.
+#[repr(C)]
 struct Shared {
     /// The generation, shifted by two; in the lowest bit whether all calls go
     /// through, in the next whether no call has failed since the last success.
@@ -59,6 +62,7 @@ struct Shared {
     /// for all that anybody can tell, just before the change.
     word: AtomicU64,
     keeps_window: bool,
+    fine: Fine,
     measures: bool,
     breaker: Mutex<Breaker>,
     settings: Arc<Settings>,
@@ -90,13 +94,15 @@ impl Circuit {
 
     pub(crate) fn new(name: Arc<str>, settings: Arc<Settings>) -> Self {
         let now = Instant::now();
-        let mut breaker = Breaker::new(Arc::clone(&settings.rules), settings.base, now);
+        let mut breaker =
+            Breaker::new(Arc::clone(&name), Arc::clone(&settings.rules), settings.base, now);
         if !settings.enabled {
             breaker.disable(now);
         }
         let shared = Shared {
             word: AtomicU64::new(word(&breaker)),
             keeps_window: settings.rules.keeps_window(),
+            fine: Fine::new(),
             measures: settings.rules.slow.is_some(),
             breaker: Mutex::new(breaker),
             settings,
@@ -171,13 +177,7 @@ impl Circuit {
     /// # }
     /// ```
     pub fn admit(&self) -> Result<Permit, Open> {
-        let word = self.shared.word.load(Ordering::Acquire);
-        if word & PASSES == PASSES {
-            let began = self.shared.measures.then(|| self.stamp(Instant::now()));
-            let pass = Pass { generation: word >> FLAGS, trial: None, began };
-            return Ok(Permit::new(self.clone(), pass));
-        }
-        self.permit(Breaker::admit)
+        self.enter().map_err(|open| *open)
     }
 
     /// As [`admit`](Self::admit), for a call that is to find out whether the service is back: an open circuit
@@ -201,7 +201,7 @@ impl Circuit {
     /// # }
     /// ```
     pub fn probe(&self) -> Result<Permit, Open> {
-        self.permit(Breaker::probe)
+        self.permit(Breaker::probe).map_err(|open| *open)
     }
 
     /// Says whether a call would be let through now, and takes nothing.
@@ -213,8 +213,7 @@ impl Circuit {
         if self.shared.word.load(Ordering::Acquire) & PASSES == PASSES {
             return Ok(());
         }
-        self.update(|breaker, at| breaker.look(at).map_err(|refusal| (refusal, at.now)))
-            .map_err(|(refusal, now)| self.refused(refusal, now))
+        self.update(Breaker::look).inspect_err(|open| self.tell_refused(open))
     }
 
     /// Opens the circuit until an instant that somebody else named, as a response may do.

@@ -132,6 +132,34 @@ impl<K: Eq + Hash> Circuits<K> {
         evicted
     }
 
+    /// Each circuit that there is with its key, in no order. It does not count as use.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_circuit::{Circuit, Circuits, State};
+    ///
+    /// let hosts: Circuits<String> = Circuit::builder("hosts").keyed().build()?;
+    /// hosts.get("a.example").force_open(None);
+    /// drop(hosts.get("b.example"));
+    /// for (host, circuit) in hosts.all() {
+    ///     assert_eq!(host == "a.example", circuit.state() == State::Open);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn all(&self) -> Vec<(K, Circuit)>
+    where
+        K: Clone,
+    {
+        let mut list = Vec::new();
+        for shard in &self.inner.shards {
+            list.extend(lock(shard).iter().map(|entry| (entry.key.clone(), entry.circuit.clone())));
+        }
+        list
+    }
+
     /// A picture of each circuit, by name. Each is consistent in itself.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
@@ -152,11 +180,7 @@ impl<K: Eq + Hash> Circuits<K> {
     where
         K: Clone,
     {
-        let mut list: Vec<(K, Circuit)> = Vec::new();
-        for shard in &self.inner.shards {
-            list.extend(lock(shard).iter().map(|entry| (entry.key.clone(), entry.circuit.clone())));
-        }
-        let taken = list.into_iter().map(|(key, circuit)| (key, circuit.snapshot(wall)));
+        let taken = self.all().into_iter().map(|(key, circuit)| (key, circuit.snapshot(wall)));
         taken.filter(|(_, snapshot)| snapshot.is_felt(self.inner.settings.enabled)).collect()
     }
 

@@ -8,18 +8,24 @@ use crate::{Reason, State};
 /// it says nothing new about the service, and calling again cannot double any work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    pub(crate) name: Arc<str>,
+    pub(crate) opened: Arc<Opened>,
     pub(crate) state: State,
-    pub(crate) reason: Reason,
     pub(crate) refused_at: Instant,
     pub(crate) retry_at: Option<Instant>,
+}
+
+/// What all refusals of one opening say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) name: Arc<str>,
+    pub(crate) reason: Reason,
 }
 
 impl Open {
     /// The name of the circuit.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.opened.name
     }
 
     /// [`State::Open`], or [`State::HalfOpen`] when all trial places were taken.
@@ -30,8 +36,8 @@ impl Open {
 
     /// Why the circuit opened.
     #[must_use]
-    pub const fn reason(&self) -> &Reason {
-        &self.reason
+    pub fn reason(&self) -> &Reason {
+        &self.opened.reason
     }
 
     /// When a call is let through again as a trial. `None` if nobody can know:
@@ -50,7 +56,7 @@ impl Open {
 
 impl fmt::Display for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, state, reason, .. } = self;
+        let (Opened { name, reason }, state) = (&*self.opened, &self.state);
         write!(f, "circuit `{name}` ")?;
         match state {
             State::HalfOpen => {

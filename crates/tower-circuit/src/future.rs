@@ -90,8 +90,8 @@ impl<F, J> GuardFuture<F, J> {
         Self { state: GuardState::Called { response, permit: Some(permit), judge } }
     }
 
-    pub(crate) fn refused(open: Open) -> Self {
-        Self { state: GuardState::Refused { error: Some(open.into()) } }
+    pub(crate) fn refused(open: Box<Open>) -> Self {
+        Self { state: GuardState::Refused { error: Some(open) } }
     }
 }
 

@@ -36,7 +36,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.circuit.with(&request, Circuit::admit) {
+        match self.circuit.with(&request, Circuit::enter) {
             // The permit exists before the call: should that panic, it is recorded.
             Ok(permit) => {
                 let response = self.inner.call(request);

@@ -14,7 +14,7 @@ impl Place {
     }
 
     /// Turns it into leave to make the call; asks anew if it was lost.
-    pub(crate) fn send(mut self) -> Result<Permit, Open> {
+    pub(crate) fn send(mut self) -> Result<Permit, Box<Open>> {
         self.sent = true;
         self.circuit.send(self.pass)
     }

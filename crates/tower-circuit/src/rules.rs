@@ -71,4 +71,9 @@ impl Rules {
     pub(crate) const fn keeps_window(&self) -> bool {
         self.failure_ratio.is_some() || self.slow.is_some()
     }
+
+    /// Whether a call that took so long counts as slow.
+    pub(crate) fn is_slow(&self, took: Duration) -> bool {
+        self.slow.is_some_and(|slow| took >= slow.from)
+    }
 }

@@ -143,7 +143,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let admitted = match self.place.take() {
             Some(place) => place.send(),
-            None => self.circuit.admit(),
+            None => self.circuit.enter(),
         };
         match admitted {
             Ok(permit) => {

@@ -38,6 +38,25 @@ impl Tally {
         }
     }
 
+    /// Adds so many calls that were neither failures nor slow, all of the time that
+    /// [`newest`](Self::newest) named.
+    pub(crate) fn add_fine(&mut self, calls: u32) {
+        match self {
+            Self::Time(window) => window.add_fine(calls),
+            Self::Calls(window) => window.add_fine(calls),
+        }
+    }
+
+    /// What the window holds, and until when what comes goes into its newest part and
+    /// nothing leaves it by time; no instant if it does not go by time. `None` before
+    /// the first outcome of a window that does.
+    pub(crate) fn newest(&self) -> Option<(WindowCounts, Option<Instant>)> {
+        match self {
+            Self::Time(window) => window.newest().map(|(counts, ends)| (counts, Some(ends))),
+            Self::Calls(window) => Some((window.counts(), None)),
+        }
+    }
+
     /// What the window holds at `now`.
     pub(crate) fn counts(&mut self, now: Instant) -> WindowCounts {
         match self {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tower_circuit::{Circuit, Mode, State, Verdict};
+use tower_circuit::{Circuit, Mode, State, Verdict, Window};
 
 #[test]
 fn the_watch_ends_at_the_newest_change() {
@@ -26,6 +26,34 @@ fn the_watch_ends_at_the_newest_change() {
         let status = circuit.status();
         assert_eq!(status.transitions, 160);
         assert_eq!(*watch.borrow(), status.last);
+    }
+}
+
+#[test]
+fn no_success_is_lost_or_counted_twice_beside_failures_and_looks() {
+    for window in [Window::Calls(1_000_000), Window::Time(Duration::from_secs(3_600))] {
+        let circuit =
+            Circuit::builder("threads").failure_ratio(0.9).window(window, 10).build().unwrap();
+        thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let circuit = &circuit;
+                scope.spawn(move || {
+                    for n in 0..20_000_u64 {
+                        let permit = circuit.admit().unwrap();
+                        match (n + thread) % 100 {
+                            0 => permit.record(Verdict::Failure),
+                            1 => {
+                                permit.record(Verdict::Success);
+                                assert!(circuit.status().window.unwrap().calls > n);
+                            }
+                            _ => permit.record(Verdict::Success),
+                        }
+                    }
+                });
+            }
+        });
+        let counts = circuit.status().window.unwrap();
+        assert_eq!((counts.calls, counts.failures), (80_000, 800), "{window}");
     }
 }
 

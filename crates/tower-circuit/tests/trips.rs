@@ -166,3 +166,19 @@ async fn a_trial_of_just_the_slow_time_is_slow() {
     slow(&circuit, Verdict::Success, 2 * SECOND, 1).await;
     assert_eq!(circuit.status().last.reason, Reason::TrialSlow { took: 2 * SECOND });
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_success_leaves_the_window_by_its_own_time() {
+    let window = Window::Time(10 * SECOND);
+    let circuit = build(Circuit::builder("w").failure_ratio(0.5).window(window, 1));
+    record(&circuit, Verdict::Success, 3);
+    advance(5 * SECOND).await;
+    record(&circuit, Verdict::Success, 4);
+    // Nobody has looked in between.
+    advance(6 * SECOND).await;
+    assert_eq!(circuit.status().window.unwrap().calls, 4);
+    record(&circuit, Verdict::Failure, 3);
+    assert_eq!(circuit.state(), State::Closed);
+    record(&circuit, Verdict::Failure, 1);
+    assert_eq!(circuit.state(), State::Open);
+}

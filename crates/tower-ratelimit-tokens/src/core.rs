@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     admit::{Claim, Hears},
+    plain::Plain,
     sent::{Sendings, SentId},
     shedding::Shed,
 };

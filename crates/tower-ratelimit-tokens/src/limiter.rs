@@ -9,7 +9,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     Acquire, BudgetId, Charge, Leases, LimiterBuilder, Observations, Refused, Settle, Terms,
     Ticket, WallClock,
-    core::{Claim, Core, Effects, Grant, Hears, News, SentId},
+    core::{Claim, Core, Effects, Grant, Hears, News, Plain, SentId},
     error::Refusal,
     events,
     moment::{Epoch, Nanos},
@@ -188,13 +188,22 @@ impl Limiter {
         let at = Instant::now();
         let (mut core, now) = self.lock(at);
         if core.is_plain(now, charge, terms.priority) {
-            if let Some(sent) = core.try_send_plain(now, charge, hears) {
-                if !core.is_calm(now, charge) {
-                    let warning = core.warn(now, charge);
-                    drop(core);
-                    self.tell(false, warning);
+            match core.try_send_plain(now, charge, hears) {
+                Plain::Sent(sent) => {
+                    if !core.is_calm(now, charge) {
+                        let warning = core.warn(now, charge);
+                        drop(core);
+                        self.tell(false, warning);
+                    }
+                    return Ok(sent);
                 }
-                return Ok(sent);
+                Plain::NoRoom(_) if waits => return Err(None),
+                Plain::NoRoom(first) => {
+                    let refusal = core.refuse_plain(now, charge, first);
+                    drop(core);
+                    return Err(Some(self.refused(&refusal, at)));
+                }
+                Plain::Other => {}
             }
         }
         self.try_send_by_rule(core, charge, terms, hears, waits, (at, now))

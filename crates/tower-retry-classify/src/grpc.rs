@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::{BoxError, Class, Classify, Verdict};
+use crate::{BoxError, Class, Classify, Peeked, Verdict};
 
-/// Classifies gRPC answers that consist of a status alone (trailers only), as
-/// nearly all failures do, by the `grpc-status` among their headers.
+/// Classifies gRPC answers by their `grpc-status`: among the headers, where nearly all failures have it ("trailers
+/// only"), or in trailers that come before any message, if [`PeekLayer::grpc`](crate::PeekLayer::grpc) has looked for
+/// them.
 ///
 /// | status | class | retried |
 /// | --- | --- | --- |
@@ -77,7 +78,13 @@ impl GrpcStatus {
 
 impl<Req, B> Classify<Req, http::Response<B>> for GrpcStatus {
     fn classify(&self, _: &Req, outcome: Result<&http::Response<B>, &BoxError>) -> Verdict {
-        outcome.map_or(Verdict::NoOpinion, |response| self.judge(response.headers()))
+        let Ok(response) = outcome else { return Verdict::NoOpinion };
+        match self.judge(response.headers()) {
+            Verdict::NoOpinion => Peeked::of(response)
+                .and_then(Peeked::trailers)
+                .map_or(Verdict::NoOpinion, |trailers| self.judge(trailers)),
+            verdict => verdict,
+        }
     }
 }
 

@@ -5,11 +5,12 @@ mod future;
 
 use std::{
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
 use tower::{Layer, Service};
 
 pub(crate) use self::body::{Reading, Sorted};
@@ -18,15 +19,16 @@ pub use self::{body::PeekBody, future::PeekFuture};
 /// As much of an error's body as is looked at unless told otherwise: 64 KiB.
 const LIMIT: usize = 64 * 1024;
 
-/// The start of a response's body, in the response's extensions.
+/// The start of a response's body, in the response's extensions, and its trailers if they came right after that.
 ///
 /// [`PeekLayer`] puts it there for bodies that stream, [`note`](Self::note) for
-/// those that are whole. [`AwsCodes`](crate::AwsCodes) and
+/// those that are whole. [`AwsCodes`](crate::AwsCodes), [`GrpcStatus`](crate::GrpcStatus) and
 /// [`Rules`](crate::Rules) read it, and so may a closure.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Peeked {
     start: Bytes,
     whole: bool,
+    trailers: Option<Arc<HeaderMap>>,
 }
 
 impl Peeked {
@@ -40,6 +42,12 @@ impl Peeked {
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// The trailers, if the body was read to its end and had any.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_deref()
     }
 
     /// That of a response, if somebody has looked.
@@ -77,7 +85,7 @@ impl Peeked {
                 Some(shared) => shared.slice(..read),
                 None => Bytes::copy_from_slice(&body[..read]),
             };
-            response.extensions_mut().insert(Self { start, whole });
+            response.extensions_mut().insert(Self { start, whole, trailers: None });
         }
         response
     }
@@ -89,6 +97,7 @@ impl fmt::Debug for Peeked {
         f.debug_struct("Peeked")
             .field("bytes", &self.start.len())
             .field("whole", &self.whole)
+            .field("trailers", &self.trailers.is_some())
             .finish()
     }
 }
@@ -101,7 +110,8 @@ fn is_error(status: StatusCode) -> bool {
 /// on the body as it was: nothing of it is lost, also not its trailers or its error.
 ///
 /// Put it inside of `Retry`, and a time-out between them, so that a body that never
-/// comes is cut off with its attempt. Bodies of answers below 400 are not touched.
+/// comes is cut off with its attempt. Bodies of answers below 400 are not touched, unless
+/// [`grpc`](Self::grpc) is asked for.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -131,12 +141,13 @@ fn is_error(status: StatusCode) -> bool {
 #[must_use = "a layer does nothing until it is applied"]
 pub struct PeekLayer {
     limit: usize,
+    grpc: bool,
 }
 
 impl PeekLayer {
     /// Looks at the first 64 KiB.
     pub const fn new() -> Self {
-        Self { limit: LIMIT }
+        Self { limit: LIMIT, grpc: false }
     }
 
     /// How much is looked at, in bytes. One chunk of the body may pass it in memory.
@@ -144,6 +155,51 @@ impl PeekLayer {
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
+    }
+
+    /// Looks for the status of gRPC answers that do not have it in their headers: it stands in the trailers then, and
+    /// [`GrpcStatus`](crate::GrpcStatus) finds it there if no message comes before. Default: no.
+    ///
+    /// An answer of `application/grpc` without a `grpc-status` is handed on when its first message or its trailers have
+    /// come, no later: a stream flows as before. A status that comes after a message is not seen, since what the caller
+    /// has begun to read cannot be asked for again.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{HeaderMap, Request, Response};
+    /// use http_body_util::{BodyExt as _, Empty};
+    /// use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+    /// use tower_retry_classify::{BoxError, Class, Classify as _, GrpcStatus, PeekLayer, Verdict};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+    /// let api = service_fn(|_: Request<()>| async {
+    ///     let mut trailers = HeaderMap::new();
+    ///     trailers.insert("grpc-status", "14".parse()?);
+    ///     let body = Empty::<Bytes>::new().with_trailers(async { Some(Ok(trailers)) });
+    ///     Ok::<_, BoxError>(Response::builder().header("content-type", "application/grpc").body(body.boxed_unsync())?)
+    /// });
+    /// let client = ServiceBuilder::new().layer(PeekLayer::new().grpc()).service(api);
+    /// let answer = client.oneshot(Request::post("/shop.Orders/Get").body(())?).await?;
+    /// assert_eq!(GrpcStatus::new().classify(&(), Ok(&answer)), Verdict::retry(Class::Server));
+    /// # Ok(()) }
+    /// ```
+    pub const fn grpc(mut self) -> Self {
+        self.grpc = true;
+        self
+    }
+
+    /// How much is to be read of an answer's body; none if it is not looked at.
+    fn reads<B>(self, answer: &Response<B>) -> Option<usize> {
+        if is_error(answer.status()) {
+            return (self.limit > 0).then_some(self.limit);
+        }
+        let headers = answer.headers();
+        let is_grpc = || {
+            let kind = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+            kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        };
+        // One byte is there as soon as a message is.
+        (self.grpc && is_grpc() && !headers.contains_key("grpc-status")).then_some(1)
     }
 }
 
@@ -157,7 +213,7 @@ impl<S> Layer<S> for PeekLayer {
     type Service = Peek<S>;
 
     fn layer(&self, inner: S) -> Peek<S> {
-        Peek { inner, limit: self.limit }
+        Peek { inner, layer: *self }
     }
 }
 
@@ -165,7 +221,7 @@ impl<S> Layer<S> for PeekLayer {
 #[derive(Clone, Copy, Debug)]
 pub struct Peek<S> {
     inner: S,
-    limit: usize,
+    layer: PeekLayer,
 }
 
 impl<S, Req, B> Service<Req> for Peek<S>
@@ -182,6 +238,6 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        PeekFuture::new(self.inner.call(request), self.limit)
+        PeekFuture::new(self.inner.call(request), self.layer)
     }
 }

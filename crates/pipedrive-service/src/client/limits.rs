@@ -78,6 +78,6 @@ impl Client {
     pub fn can_make_request(&self, entity: Entity) -> bool {
         let admitted = !self.shared.parts.limit
             || self.would_admit(entity, Action::List) == Some(Admission::Now);
-        admitted && self.circuit().state() != State::Open
+        admitted && self.circuits().state() != State::Open
     }
 }

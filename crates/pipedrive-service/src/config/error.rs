@@ -22,6 +22,11 @@ impl ConfigError {
         Self { problems: vec![problem] }
     }
 
+    /// Of these problems, of which there must be at least one.
+    pub(crate) const fn of(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
     pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }

@@ -84,8 +84,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("robustness.error_handling.circuit_breaker_threshold", &[sec("PIPEDRIVE_CIRCUIT_BREAKER_THRESHOLD"), sec("PIGEON_CB_FAILURE_THRESHOLD")], Kind::Number(1, 100_000), "5", "Failures in a row that open the circuit."),
     setting("robustness.error_handling.circuit_breaker_timeout", &[sec("PIPEDRIVE_CIRCUIT_BREAKER_TIMEOUT"), ms("PIGEON_CB_RECOVERY_TIMEOUT_MS")], Kind::Time(1, DAY), "300", "How long the circuit stays open at the longest."),
     setting("robustness.error_handling.circuit_breaker_first_timeout", &[sec("PIPEDRIVE_CIRCUIT_BREAKER_FIRST_TIMEOUT")], Kind::Time(1, DAY), "10", "How long the circuit stays open the first time; each time in a row twice as long as the one before, up to the longest."),
+    setting("robustness.error_handling.circuit_breaker_scope", &[sec("PIPEDRIVE_CIRCUIT_BREAKER_SCOPE")], Kind::Choice(&["api", "host", "class", "host_and_class"]), "api", "How many circuits there are: one for all, one for each host, one for each class of failure (connection, timeout, server, body), or one for each of both."),
     setting("robustness.error_handling.half_open_max_requests", &[sec("PIGEON_CB_HALF_OPEN_MAX_REQUESTS")], Kind::Number(1, 1000), "3", "Trials at a time while the circuit is half-open."),
     setting("robustness.error_handling.request_timeout", &[sec("PIPEDRIVE_REQUEST_TIMEOUT"), ms("PIGEON_CB_TIMEOUT_MS")], Kind::Time(1, HOUR), "30", "How long one attempt may take, its body included."),
+    setting("robustness.error_handling.error_categories", &[sec("PIPEDRIVE_ERROR_CATEGORIES")], ANY_TEXT, "", "A TOML file of rules by which failures are classified, over those of this crate; a running program reads it again when it changes."),
     // Section 3: memory.
     setting("robustness.memory_management.adaptive_pagination", &[sec("PIPEDRIVE_ADAPTIVE_PAGINATION")], SWITCH, "true", "Whether the page size follows memory."),
     setting("robustness.memory_management.memory_threshold_percent", &[sec("PIPEDRIVE_MEMORY_THRESHOLD")], PERCENT, "80", "Percent of memory above which pages shrink."),

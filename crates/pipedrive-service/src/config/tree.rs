@@ -1,6 +1,6 @@
 //! The parts of the configuration.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::{civil::Time, tz::TimeZone};
 use tower_ratelimit_tokens::{OnLimit, Pace, Priority, WhenFull};
@@ -89,6 +89,35 @@ pub enum Backoff {
     Constant,
 }
 
+/// How many circuits there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CircuitScope {
+    /// One for all requests.
+    #[default]
+    Api,
+    /// One for each host.
+    Host,
+    /// One for each class of failure; see [`Fault`](crate::judge::Fault).
+    Class,
+    /// One for each class of failure at each host.
+    HostAndClass,
+}
+
+impl CircuitScope {
+    /// Whether hosts have circuits of their own.
+    #[must_use]
+    pub const fn by_host(self) -> bool {
+        matches!(self, Self::Host | Self::HostAndClass)
+    }
+
+    /// Whether classes of failure have circuits of their own.
+    #[must_use]
+    pub const fn by_class(self) -> bool {
+        matches!(self, Self::Class | Self::HostAndClass)
+    }
+}
+
 /// `robustness.error_handling`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -102,8 +131,11 @@ pub struct ErrorHandling {
     pub circuit_breaker_threshold: u32,
     pub circuit_breaker_timeout: Duration,
     pub circuit_breaker_first_timeout: Duration,
+    pub circuit_breaker_scope: CircuitScope,
     pub half_open_max_requests: u32,
     pub request_timeout: Duration,
+    /// The file.
+    pub error_categories: Option<PathBuf>,
 }
 
 /// `robustness.memory_management`.

@@ -37,10 +37,10 @@ impl Error {
                 "Check that the base URL is Pipedrive's and that no proxy answers in its place."
             }
             ErrorKind::Connection(ConnectionFault::UnknownHost) => {
-                "Check PIPEDRIVE_COMPANY_DOMAIN or PIPEDRIVE_BASE_URL for a misspelt host."
+                "Check PIPEDRIVE_COMPANY_DOMAIN or PIPEDRIVE_BASE_URL for a misspelt host, and the proxy where one is set."
             }
             ErrorKind::Connection(ConnectionFault::Refused) => {
-                "Check the host and port, and whether a proxy is needed."
+                "Check the host and port, and whether a proxy is needed or one that is set answers."
             }
             ErrorKind::Connection(ConnectionFault::Tls) => {
                 "Check the certificate; for one of your own authority name its file in PIPEDRIVE_CA_FILE."

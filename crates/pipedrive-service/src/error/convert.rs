@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tower_adaptive_page::{MemoryError, WalkError};
 use tower_circuit::Open;
+use tower_health::Shed;
 use tower_ratelimit_tokens::{Refused, RefusedKind};
 use tower_retry_classify::{GaveUp, NotRetried, Reason};
 
@@ -65,6 +66,9 @@ pub(crate) fn from_box(error: BoxError, context: Context) -> Error {
             }
             _ => ErrorKind::NotAdmitted,
         }
+    } else if let Some(shed) = find::<Shed>(cause) {
+        after = Some(shed.retry_in);
+        ErrorKind::NotAdmitted
     } else if let Some(memory) = find::<MemoryError>(cause) {
         ErrorKind::Memory { used: memory.memory().used, limit: memory.memory().limit }
     } else if find::<WrongOrigin>(cause).is_some() {

@@ -60,7 +60,8 @@ pub enum ErrorKind {
         /// The budget: `burst`, `search` or `day`.
         budget: String,
     },
-    /// Our own limiter refused: its queue is full, its gate is closed, or the deadline is too near.
+    /// Our own limiter refused: its queue is full, its gate is closed, or the deadline is too near. Or a health gate of a
+    /// user's own did.
     NotAdmitted,
     /// A walk cannot go on: the server repeats itself or points elsewhere.
     Paging,

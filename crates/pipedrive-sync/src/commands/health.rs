@@ -39,13 +39,15 @@ async fn health(args: &cli::Health) -> Result<Shown, Failure> {
     let mut samples = reader.health(args.samples.max(1)).await?;
     let api = api(now, samples.first());
     samples.truncate(args.samples as usize);
-    let circuit = circuit(now, reader.circuits().await?.into_iter().next());
+    let circuits = circuits(now, reader.circuits().await?);
     let kept = reader.limits().await?.and_then(|text| serde_json::from_str(&text).ok());
     let budget = budget(now, kept.as_ref());
     let copy = copy(now, &reader.walks().await?, args.max_age);
-    let report = SystemHealth::builder("pipedrive")
-        .required("api", move || api.clone())
-        .required("circuit", move || circuit.clone())
+    let mut parts = SystemHealth::builder("pipedrive").required("api", move || api.clone());
+    for (name, circuit) in circuits {
+        parts = parts.required(name, move || circuit.clone());
+    }
+    let report = parts
         .optional("day's tokens", move || budget.clone())
         .required("copy", move || copy.clone())
         .build()
@@ -76,7 +78,15 @@ fn ago(age: SignedDuration) -> String {
     format!("{} ago", span(age.max(SignedDuration::ZERO)))
 }
 
-/// Where the circuit stands.
+/// Where the circuits stand: one is called just that, of several each has its own name.
+fn circuits(now: Timestamp, kept: Vec<Snapshot>) -> Vec<(String, Assessment)> {
+    if kept.len() < 2 {
+        return vec![("circuit".to_owned(), circuit(now, kept.into_iter().next()))];
+    }
+    let named = |kept: Snapshot| (format!("circuit {}", kept.name), circuit(now, Some(kept)));
+    kept.into_iter().map(named).collect()
+}
+
 fn circuit(now: Timestamp, kept: Option<Snapshot>) -> Assessment {
     let Some(kept) = kept else {
         return Assessment::new(State::Healthy, "no sync has said anything of it yet");

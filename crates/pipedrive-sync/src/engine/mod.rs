@@ -181,9 +181,12 @@ async fn work(job: &mut Job, plans: Plans, outcome: &mut Outcome) -> Result<(), 
     let mut lease = DayLease::open(&job.client, job.settings.lease_chunk, &mut job.store).await?;
     let mut record = Record::take_up(job, outcome.run).await?;
     // Ends with the work beside which it runs.
-    let mut shedding = JoinSet::new();
+    let mut beside = JoinSet::new();
     if let Some(shed) = job.client.shed_by_health() {
-        shedding.spawn(shed);
+        beside.spawn(shed);
+    }
+    if let Some(watch) = job.client.watch_error_categories() {
+        beside.spawn(watch);
     }
     let result = under_lease(job, plans, &mut lease, outcome, &mut record).await;
     record.keep_last(&mut job.store).await;

@@ -138,13 +138,13 @@ impl Walk {
         }
     }
 
-    /// Pauses; after a refusal of ours no longer than until the circuit closes, by itself or by hand.
+    /// Pauses; after a refusal of ours no longer than until the circuits close, by themselves or by hand.
     async fn sleep(&self, until: Instant, local: bool) {
-        let mut changes = self.client.circuit().watch();
-        let was = changes.borrow_and_update().to;
+        let circuits = self.client.circuits();
+        let shut = local && circuits.state() != State::Closed;
         tokio::select! {
             () = sleep_until(until) => {}
-            _ = changes.wait_for(|change| change.to == State::Closed), if local && was != State::Closed => {}
+            () = circuits.closed(), if shut => {}
         }
     }
 

@@ -36,6 +36,17 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets where a circuit stood, as one that is none any more.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be written.
+    pub async fn forget_circuit(&mut self, name: &str) -> Result<(), StoreError> {
+        let sql = "DELETE FROM circuits WHERE name = $1";
+        self.conn.link().execute(sql, &[name.into()]).await?;
+        Ok(())
+    }
+
     /// The circuits that somebody wants to be reset since this was last asked.
     ///
     /// # Errors

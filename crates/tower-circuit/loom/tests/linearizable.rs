@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use loom::thread;
-use tower_circuit::{Circuit, Permit, Verdict};
+use tower_circuit::{Circuit, Permit, Verdict, Window};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -62,14 +62,15 @@ impl Actor {
 fn end(circuit: &Circuit) -> String {
     let status = circuit.status();
     format!(
-        "{} {:?} {} {} {} {} {}",
+        "{} {:?} {} {} {} {} {} {:?}",
         status.state,
         status.mode,
         status.consecutive_failures,
         status.trials_running,
         status.trial_successes,
         status.transitions,
-        status.refused
+        status.refused,
+        status.window
     )
 }
 
@@ -79,18 +80,22 @@ struct Case {
     /// One call of each thread begins, and so many fail, before the threads do.
     failures: u32,
     half_open: bool,
+    /// The ratio of failures is watched, too.
+    ratio: bool,
     one: &'static [Op],
     two: &'static [Op],
 }
 
 /// A circuit as both threads find it, and what each of them holds already.
 fn prepare(case: Case) -> (Circuit, Actor, Actor) {
-    let circuit = Circuit::builder("loom")
+    let mut builder = Circuit::builder("loom")
         .consecutive(case.consecutive)
         .half_open(1, 1)
-        .open_for(Duration::from_secs(3_600))
-        .build()
-        .unwrap();
+        .open_for(Duration::from_secs(3_600));
+    if case.ratio {
+        builder = builder.failure_ratio(0.6).window(Window::Calls(5), 2);
+    }
+    let circuit = builder.build().unwrap();
     let (mut one, mut two) = (Actor::default(), Actor::default());
     one.permit = circuit.admit().ok();
     two.permit = circuit.admit().ok();
@@ -138,7 +143,10 @@ fn in_some_order(case: Case) -> BTreeSet<String> {
 fn check(case: Case) {
     let allowed = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let fill = Arc::clone(&allowed);
-    loom::model(move || {
+    // All orders in one execution make a long one.
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 100_000;
+    builder.check(move || {
         *fill.lock().unwrap() = in_some_order(case);
     });
     let allowed = Arc::new(std::mem::take(&mut *allowed.lock().unwrap()));
@@ -164,11 +172,15 @@ fn check(case: Case) {
 }
 
 fn closed(consecutive: u32, failures: u32, one: &'static [Op], two: &'static [Op]) -> Case {
-    Case { consecutive, failures, half_open: false, one, two }
+    Case { consecutive, failures, half_open: false, ratio: false, one, two }
 }
 
 fn half_open(one: &'static [Op], two: &'static [Op]) -> Case {
-    Case { consecutive: 1, failures: 0, half_open: true, one, two }
+    Case { consecutive: 1, failures: 0, half_open: true, ratio: false, one, two }
+}
+
+fn with_ratio(one: &'static [Op], two: &'static [Op]) -> Case {
+    Case { ratio: true, ..closed(9, 0, one, two) }
 }
 
 #[test]
@@ -204,4 +216,12 @@ fn one_place_is_given_to_one_of_two() {
 fn a_probe_beside_calls() {
     check(closed(1, 0, &[FAIL, Probe], &[FAIL, Admit]));
     check(half_open(&[Probe, SUCCEED], &[Admit, FAIL]));
+}
+
+#[test]
+fn successes_counted_without_the_lock() {
+    check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[SUCCEED, Admit, SUCCEED]));
+    check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[FAIL, State]));
+    check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[Reset, Admit, SUCCEED]));
+    check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[ForceOpen, Reset]));
 }

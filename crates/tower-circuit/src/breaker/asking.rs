@@ -2,17 +2,19 @@
 
 use tokio::time::Instant;
 
-use super::{Breaker, Moment, Pass, Phase, Refusal, Stamp};
-use crate::{Mode, Reason, State};
+use std::sync::Arc;
+
+use super::{Breaker, Moment, Pass, Phase, Stamp};
+use crate::{Mode, Open, Reason, State, error::Opened};
 
 impl Breaker {
     /// Lets a call through, as a trial if half-open, or refuses it.
-    pub(crate) fn admit(&mut self, at: Moment) -> Result<Pass, Refusal> {
+    pub(crate) fn admit(&mut self, at: Moment) -> Result<Pass, Open> {
         self.tick(at);
-        let trial = match self.refusal() {
+        let trial = match self.closed_to_all() {
             None if self.state() == State::HalfOpen => Some(self.trials.begin(at.now, true)),
             None => None,
-            Some(refusal) => self.refuse(refusal).map(|()| None)?,
+            Some(retry_at) => self.refuse(at.now, retry_at).map(|()| None)?,
         };
         Ok(Pass { generation: self.generation, trial, began: self.stamp(at.now) })
     }
@@ -20,8 +22,8 @@ impl Breaker {
     /// As `look` for who waits and is not refused: when to look again, if that is known.
     pub(crate) fn glance(&mut self, at: Moment) -> Result<(), Option<Instant>> {
         self.tick(at);
-        match self.refusal() {
-            Some(refusal) if self.mode != Mode::Observing => Err(refusal.retry_at),
+        match self.closed_to_all() {
+            Some(retry_at) if self.mode != Mode::Observing => Err(retry_at),
             _ => Ok(()),
         }
     }
@@ -35,7 +37,7 @@ impl Breaker {
     }
 
     /// Turns what was reserved into leave to make the call; asks anew if it was lost.
-    pub(crate) fn send(&mut self, pass: Pass, at: Moment) -> Result<Pass, Refusal> {
+    pub(crate) fn send(&mut self, pass: Pass, at: Moment) -> Result<Pass, Open> {
         let current = pass.generation == self.generation;
         match pass.trial {
             Some(trial) if current && self.trials.send(trial, at.now) => {
@@ -46,7 +48,7 @@ impl Breaker {
     }
 
     /// Lets a trial through although the open time is not over, unless an operator holds the circuit open.
-    pub(crate) fn probe(&mut self, at: Moment) -> Result<Pass, Refusal> {
+    pub(crate) fn probe(&mut self, at: Moment) -> Result<Pass, Open> {
         self.tick(at);
         if self.state() == State::Open && self.mode == self.base {
             self.turn(at.now, Phase::HalfOpen { successes: 0 }, self.base, Reason::Probed);
@@ -55,11 +57,11 @@ impl Breaker {
     }
 
     /// Says whether a call would be let through now, and takes nothing.
-    pub(crate) fn look(&mut self, at: Moment) -> Result<(), Refusal> {
+    pub(crate) fn look(&mut self, at: Moment) -> Result<(), Open> {
         self.tick(at);
-        match self.refusal() {
+        match self.closed_to_all() {
             // Whoever looks will ask, and a dry run counts it then.
-            Some(refusal) if self.mode != Mode::Observing => self.refuse(refusal),
+            Some(retry_at) if self.mode != Mode::Observing => self.refuse(at.now, retry_at),
             _ => Ok(()),
         }
     }
@@ -68,26 +70,31 @@ impl Breaker {
         self.rules.slow.map(|_| Stamp::new(self.rules.epoch, now))
     }
 
-    fn refusal(&self) -> Option<Refusal> {
-        let (state, retry_at) = match self.phase {
-            Phase::Closed => return None,
-            Phase::HalfOpen { .. } if self.trials.running() < self.rules.trials => return None,
-            Phase::HalfOpen { .. } => (State::HalfOpen, None),
-            Phase::Open { until } => (State::Open, until),
-        };
-        Some(Refusal { state, reason: self.opened_by(), retry_at })
+    /// Whether there is no room for anybody: until when, if that is known.
+    fn closed_to_all(&self) -> Option<Option<Instant>> {
+        match self.phase {
+            Phase::Closed => None,
+            Phase::HalfOpen { .. } if self.trials.running() < self.rules.trials => None,
+            Phase::HalfOpen { .. } => Some(None),
+            Phase::Open { until } => Some(until),
+        }
     }
 
-    pub(super) fn opened_by(&self) -> Reason {
-        self.past.as_ref().map_or(Reason::Started, |past| past.opened_by.clone())
+    /// What it opened by last, if it ever did.
+    pub(super) fn opened_by(&self) -> Option<&Arc<Opened>> {
+        self.past.as_ref().map(|past| &past.opened)
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), Refusal> {
+    fn refuse(&mut self, now: Instant, retry_at: Option<Instant>) -> Result<(), Open> {
         if self.mode == Mode::Observing {
             self.let_pass += 1;
             return Ok(());
         }
         self.refused += 1;
-        Err(refusal)
+        let opened = match self.opened_by() {
+            Some(opened) => Arc::clone(opened),
+            None => self.opened(Reason::Started),
+        };
+        Err(Open { opened, state: self.state(), refused_at: now, retry_at })
     }
 }

@@ -59,7 +59,7 @@ impl Breaker {
             state: self.state(),
             mode: self.mode,
             open_left,
-            opened_by: self.opened_by(),
+            opened_by: self.opened_by().map_or(Reason::Started, |opened| opened.reason.clone()),
             consecutive_failures: self.streak,
             openings: self.openings,
             open_time: self.open_time,
@@ -92,8 +92,9 @@ impl Breaker {
         self.refused = snapshot.refused;
         self.let_pass = snapshot.let_pass;
         self.turn(now, phase, mode, Reason::Restored);
+        let opened = self.opened(snapshot.opened_by.clone());
         if let Some(past) = &mut self.past {
-            past.opened_by = snapshot.opened_by.clone();
+            past.opened = opened;
         }
         if let Some(tally) = &mut self.tally {
             tally.clear();

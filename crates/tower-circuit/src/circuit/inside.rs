@@ -10,7 +10,8 @@ use tokio::{sync::watch, time::Instant};
 use super::{Audience, CLEAN, Circuit, FLAGS, Listener, PASSES, word};
 use crate::{
     Open, Permit, State, Throttled, Transition, Verdict,
-    breaker::{Breaker, Moment, Pass, Refusal, Stamp},
+    breaker::{Breaker, Moment, Pass, Stamp},
+    fine::ALWAYS,
     place::Place,
     sync::{MutexGuard, Ordering},
     waiters::Waiters,
@@ -32,6 +33,17 @@ impl Circuit {
         }
         let pass = self.update(Breaker::reserve)?;
         Ok(pass.map(|pass| Place::new(self.clone(), pass)))
+    }
+
+    /// As [`admit`](Self::admit), with the refusal in the box in which it leaves a service.
+    pub(crate) fn enter(&self) -> Result<Permit, Box<Open>> {
+        let word = self.shared.word.load(Ordering::Acquire);
+        if word & PASSES == PASSES {
+            let began = self.shared.measures.then(|| self.stamp(Instant::now()));
+            let pass = Pass { generation: word >> FLAGS, trial: None, began };
+            return Ok(Permit::new(self.clone(), pass));
+        }
+        self.permit(Breaker::admit)
     }
 
     pub(crate) fn waiters(&self) -> &Waiters {
@@ -60,18 +72,23 @@ impl Circuit {
     }
 
     /// Turns a reserved place into leave to make the call.
-    pub(crate) fn send(&self, pass: Pass) -> Result<Permit, Open> {
+    pub(crate) fn send(&self, pass: Pass) -> Result<Permit, Box<Open>> {
         self.permit(|breaker, at| breaker.send(pass, at))
     }
 
     /// Asks the breaker for leave.
     pub(super) fn permit(
         &self,
-        ask: impl FnOnce(&mut Breaker, Moment) -> Result<Pass, Refusal>,
-    ) -> Result<Permit, Open> {
-        self.update(|breaker, at| ask(breaker, at).map_err(|refusal| (refusal, at.now)))
-            .map(|pass| Permit::new(self.clone(), pass))
-            .map_err(|(refusal, now)| self.refused(refusal, now))
+        ask: impl FnOnce(&mut Breaker, Moment) -> Result<Pass, Open>,
+    ) -> Result<Permit, Box<Open>> {
+        match self.update(ask) {
+            Ok(pass) => Ok(Permit::new(self.clone(), pass)),
+            Err(open) => {
+                let open = Box::new(open);
+                self.tell_refused(&open);
+                Err(open)
+            }
+        }
     }
 
     pub(crate) fn cancelled(&self) -> Verdict {
@@ -90,6 +107,7 @@ impl Circuit {
                     self.shared.word.store(word(&breaker), Ordering::Release);
                 }
             }
+            Verdict::Success if self.is_counted_as_fine(pass) => {}
             verdict => {
                 self.update(|breaker, at| breaker.record(pass, verdict, at));
                 if matches!(verdict, Verdict::Failure | Verdict::Down(_)) {
@@ -97,6 +115,23 @@ impl Circuit {
                 }
             }
         }
+    }
+
+    /// Counts a success without the lock, if it can change nothing but the number of calls in the window.
+    #[inline]
+    fn is_counted_as_fine(&self, pass: Pass) -> bool {
+        let shared = &*self.shared;
+        let Some((era, until)) = shared.fine.era() else { return false };
+        if pass.generation != shared.word.load(Ordering::Acquire) >> FLAGS || pass.trial.is_some() {
+            return false;
+        }
+        if until != ALWAYS || shared.measures {
+            let now = self.stamp(Instant::now());
+            if now.as_word() >= until || shared.settings.rules.is_slow(pass.took(now)) {
+                return false;
+            }
+        }
+        shared.fine.count(era)
     }
 
     fn counts_throttled(&self) -> bool {
@@ -140,32 +175,38 @@ impl Circuit {
         Arc::strong_count(&self.shared) > 1
     }
 
-    #[cold]
-    pub(super) fn refused(&self, refusal: Refusal, now: Instant) -> Open {
-        let Refusal { state, reason, retry_at } = refusal;
+    pub(super) fn tell_refused(&self, open: &Open) {
         tracing::debug!(
             name: "circuit.refused",
             target: "tower_circuit",
             circuit = %self.shared.name,
-            state = state.as_str(),
-            reason = %reason,
+            state = open.state.as_str(),
+            reason = %open.reason(),
             "call refused"
         );
-        Open { name: Arc::clone(&self.shared.name), state, reason, refused_at: now, retry_at }
     }
 
     /// The only way to change the breaker: what `change` did is told outside the lock.
+    #[inline]
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Breaker, Moment) -> T) -> T {
         let at = Moment { now: Instant::now(), random: fastrand::f64 };
         let mut breaker = self.lock();
+        if self.shared.keeps_window {
+            breaker.add_fine(self.shared.fine.shut());
+        }
         // Computed and not read: a read here would hide the other reads from the model checker.
         let before = word(&breaker);
         let result = change(&mut breaker, at);
         let (after, freed) = (word(&breaker), breaker.take_freed());
+        if after != before {
+            self.shared.word.store(after, Ordering::Release);
+        }
+        if let Some(until) = breaker.leaves_fine_ones_alone() {
+            self.shared.fine.open(until);
+        }
         if after == before && !freed {
             return result;
         }
-        self.shared.word.store(after, Ordering::Release);
         let changed = after >> FLAGS != before >> FLAGS;
         let newest = changed.then(|| breaker.last());
         drop(breaker);

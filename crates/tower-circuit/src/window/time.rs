@@ -54,6 +54,19 @@ impl TenBuckets {
         self.sum
     }
 
+    /// Adds so many calls to the current bucket that were neither failures nor slow.
+    pub(crate) fn add_fine(&mut self, calls: u32) {
+        let bucket = &mut self.ring[self.current];
+        let room = calls.min(u32::MAX - bucket.calls);
+        bucket.calls += room;
+        self.sum.calls += u64::from(room);
+    }
+
+    /// What the window holds, and when its current bucket ends, if it has one.
+    pub(crate) fn newest(&self) -> Option<(WindowCounts, Instant)> {
+        self.ends.map(|ends| (self.sum, ends))
+    }
+
     /// What the window holds at `now`.
     pub(crate) fn counts(&mut self, now: Instant) -> WindowCounts {
         // A look starts no bucket: the first outcome does.
@@ -149,14 +162,14 @@ mod tests {
         #[test]
         fn the_ring_counts_what_a_list_counts(
             length in 10_u64..100_000,
-            steps in vec((0_u64..60_000, any::<bool>(), any::<bool>()), 1..200),
+            steps in vec((0_u64..60_000, any::<bool>(), any::<bool>(), 0_u32..9), 1..200),
         ) {
             let start = Instant::now();
             let mut window = TenBuckets::new(Duration::from_micros(length));
             let width = (length * 1_000) / 10;
             let mut at = 0;
             let mut list: Vec<(u64, Mark)> = Vec::new();
-            for (step, failed, slow) in steps {
+            for (step, failed, slow, fine) in steps {
                 at += step * 1_000;
                 let now = start + Duration::from_nanos(at);
                 // The first outcome starts the first bucket.
@@ -164,6 +177,8 @@ mod tests {
                 let mark = Mark { failed, slow };
                 window.add(now, mark);
                 list.push((at, mark));
+                window.add_fine(fine);
+                list.extend((0..fine).map(|_| (at, FINE)));
                 let current = (at - origin) / width;
                 let live = list.iter().filter(|(t, _)| (t - origin) / width + 10 > current);
                 let mut naive = WindowCounts::default();

@@ -319,7 +319,7 @@ impl Core {
 }
 
 /// Orders waits by how long they bind. At best, an event comes at once.
-fn rank(fit: Fit, sight: Sight) -> (u8, Nanos) {
+pub(super) fn rank(fit: Fit, sight: Sight) -> (u8, Nanos) {
     match fit {
         Fit::Now => (0, 0),
         Fit::Event if sight == Sight::Soonest => (1, 0),

@@ -2,43 +2,58 @@
 //! is leased, paced or kept in part; the gate is open and nobody waits. What it does is
 //! what the long way would do, less what cannot matter.
 
-use super::{Core, Hears, SentId};
-use crate::{Charge, Priority, accounts::At, moment::Nanos};
+use super::{Core, Hears, SentId, admit::rank};
+use crate::{
+    Charge, Priority,
+    accounts::At,
+    budget::{Fit, Sight},
+    error::{Refusal, RefusedKind},
+    moment::Nanos,
+};
+
+/// How the short way ended.
+pub(crate) enum Plain {
+    /// The record's name is there if the end is to be told.
+    Sent(Option<SentId>),
+    /// This budget, the first of those that have none, has no room.
+    NoRoom(usize),
+    /// It is a call for the long way. Nothing was done.
+    Other,
+}
 
 impl Core {
     /// Notes which budgets need the long way. A budget that is leased may want more of
     /// its ledger whoever calls.
     pub(super) fn mark_special(&mut self) {
-        let some = self.keyed | self.paced | self.keeping | self.unspent | !self.valid;
+        let some = self.keyed | self.paced | self.keeping | !self.valid;
         self.special = if self.leased == 0 { some } else { u8::MAX };
     }
 
-    /// Whether a call can go the short way.
+    /// Whether a call can go the short way, or be refused on it.
     #[inline]
     pub(crate) fn is_plain(&self, now: Nanos, charge: &Charge, priority: Priority) -> bool {
         charge.mask() & self.special == 0
             && self.gate.is_open(now)
-            && now < self.wants_look
             && !self.shed.refuses(priority)
             && self.queue.is_empty()
     }
 
     /// Admits and sends a call that [`is_plain`](Self::is_plain), as `try_send`.
     #[inline(always)]
-    pub(crate) fn try_send_plain(
-        &mut self,
-        now: Nanos,
-        charge: &Charge,
-        hears: Hears,
-    ) -> Option<Option<SentId>> {
+    pub(crate) fn try_send_plain(&mut self, now: Nanos, charge: &Charge, hears: Hears) -> Plain {
         for (budget, n) in charge.parts() {
             if !self.accounts[budget].has_room(now, n) {
-                return None;
+                return Plain::NoRoom(budget);
             }
         }
         let (seq, tracked) = (self.seq + 1, self.tracks(hears));
         // An endpoint that is not this limiter's goes the long way.
-        let usage = self.usage.get_mut(charge.endpoint().0 as usize)?;
+        if now >= self.wants_look || charge.mask() & self.unspent != 0 {
+            return Plain::Other;
+        }
+        let Some(usage) = self.usage.get_mut(charge.endpoint().0 as usize) else {
+            return Plain::Other;
+        };
         self.seq = seq;
         usage.calls += 1;
         if !tracked && hears == Hears::Nobody {
@@ -46,7 +61,7 @@ impl Core {
                 self.accounts[budget].spend(now, n, seq);
                 usage.spent[budget] += n;
             }
-            return Some(None);
+            return Plain::Sent(None);
         }
         let (id, sent) = self.sendings.open(tracked);
         (sent.grant.charge, sent.grant.at) = (*charge, At::default());
@@ -58,7 +73,28 @@ impl Core {
             sent.marks[budget] = mark;
             usage.spent[budget] += n;
         }
-        Some(Some(id))
+        Plain::Sent(Some(id))
+    }
+
+    /// Why a call that [`is_plain`](Self::is_plain) and must not wait is refused, as
+    /// `refuse_now`. `first`: the first of its budgets that has no room.
+    #[inline(never)]
+    pub(crate) fn refuse_plain(&mut self, now: Nanos, charge: &Charge, first: usize) -> Refusal {
+        self.refusals.local += 1;
+        let (mut worst, mut by) = (Fit::Now, None);
+        for (budget, n) in charge.parts_of(u8::MAX << first) {
+            let fit = self.accounts[budget].when(now, n, 0, 0, Sight::Likely);
+            if rank(fit, Sight::Likely) > rank(worst, Sight::Likely) {
+                (worst, by) = (fit, Some(budget as u8));
+            }
+        }
+        let (kind, at) = match worst {
+            Fit::Never => (RefusedKind::NeverFits, None),
+            Fit::Exhausted(at) if at > now => (RefusedKind::BudgetExhausted, Some(at)),
+            Fit::At(at) if at > now => (RefusedKind::WouldWait, Some(at)),
+            _ => (RefusedKind::WouldWait, None),
+        };
+        Refusal::new(kind, by, at)
     }
 }
 
@@ -120,7 +156,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Wait(u64),
-        Send(usize, bool, Hears),
+        Send(usize, bool, Hears, bool),
         Queue(usize),
         Answer(usize, Settle),
         Lose(usize),
@@ -137,7 +173,8 @@ mod tests {
             2 => (0..7_usize).prop_map(Step::Queue),
             8 => (0..40_u64).prop_map(Step::Wait),
             1 => (100..30_000_u64).prop_map(Step::Wait),
-            16 => (0..7_usize, any::<bool>(), hears).prop_map(|(a, b, c)| Step::Send(a, b, c)),
+            16 => (0..7_usize, any::<bool>(), hears, any::<bool>())
+                .prop_map(|(a, b, c, d)| Step::Send(a, b, c, d)),
             12 => (any::<usize>(), settle).prop_map(|(at, settle)| Step::Answer(at, settle)),
             2 => any::<usize>().prop_map(Step::Lose),
             1 => (0..60_u64).prop_map(Step::Told),
@@ -150,9 +187,10 @@ mod tests {
 
     type Sent = Result<Option<SentId>, Option<Box<Refused>>>;
 
-    fn send(limiter: &Limiter, charge: &Charge, urgent: bool, hears: Hears) -> Sent {
+    fn send(limiter: &Limiter, charge: &Charge, step: (bool, Hears, bool)) -> Sent {
+        let (urgent, hears, waits) = step;
         let terms = Terms::from(if urgent { Priority::HIGH } else { Priority::NORMAL });
-        limiter.try_send(charge, &terms, hears, true)
+        limiter.try_send(charge, &terms, hears, waits)
     }
 
     async fn compare(steps: Vec<Step>) {
@@ -162,12 +200,12 @@ mod tests {
         for step in steps {
             match step {
                 Step::Wait(ms) => advance(Duration::from_millis(ms)).await,
-                Step::Send(which, urgent, hears) => {
+                Step::Send(which, urgent, hears, waits) => {
                     long.with(Instant::now(), |core, _, _| core.special = u8::MAX);
-                    let sent = send(&short, &charges[which], urgent, hears);
-                    match (sent, send(&long, &charges[which], urgent, hears)) {
+                    let sent = send(&short, &charges[which], (urgent, hears, waits));
+                    match (sent, send(&long, &charges[which], (urgent, hears, waits))) {
                         (Ok(a), Ok(b)) => under_way.extend(a.zip(b)),
-                        (a, b) => assert_eq!(a.is_ok(), b.is_ok(), "{which}"),
+                        (a, b) => assert_eq!(a.err(), b.err(), "{which}"),
                     }
                 }
                 Step::Queue(which) => waiting

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -192,8 +193,12 @@ impl<B: Body> Reading<B> {
         let broken = matches!(after, Some(After::Error(_)));
         let shown = start.slice(..start.len().min(self.limit));
         let whole = rest.is_none() && !broken && shown.len() == start.len();
+        let trailers = match &after {
+            Some(After::Trailers(trailers)) => Some(Arc::new(trailers.clone())),
+            _ => None,
+        };
         let start = (!start.is_empty()).then_some(start);
         let body = PeekBody { inner: Inner::Read { start, after, rest } };
-        (body, Peeked { start: shown, whole })
+        (body, Peeked { start: shown, whole, trailers })
     }
 }

@@ -9,7 +9,7 @@ use http::{Response, response::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{PeekBody, body::Reading, is_error};
+use super::{PeekBody, PeekLayer, body::Reading, is_error};
 
 pin_project! {
     /// The future of [`Peek`](super::Peek). Dropping it drops the answer.
@@ -17,7 +17,7 @@ pin_project! {
     pub struct PeekFuture<F, B: Body> {
         #[pin]
         state: State<F, B>,
-        limit: usize,
+        layer: PeekLayer,
     }
 }
 
@@ -26,14 +26,14 @@ pin_project! {
     enum State<F, B: Body> {
         /// The answer is on its way.
         Waiting { #[pin] future: F },
-        /// It is an error, and its body is being read. `None` once done.
+        /// Its body is being read. `None` once done.
         Reading { read: Option<Box<(Parts, Reading<B>)>> },
     }
 }
 
 impl<F, B: Body> PeekFuture<F, B> {
-    pub(super) const fn new(future: F, limit: usize) -> Self {
-        Self { state: State::Waiting { future }, limit }
+    pub(super) const fn new(future: F, layer: PeekLayer) -> Self {
+        Self { state: State::Waiting { future }, layer }
     }
 }
 
@@ -50,18 +50,21 @@ where
             match this.state.as_mut().project() {
                 StateProj::Waiting { future } => {
                     let answer = ready!(future.poll(cx))?;
-                    if *this.limit == 0 || !is_error(answer.status()) {
+                    let Some(limit) = this.layer.reads(&answer) else {
                         return Poll::Ready(Ok(answer.map(PeekBody::plain)));
-                    }
+                    };
                     let (parts, body) = answer.into_parts();
-                    let read = Some(Box::new((parts, Reading::new(body, *this.limit))));
+                    let read = Some(Box::new((parts, Reading::new(body, limit))));
                     this.state.set(State::Reading { read });
                 }
                 StateProj::Reading { read } => {
                     let reading = read.as_mut().expect("polled after it was done");
                     let (body, peeked) = ready!(reading.1.poll(cx));
                     let (mut parts, _) = *read.take().expect("just seen");
-                    parts.extensions.insert(peeked);
+                    // The start of a message says nothing.
+                    if is_error(parts.status) || peeked.trailers.is_some() {
+                        parts.extensions.insert(peeked);
+                    }
                     return Poll::Ready(Ok(Response::from_parts(parts, body)));
                 }
             }

@@ -13,7 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use proptest::prelude::*;
 use tower::{Service, ServiceBuilder, ServiceExt as _, retry::RetryLayer, service_fn};
-use tower_retry_classify::{BoxError, Class, PeekLayer, Peeked, RetryPolicy};
+use tower_retry_classify::{
+    BoxError, Class, Classify as _, GrpcStatus, PeekLayer, Peeked, RetryPolicy, Verdict,
+};
 
 /// Gives these frames, pending once before each, and panics when polled after its end.
 #[derive(Clone, Debug, Default)]
@@ -180,4 +182,83 @@ proptest! {
             prop_assert_eq!(limit, 0);
         }
     }
+}
+
+/// An answer of 200, as gRPC's always are, through a layer that looks for its status.
+async fn grpc(
+    headers: &[(&'static str, &'static str)],
+    body: Frames,
+) -> Response<impl Body<Data = Bytes, Error = &'static str>> {
+    let mut answer = Response::builder().body(body).unwrap();
+    for (name, value) in headers {
+        answer.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let mut answer = Some(answer);
+    let inner =
+        service_fn(move |()| std::future::ready(Ok::<_, Infallible>(answer.take().unwrap())));
+    ServiceBuilder::new().layer(PeekLayer::new().grpc()).service(inner).oneshot(()).await.unwrap()
+}
+
+fn status(code: &str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", code.parse().unwrap());
+    trailers
+}
+
+fn verdict<B>(answer: &Response<B>) -> Verdict {
+    GrpcStatus::new().classify(&(), Ok(answer))
+}
+
+const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
+
+#[tokio::test]
+async fn a_grpc_status_in_trailers_before_any_message_is_seen_and_still_there() {
+    for (frames, code, expected) in [
+        (bytes(&[]), "14", Verdict::retry(Class::Server)),
+        (bytes(&["", ""]), "8", Verdict::retry(Class::RateLimit)),
+        (bytes(&[]), "7", Verdict::never(Class::Forbidden)),
+        (bytes(&[]), "0", Verdict::NoOpinion),
+    ] {
+        let answer = grpc(&[GRPC], Frames { trailers: Some(status(code)), ..frames }).await;
+        assert_eq!(verdict(&answer), expected, "{code}");
+        let whole = answer.into_body().collect().await.unwrap();
+        assert_eq!(whole.trailers(), Some(&status(code)));
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_message_is_handed_on_when_it_comes_and_what_follows_is_not_waited_for() {
+    let frames = Frames { trailers: Some(status("14")), ..bytes(&["a message", "another"]) };
+    let answer = grpc(&[GRPC], frames).await;
+    assert_eq!((verdict(&answer), Peeked::of(&answer)), (Verdict::NoOpinion, None));
+    let whole = answer.into_body().collect().await.unwrap();
+    assert_eq!(whole.trailers(), Some(&status("14")));
+    assert_eq!(whole.to_bytes(), "a messageanother");
+    // After the first message this one would hang.
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    send.send(Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"first")))).unwrap();
+    let body = http_body_util::StreamBody::new(futures_util::stream::poll_fn(move |cx| {
+        receive.poll_recv(cx)
+    }));
+    let answer = Response::builder().header(GRPC.0, GRPC.1).body(Box::pin(body)).unwrap();
+    let mut answer = Some(answer);
+    let inner =
+        service_fn(move |()| std::future::ready(Ok::<_, Infallible>(answer.take().unwrap())));
+    let peek = ServiceBuilder::new().layer(PeekLayer::new().grpc()).service(inner);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), peek.oneshot(())).await;
+    let mut body = answer.expect("the first message has come").unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+}
+
+#[tokio::test]
+async fn other_answers_and_those_with_their_status_in_the_headers_are_left_alone() {
+    let frames = || Frames { trailers: Some(status("14")), ..bytes(&[]) };
+    for headers in [&[("content-type", "application/json")][..], &[GRPC, ("grpc-status", "5")]] {
+        assert_eq!(Peeked::of(&grpc(headers, frames()).await), None, "{headers:?}");
+    }
+    let at_once = grpc(&[GRPC, ("grpc-status", "5")], frames()).await;
+    assert_eq!(verdict(&at_once), Verdict::never(Class::NotFound));
+    // Unless it is asked for.
+    let answer = peek(200, frames(), 64).await;
+    assert_eq!(Peeked::of(&answer), None);
 }
