@@ -297,7 +297,7 @@ fn data<'a>(envelope: &Envelope<'a>) -> Result<&'a RawValue, Garbled> {
     }
 }
 
-fn row(raw: Box<RawValue>) -> Result<Row, BoxError> {
+pub(crate) fn row(raw: Box<RawValue>) -> Result<Row, BoxError> {
     match rejected::head(raw.get()) {
         Ok(head) => Ok(head.row(raw)),
         Err((RowFault::NoId, _)) => Err(Garbled::NoId.into()),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{BoxError, Client, Entity, Error, classify::Garbled, costs, page::RowId};
+use crate::{BoxError, Client, Entity, Error, Row, RowId, classify::Garbled, costs, page};
 
 /// The path of the list.
 pub const RECENTS: &str = "/api/v1/recents";
@@ -44,6 +44,8 @@ pub struct RecentsQuery {
     pub start: u64,
     /// The most rows wanted, 1 to 500.
     pub limit: u32,
+    /// The kinds of which the rows themselves are wanted, in the form that version 1 has.
+    pub whole: Vec<Entity>,
 }
 
 /// A row that changed lately.
@@ -63,6 +65,10 @@ pub struct Recent {
 pub struct RecentsPage {
     /// The rows, the oldest change first. What is none is left out.
     pub rows: Vec<Recent>,
+    /// The rows themselves, where they were wanted [whole](RecentsQuery::whole) and are not deleted, in the same order.
+    pub whole: Vec<(Entity, Row)>,
+    /// How many rows that were wanted whole cannot be used; their lists show what is wrong with them.
+    pub unusable: usize,
     /// How many rows the answer had.
     pub len: usize,
     /// When the last row of the page changed.
@@ -109,7 +115,8 @@ impl Client {
     /// See [`Error`].
     pub async fn recents(&self, query: &RecentsQuery) -> Result<RecentsPage, Error> {
         let request = self.requests.recents(query)?;
-        self.fetch(request, read).await
+        let whole = query.whole.clone();
+        self.fetch(request, move |body| read(body, &whole)).await
     }
 }
 
@@ -154,13 +161,14 @@ struct Marks {
     active_flag: Option<bool>,
 }
 
-fn read(body: &Bytes) -> Result<RecentsPage, BoxError> {
+fn read(body: &Bytes, wanted: &[Entity]) -> Result<RecentsPage, BoxError> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(Garbled::json)?;
     if envelope.success == Some(false) {
         return Err(Garbled::Unsuccessful.into());
     }
     let raws = envelope.data.unwrap_or_default();
     let len = raws.len();
+    let (mut whole, mut unusable) = (Vec::new(), 0);
     let rows = raws.into_iter().filter_map(|raw| {
         let item: Item<'_> = serde_json::from_str(raw.get()).ok()?;
         let (entity, _) = ITEMS.into_iter().find(|(_, name)| *name == item.item)?;
@@ -170,8 +178,15 @@ fn read(body: &Bytes) -> Result<RecentsPage, BoxError> {
             Some(data) => serde_json::from_str::<Marks>(data.get())
                 .is_ok_and(|marks| marks.deleted == Some(true) || marks.active_flag == Some(false)),
         };
+        if let Some(data) = item.data.filter(|_| !deleted && wanted.contains(&entity)) {
+            match page::row(data.to_owned()) {
+                Ok(row) => whole.push((entity, row)),
+                Err(_) => unusable += 1,
+            }
+        }
         Some(Recent { entity, id: item.id, deleted })
     });
+    let rows = rows.collect();
     let More { last_timestamp_on_page, pagination } = envelope.additional_data;
     let last = last_timestamp_on_page.as_deref().and_then(|text| {
         let text = text.trim_end_matches('Z');
@@ -179,7 +194,7 @@ fn read(body: &Bytes) -> Result<RecentsPage, BoxError> {
         civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     });
     let more = pagination.more_items_in_collection;
-    Ok(RecentsPage { rows: rows.collect(), len, last, more, bytes: body.len() })
+    Ok(RecentsPage { rows, whole, unusable, len, last, more, bytes: body.len() })
 }
 
 #[cfg(test)]
@@ -198,7 +213,7 @@ mod tests {
             "nonsense"],
             "additional_data":{"since_timestamp":"2026-02-10 11:00:00","last_timestamp_on_page":"2026-02-10 11:00:42",
               "pagination":{"start":0,"limit":500,"more_items_in_collection":true,"next_start":7}}}"#;
-        let page = read(&Bytes::from_static(body)).unwrap();
+        let page = read(&Bytes::from_static(body), &[]).unwrap();
         let rows: Vec<_> =
             page.rows.iter().map(|row| (row.entity, row.id.to_string(), row.deleted)).collect();
         let row = |entity, id: &str, deleted| (entity, id.to_owned(), deleted);
@@ -219,8 +234,26 @@ mod tests {
     #[test]
     fn nothing_and_a_refusal_are_told_apart() {
         let nothing = Bytes::from_static(br#"{"success":true,"data":null}"#);
-        assert_eq!(read(&nothing).unwrap().len, 0);
-        assert!(read(&Bytes::from_static(br#"{"success":false,"data":null}"#)).is_err());
+        assert_eq!(read(&nothing, &[]).unwrap().len, 0);
+        let refusal = Bytes::from_static(br#"{"success":false,"data":null}"#);
+        assert!(read(&refusal, &[]).is_err());
+    }
+
+    #[test]
+    fn of_the_kinds_wanted_whole_a_row_comes_letter_for_letter_or_is_counted() {
+        let body = Bytes::from_static(
+            br#"{"success":true,"data":[
+            {"item":"file","id":1,"data":{"id":1, "update_time":"2026-02-10 11:00:42","active_flag":true,"size":4.50}},
+            {"item":"file","id":2,"data":null},
+            {"item":"file","id":3,"data":{"id":3,"update_time":7}},
+            {"item":"note","id":4,"data":{"id":4}}]}"#,
+        );
+        let page = read(&body, &[Entity::Files]).unwrap();
+        let [(Entity::Files, row)] = &page.whole[..] else { panic!("{page:?}") };
+        assert!(row.raw.get().starts_with(r#"{"id":1, "#) && row.raw.get().contains("4.50"));
+        assert_eq!(row.update_time.as_deref(), Some("2026-02-10 11:00:42"));
+        assert_eq!((page.rows.len(), page.unusable), (4, 1));
+        assert!(read(&body, &[]).unwrap().whole.is_empty());
     }
 
     #[test]
@@ -230,6 +263,7 @@ mod tests {
             since: "2026-02-10T11:00:42.9Z".parse().unwrap(),
             start: 500,
             limit: 900,
+            whole: Vec::new(),
         };
         let pairs = query.parameters();
         assert_eq!(pairs[0], ("since_timestamp", "2026-02-10 11:00:42".into()));

@@ -62,5 +62,6 @@ async fn a_full_sync_and_one_of_the_changes_cost_hardly_more_than_the_least() {
         .iter()
         .map(|entry| format!("{} {}", entry.tokens, entry.target))
         .collect();
-    assert!(ratio <= 1.2, "{ratio:.3}\n{}\n{}", bill(&world, &least), log.join("\n"));
+    // Recents tell what has changed of the files, which their list does not.
+    assert!(ratio <= 0.5, "{ratio:.3}\n{}\n{}", bill(&world, &least), log.join("\n"));
 }

@@ -137,7 +137,8 @@ async fn a_day_that_ends_in_the_middle_says_when_it_can_go_on_and_keeps_what_it_
         0,
         "the limiter knew before the server had to say it"
     );
-    assert!(counts(&world).await.values().map(|(rows, _)| rows).sum::<u64>() > 300);
+    // How many rows 700 tokens bring depends on which lists get them: a page of version 1 costs twice as much.
+    assert!(counts(&world).await.values().map(|(rows, _)| rows).sum::<u64>() > 150);
     // Without --across-days it says so before anything is spent on the plan.
     let world = World::new(SimConfig { day_tokens: Some(700), ..config(400) }).await;
     assert_eq!(world.run("sync", &["--quiet", "--max-batch-size", "10"]).await.code, Some(4));

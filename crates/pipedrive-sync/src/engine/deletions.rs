@@ -1,15 +1,20 @@
-//! What was deleted, of the kinds whose lists do not show it: a walk over recents, after all others.
+//! What was deleted, of the kinds whose lists do not show it: a walk over recents, after all others. It also shows what
+//! has changed of lists that cannot be asked for that, so that they need not be read.
 //!
 //! After, because a page that was asked for before a row was deleted must not be written after the row was marked.
 
 use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::{Client, Entity, Error, ErrorKind, recents::RecentsQuery};
 
-use super::{DayLease, Tally, plan::BY_RECENTS};
+use super::{
+    DayLease, Tally,
+    plan::{BY_RECENTS, WalkPlan},
+    writer,
+};
 use crate::{
     exit::Failure,
     progress::{Event, Progress},
-    store::{Finish, Id, PageWrite, Store, WalkState},
+    store::{Finish, Id, Mode, PageWrite, RowWrite, Store, WalkState, Written},
     wall,
 };
 
@@ -48,22 +53,40 @@ impl Place {
     }
 }
 
-/// Marks what was deleted. What went wrong with the API is the inner error.
+/// What a walk over recents has brought.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    pub(super) recents: Tally,
+    /// Of the lists that are not read, by their places.
+    pub(super) instead: Vec<Tally>,
+    /// Rows of these lists that cannot be used.
+    pub(super) unusable: usize,
+}
+
+/// Marks what was deleted, and writes what has changed of the lists that are not read. What went wrong with the API is the
+/// inner error.
 pub(super) async fn mark(
     client: &Client,
     store: &mut Store,
     lease: &mut DayLease,
     progress: &dyn Progress,
     mut state: WalkState,
-) -> Result<Result<Tally, Error>, Failure> {
-    let mut tally = Tally::default();
-    let Some(mut place) = Place::of(&state) else { return Ok(Ok(tally)) };
+    instead_of: &[WalkPlan],
+) -> Result<Result<Looked, Error>, Failure> {
+    let mut looked =
+        Looked { instead: vec![Tally::default(); instead_of.len()], ..Looked::default() };
+    let Some(mut place) = Place::of(&state) else { return Ok(Ok(looked)) };
+    // Nothing is removed at their end.
+    let changes = |walk: &WalkPlan| WalkState { mode: Mode::Incremental, ..walk.state.clone() };
+    let states: Vec<WalkState> = instead_of.iter().map(changes).collect();
+    let whole: Vec<Entity> = instead_of.iter().map(|walk| walk.entity).collect();
     let resumed = state.position.is_some();
     let mut begun = resumed;
     progress.event(&Event::Started { walk: state.walk.clone(), rows: None, resumed, sweep: false });
     loop {
         let Place { since, start } = place;
-        let query = RecentsQuery { entities: BY_RECENTS.to_vec(), since, start, limit: PAGE };
+        let entities = BY_RECENTS.into_iter().chain(whole.iter().copied()).collect();
+        let query = RecentsQuery { entities, since, start, limit: PAGE, whole: whole.clone() };
         let page = match lease.during(store, client.recents(&query)).await? {
             Ok(page) => page,
             Err(error) => return Ok(Err(error)),
@@ -78,7 +101,26 @@ pub(super) async fn mark(
         let last = !page.more || page.len == 0;
         place = place.after(page.len, page.last);
         let position = (!last).then(|| place.text());
-        let write = PageWrite {
+        let finish = || last.then(|| Finish { high_water: Some(state.started_at.clone()) });
+        let rows = whole.iter().map(|entity| {
+            let of = page.whole.iter().filter(|(of, _)| of == entity);
+            of.map(|(_, row)| writer::row(row)).collect()
+        });
+        let rows: Vec<Vec<RowWrite<'_>>> = rows.collect();
+        let changed = states.iter().zip(&rows).map(|(state, rows)| PageWrite {
+            state,
+            rows,
+            rejected: &[],
+            healed: &[],
+            gone: &[],
+            deleted: false,
+            position: None,
+            max_seen: state.max_seen.clone(),
+            page_size: None,
+            finish: finish(),
+        });
+        let mut writes: Vec<_> = changed.filter(|write| last || !write.rows.is_empty()).collect();
+        writes.push(PageWrite {
             state: &state,
             rows: &[],
             rejected: &[],
@@ -88,29 +130,51 @@ pub(super) async fn mark(
             position: position.clone(),
             max_seen: None,
             page_size: None,
-            finish: last.then(|| Finish { high_water: Some(state.started_at.clone()) }),
-        };
-        let settled = lease.settle();
-        let written = store.commit(&[write], settled.as_ref()).await?;
-        let marked = written.iter().map(|written| written.removed).sum();
-        tally.pages += 1;
-        tally.rows += page.len as u64;
-        tally.removed += marked;
-        tally.bytes += page.bytes as u64;
-        tally.done = last;
-        state.position = position;
-        progress.event(&Event::Committed {
-            walk: state.walk.clone(),
-            pages: tally.pages,
-            rows: tally.rows,
-            removed: marked,
-            rejected: 0,
-            done: last,
+            finish: finish(),
         });
+        let settled = lease.settle();
+        let written = store.commit(&writes, settled.as_ref()).await?;
+        let of = writes.iter().map(|write| write.state.entity.clone()).collect::<Vec<_>>();
+        drop(writes);
+        looked.unusable += page.unusable;
+        for (entity, written) in of.iter().zip(&written) {
+            let place = whole.iter().position(|whole| whole.name() == entity);
+            let (tally, count, bytes) = match place {
+                Some(place) => (&mut looked.instead[place], rows[place].len(), 0),
+                None => (&mut looked.recents, page.len, page.bytes),
+            };
+            tell(progress, entity, tally, (count, bytes), *written, last);
+        }
+        state.position = position;
         if last {
-            return Ok(Ok(tally));
+            return Ok(Ok(looked));
         }
     }
+}
+
+/// Adds a page to what a walk has brought, and says so.
+fn tell(
+    progress: &dyn Progress,
+    walk: &str,
+    tally: &mut Tally,
+    (rows, bytes): (usize, usize),
+    written: Written,
+    done: bool,
+) {
+    tally.pages += 1;
+    tally.rows += rows as u64;
+    tally.unchanged += written.unchanged;
+    tally.removed += written.removed;
+    tally.bytes += bytes as u64;
+    tally.done = done;
+    progress.event(&Event::Committed {
+        walk: walk.to_owned(),
+        pages: tally.pages,
+        rows: tally.rows,
+        removed: written.removed,
+        rejected: 0,
+        done,
+    });
 }
 
 /// Where a row of a kind may be.

@@ -29,6 +29,9 @@ pub const BY_RECENTS: [Entity; 6] = [
     Entity::Notes,
 ];
 
+/// Kinds whose lists cannot be asked for what has changed, and whose rows recents show whole.
+pub const WHOLE_BY_RECENTS: [Entity; 1] = [Entity::Files];
+
 /// Deleted rows are shown for 30 days; what was complete before that is read in full.
 pub(super) const DELETED_SHOWN_FOR: SignedDuration = SignedDuration::from_hours(29 * 24);
 
@@ -78,6 +81,8 @@ pub struct Plan {
     pub walks: Vec<WalkPlan>,
     /// After them, the look for deleted rows of the kinds whose lists do not show them.
     pub recents: Option<WalkState>,
+    /// Lists that are not read, as that look shows what has changed of them; to be read if it is not given.
+    pub by_recents: Vec<WalkPlan>,
     /// Where the first such look will begin, to be written down before the first row is read.
     pub recents_from: Option<WalkState>,
     /// Tokens that it will cost, or at least cost where a walk's length is unknown.
@@ -107,7 +112,14 @@ impl Plan {
                 }
                 continue;
             }
-            let main = basis.walk(entity, false);
+            let mut main = basis.walk(entity, false);
+            if basis.told_by_recents(entity) && !main.resumed {
+                main.sweep = basis.is_due(entity);
+                if !main.sweep {
+                    plan.by_recents.push(main);
+                    continue;
+                }
+            }
             // Rows that were deleted since are asked for only beside an incremental walk: a full one
             // removes what it does not see.
             let with_deleted = entity == Entity::Deals && main.state.mode == Mode::Incremental;
@@ -123,12 +135,16 @@ impl Plan {
                 && walk.entity != Entity::Deals
         };
         if basis.limit.is_none() && plan.walks.iter().any(wanted) {
-            plan.recents = basis.recents();
+            plan.recents = basis.recents(&plan.by_recents);
             plan.tokens += plan.recents.as_ref().map_or(0, |_| u64::from(recents::cost()));
         } else if basis.state(RECENTS).is_none()
             && plan.walks.iter().any(|walk| in_recents(walk.entity))
         {
             plan.recents_from = Some(basis.look(basis.now));
+        }
+        if plan.recents.is_none() {
+            // Only for them a look would be no cheaper.
+            std::mem::take(&mut plan.by_recents).into_iter().for_each(|walk| plan.add(walk));
         }
         plan
     }
@@ -150,8 +166,13 @@ impl Plan {
         if let Some(state) = self.recents.as_mut().filter(|state| state.position.is_none()) {
             // Some servers may refuse to be asked for more than they keep.
             let reach = server.unwrap_or(now) - DELETED_SHOWN_FOR;
-            let since = state.since.as_deref().and_then(wall::parse).map(|since| since.max(reach));
-            state.since = since.map(wall::text);
+            let since = state.since.as_deref().and_then(wall::parse);
+            let too_old = since.is_none_or(|since| since < reach);
+            state.since = since.map(|since| wall::text(since.max(reach)));
+            if too_old {
+                // What lies before is told by lists only.
+                std::mem::take(&mut self.by_recents).into_iter().for_each(|walk| self.add(walk));
+            }
         }
         let Some(server) = server else { return };
         if let Some(state) = &mut self.recents_from {

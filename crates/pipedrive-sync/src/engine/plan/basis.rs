@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::Entity;
 
 use super::{
-    DELETED_SHOWN_FOR, RECENTS, WalkPlan, Wanted, deleted_name, in_recents, recents_since, requests,
+    DELETED_SHOWN_FOR, RECENTS, WHOLE_BY_RECENTS, WalkPlan, Wanted, deleted_name, in_recents,
+    recents_since, requests,
 };
 use crate::{
     store::{Counts, Mode, WalkState},
@@ -122,7 +123,18 @@ impl Basis<'_> {
 
     /// The look for deleted rows: from where the last one began, else from where the first complete walk did; always for
     /// all kinds, so that there is one time up to which deleted rows are known.
-    pub(super) fn recents(&self) -> Option<WalkState> {
+    ///
+    /// For lists that are not read for it, it begins where they were known last.
+    pub(super) fn recents(&self, instead_of: &[WalkPlan]) -> Option<WalkState> {
+        let mut look = self.look_for_deleted()?;
+        let known = instead_of.iter().filter_map(|walk| self.known_until(walk.entity));
+        let since = known.map(|known| recents_since(known, self.overlap));
+        let since = since.chain(look.since.as_deref().and_then(wall::parse)).min();
+        look.since = since.map(wall::text);
+        Some(look)
+    }
+
+    fn look_for_deleted(&self) -> Option<WalkState> {
         let known = self.state(RECENTS);
         if let Some(state) = known.filter(|state| state.done_at.is_none() && !self.force) {
             return Some(state.clone());
@@ -149,9 +161,29 @@ impl Basis<'_> {
         }
     }
 
+    /// Up to when all changes of a list are known that only recents tell: since its last whole reading began, or since the
+    /// last look that showed them.
+    fn known_until(&self, entity: Entity) -> Option<Timestamp> {
+        let state = self.state(entity.name()).filter(|state| state.done_at.is_some())?;
+        let looked = state.high_water.as_deref().and_then(wall::parse);
+        looked.max(wall::parse(&state.started_at))
+    }
+
+    /// Whether recents show all that has changed of a list which is complete.
+    pub(super) fn told_by_recents(&self, entity: Entity) -> bool {
+        // By our clock; by the server's it is looked at again when that is known.
+        let done = self.state(entity.name()).and_then(|state| state.done_at.as_deref());
+        let done = done.and_then(wall::parse);
+        let recent = done.is_some_and(|at| self.now.duration_since(at) < DELETED_SHOWN_FOR);
+        // A look that is under way may have passed them by.
+        let under_way = self.state(RECENTS).is_some_and(|look| look.position.is_some());
+        let asked_for = self.wanted != Wanted::Full && !self.force && self.limit.is_none();
+        WHOLE_BY_RECENTS.contains(&entity) && recent && asked_for && !under_way
+    }
+
     /// Whether the whole list was read last so long ago that it is to be read again. Where incremental walks are asked for
     /// by name, never.
-    fn is_due(&self, entity: Entity) -> bool {
+    pub(super) fn is_due(&self, entity: Entity) -> bool {
         let last = self.swept.get(entity.name()).and_then(|at| wall::parse(at));
         let due =
             last.zip(self.sweep_every).map(|(at, every)| self.now.duration_since(at) >= every);
