@@ -65,10 +65,42 @@ struct Shared<Req> {
     kept: Mutex<VecDeque<Kept<Req>>>,
 }
 
+#[derive(Clone)]
 struct Kept<Req> {
     request: Req,
     since: Instant,
     unknown: bool,
+}
+
+/// One request that is looked at and sent. It is out of the log meanwhile; dropped, it goes where `end` says.
+struct Turn<'a, Req: Clone> {
+    log: &'a ReplayLog<Req>,
+    kept: Kept<Req>,
+    end: End,
+}
+
+enum End {
+    /// It stays the first, as at the beginning.
+    First,
+    Last,
+    Done,
+}
+
+impl<'a, Req: Clone> Turn<'a, Req> {
+    fn next(log: &'a ReplayLog<Req>) -> Option<Self> {
+        let kept = log.kept().pop_front()?;
+        Some(Self { log, kept, end: End::First })
+    }
+}
+
+impl<Req: Clone> Drop for Turn<'_, Req> {
+    fn drop(&mut self) {
+        match self.end {
+            End::First => self.log.kept().push_front(self.kept.clone()),
+            End::Last => self.log.kept().push_back(self.kept.clone()),
+            End::Done => {}
+        }
+    }
 }
 
 /// What reconciliation found of a request whose outcome is unknown.
@@ -205,7 +237,8 @@ impl<Req> ReplayLog<Req> {
     ///
     /// # Cancellation
     ///
-    /// The request that is under way is forgotten, as if its caller had dropped it; the others stay.
+    /// Nothing is forgotten. The request that is under way may have been acted on: it is looked for before it is sent
+    /// again.
     pub async fn replay<B, F, Fut, L, Look>(
         &self,
         mut send: F,
@@ -223,33 +256,35 @@ impl<Req> ReplayLog<Req> {
         let mut turns = self.len();
         while turns > 0 {
             turns -= 1;
-            let Some(mut kept) = self.kept().pop_front() else { break };
-            if kept.since.elapsed() > self.shared.max_age {
+            let Some(mut turn) = Turn::next(self) else { break };
+            if turn.kept.since.elapsed() > self.shared.max_age {
                 replayed.expired += 1;
+                turn.end = End::Done;
                 continue;
             }
-            if kept.unknown {
-                match look(kept.request.clone()).await {
-                    Ok(Done::Yes) => {
+            if turn.kept.unknown {
+                match look(turn.kept.request.clone()).await? {
+                    Done::Yes => {
                         replayed.reconciled += 1;
+                        turn.end = End::Done;
                         continue;
                     }
-                    Ok(Done::No) => kept.unknown = false,
-                    Ok(Done::Unknown) => {
-                        self.kept().push_back(kept);
+                    Done::No => {}
+                    Done::Unknown => {
+                        turn.end = End::Last;
                         continue;
-                    }
-                    Err(error) => {
-                        self.kept().push_front(kept);
-                        return Err(error);
                     }
                 }
             }
-            match self.defeated(&send(kept.request.clone()).await) {
-                None => replayed.sent += 1,
+            // As long as its outcome has not come.
+            turn.kept.unknown = true;
+            match self.defeated(&send(turn.kept.request.clone()).await) {
+                None => {
+                    replayed.sent += 1;
+                    turn.end = End::Done;
+                }
                 Some(unknown) => {
-                    kept.unknown = unknown;
-                    self.kept().push_front(kept);
+                    turn.kept.unknown = unknown;
                     break;
                 }
             }

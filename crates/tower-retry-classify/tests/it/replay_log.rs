@@ -150,3 +150,30 @@ async fn number_and_age_are_bounded() {
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field()).collect();
     assert_eq!(fields, ["capacity", "max_age"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_is_dropped_forgets_nothing_and_what_was_under_way_is_looked_for() {
+    let (log, server) = (log(), Server::new(0));
+    for number in 1..=2 {
+        drop(log.run(request(Method::POST, number), |request| server.send(request)).await);
+    }
+    let hangs = |_| std::future::pending::<Result<Response<()>, BoxError>>();
+    let cut_off = tokio::time::timeout(Duration::from_secs(1), log.replay(hangs, nobody)).await;
+    assert!(cut_off.is_err());
+    assert_eq!(log.len(), 2);
+    let looks = |_| std::future::pending::<Result<Done, BoxError>>();
+    let never = |request| server.send(request);
+    let cut_off = tokio::time::timeout(Duration::from_secs(1), log.replay(never, looks)).await;
+    assert!(cut_off.is_err());
+    assert_eq!(log.len(), 2);
+
+    server.status.set(201);
+    let looked = Cell::new(0);
+    let look = |request: Request<u32>| {
+        looked.set(*request.body());
+        async { Ok(Done::Yes) }
+    };
+    let replayed = log.replay(|request| server.send(request), look).await.unwrap();
+    assert_eq!((replayed.reconciled, replayed.sent, replayed.left), (1, 1, 0));
+    assert_eq!((looked.get(), &*server.asked.borrow()), (1, &vec![2]));
+}
