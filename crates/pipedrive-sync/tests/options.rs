@@ -95,13 +95,17 @@ async fn a_sync_that_waits_is_parked_until_the_next_day_and_ends_cleanly_at_a_si
 }
 
 async fn is_parked_until_it_is_told(signal: &str) {
-    // The day is spent, and its end lies hours ahead.
-    let world = World::new(SimConfig { day_tokens: Some(200), ..config(200) }).await;
+    // The day is spent, and its end lies half a day ahead, whenever the test runs.
+    let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(12);
+    let reset_time = ends.to_zoned(jiff::tz::TimeZone::UTC).time();
+    let reset = reset_time.strftime("%H:%M").to_string();
+    let reset_time = reset.parse().unwrap();
+    let world = World::new(SimConfig { day_tokens: Some(200), reset_time, ..config(200) }).await;
     let sync = ["--entity", "persons,notes", "--max-batch-size", "10", "--quiet"];
     let mut program = world.pipedrive("sync");
     let events = world.dir.path().join("events");
     program.args(sync).args(["--wait", "--events", &format!("jsonl:{}", events.display())]);
-    let mut child = program.spawn().unwrap();
+    let mut child = program.env("PIPEDRIVE_RESET_TIME", &reset).spawn().unwrap();
     let parked = async {
         loop {
             let text = std::fs::read_to_string(&events).unwrap_or_default();
@@ -129,7 +133,9 @@ async fn is_parked_until_it_is_told(signal: &str) {
     assert_eq!(ended.code(), Some(1), "{signal}");
     assert_eq!(world.sim.truth().requests, spent, "nothing is asked on the way out");
 
-    let not = world.run("sync", &sync).await;
+    let mut again = world.pipedrive("sync");
+    again.args(sync).env("PIPEDRIVE_RESET_TIME", &reset);
+    let not = common::ended(again).await;
     assert_eq!(not.code, Some(4), "{not:?}");
 }
 
