@@ -132,14 +132,15 @@ impl Host {
     }
 
     fn begin(&self) -> Attempt {
+        let since = Instant::now();
         let rest = {
             let mut work = self.work();
-            let rest = work.rest(self.inner.idle, Instant::now());
+            let rest = work.rest(self.inner.idle, since);
             work.under_way += 1;
             rest
         };
         self.excuse(rest);
-        Attempt { host: self.clone(), since: Instant::now(), ended: false }
+        Attempt { host: self.clone(), since, ended: false }
     }
 }
 
@@ -188,7 +189,8 @@ impl Attempt {
             return;
         }
         let Inner { detector, name, .. } = &*self.host.inner;
-        let took = self.since.elapsed();
+        let now = Instant::now();
+        let took = now - self.since;
         let state = match outcome {
             // A 429 says that it lives.
             None if answered => detector.heartbeat(name).ok(),
@@ -205,7 +207,7 @@ impl Attempt {
         };
         let mut work = self.host.work();
         work.under_way -= 1;
-        work.at = Instant::now();
+        work.at = now;
         work.state = state.unwrap_or(work.state);
     }
 }

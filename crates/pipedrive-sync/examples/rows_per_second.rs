@@ -299,16 +299,9 @@ async fn database(pages: &Pages, rows: usize) -> Result<Duration, Error> {
                 let pages: Vec<_> = writes
                     .chunks(PAGE)
                     .map(|rows| PageWrite {
-                        state: &state,
                         rows,
-                        rejected: &[],
-                        healed: &[],
-                        gone: &[],
-                        deleted: false,
                         position: Some("\"x\"".to_owned()),
-                        max_seen: None,
-                        page_size: None,
-                        finish: None,
+                        ..PageWrite::of(&state)
                     })
                     .collect();
                 Ok(store.commit(&pages, None).await?)

@@ -178,18 +178,5 @@ async fn a_server_that_crashes_under_a_sync_and_stays_away_loses_nothing() {
     }
     let ended = world.run("sync", &["--json"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    is_whole_and_counted_once(&world).await;
-}
-
-/// The copy is the account, and pages are counted once, whatever was lost on the way.
-async fn is_whole_and_counted_once(world: &World) {
-    assert_eq!(world.differences().await, Vec::<String>::new());
-    let mut reader = Reader::open(&world.database()).await.unwrap();
-    let counts = reader.counts().await.unwrap();
-    for walk in reader.walks().await.unwrap() {
-        // Recents are no table.
-        if let Some((rows, _)) = counts.get(walk.walk.as_str()) {
-            assert_eq!(walk.rows, *rows, "{}", walk.walk);
-        }
-    }
+    world.is_whole_and_counted_once().await;
 }

@@ -26,6 +26,11 @@ pub(crate) const ALWAYS: u64 = u64::MAX;
 #[derive(Clone, Copy)]
 pub(crate) struct Era(u64);
 
+/// Whether one more may be added. Before the count could run over into the flag, the lock is asked for.
+const fn takes(word: u64) -> bool {
+    word & SHUT == 0 && word & COUNT < COUNT
+}
+
 impl Fine {
     /// Shut.
     pub(crate) fn new() -> Self {
@@ -36,26 +41,14 @@ impl Fine {
     #[inline]
     pub(crate) fn era(&self) -> Option<(Era, u64)> {
         let word = self.word.load(Ordering::Acquire);
-        // Before the count could run over into the flag, the lock is asked for.
-        let open = word & SHUT == 0 && word & COUNT < COUNT;
-        open.then(|| (Era(word), self.until.load(Ordering::Acquire)))
+        takes(word).then(|| (Era(word), self.until.load(Ordering::Acquire)))
     }
 
     /// Counts one. `false` if the era is over: nothing was counted.
     #[inline]
-    pub(crate) fn count(&self, Era(mut seen): Era) -> bool {
-        loop {
-            let next = seen + 1;
-            let swap =
-                self.word.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire);
-            match swap {
-                Ok(_) => return true,
-                Err(now) if now / ERA == seen / ERA && now & SHUT == 0 && now & COUNT < COUNT => {
-                    seen = now;
-                }
-                Err(_) => return false,
-            }
-        }
+    pub(crate) fn count(&self, Era(seen): Era) -> bool {
+        let next = |now: u64| (now / ERA == seen / ERA && takes(now)).then_some(now + 1);
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
     }
 
     /// Ends the era and gives its successes. Only for the holder of the lock.

@@ -11,8 +11,8 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     BudgetId, LeaseReport, Limiter, Sizing,
     book::{Holding, Level, Size, Slice},
-    limiter::Shared,
     moment::nanos,
+    shared::Shared,
 };
 
 /// The granting side of all [leased](crate::Budget::leased) budgets of a limiter,

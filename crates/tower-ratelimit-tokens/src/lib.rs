@@ -247,6 +247,7 @@ mod rolling;
 mod scope;
 mod service;
 mod settle;
+mod shared;
 mod spec;
 mod status;
 mod table;

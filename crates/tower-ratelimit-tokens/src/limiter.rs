@@ -1,10 +1,10 @@
 use std::{
-    fmt, hint,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     Acquire, BudgetId, Charge, Leases, LimiterBuilder, Observations, Refused, Settle, Terms,
@@ -12,65 +12,9 @@ use crate::{
     core::{Claim, Core, Effects, Grant, Hears, News, Plain, SentId},
     error::Refusal,
     events,
-    moment::{Epoch, Nanos},
+    moment::Nanos,
+    shared::Shared,
 };
-
-/// How often the lock is looked at again before the kernel is asked to wait for it,
-/// and how long the first of those waits is, each twice as long as the one before:
-/// some 2 to 20 microseconds in all, less than it takes to be put to sleep and woken.
-/// Two threads that call at once then pass some dozen calls each in turn, instead of
-/// sending every cache line to and fro with each of them.
-const ROUNDS: u32 = 3;
-const PAUSES: u32 = 64;
-
-pub(crate) struct Shared {
-    core: Mutex<Core>,
-    pub(crate) leases: Arc<Notify>,
-    pub(crate) clock: Arc<dyn WallClock>,
-    epoch: Epoch,
-    /// Some budget wants to hear of every answer.
-    needs_answer: bool,
-    names: Box<[Arc<str>]>,
-}
-
-impl Shared {
-    #[inline]
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core_if_free().unwrap_or_else(|| self.core_in_use())
-    }
-
-    /// Nothing panics under the lock, so a poisoned core is still whole.
-    #[inline]
-    fn core_if_free(&self) -> Option<MutexGuard<'_, Core>> {
-        match self.core.try_lock() {
-            Ok(core) => Some(core),
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    /// Another thread is at it, and will be done before a kernel could have put this
-    /// one to sleep. Looking at the lock again and again would slow that one down.
-    #[cold]
-    fn core_in_use(&self) -> MutexGuard<'_, Core> {
-        for round in 0..ROUNDS {
-            for _ in 0..PAUSES << round {
-                hint::spin_loop();
-            }
-            if let Some(core) = self.core_if_free() {
-                return core;
-            }
-        }
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // Those who grant leases are to hear that nobody spends any more.
-        self.leases.notify_waiters();
-    }
-}
 
 /// The handle to one set of budgets, their queue and their gate.
 ///

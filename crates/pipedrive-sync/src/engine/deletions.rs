@@ -108,29 +108,17 @@ pub(super) async fn mark(
         });
         let rows: Vec<Vec<RowWrite<'_>>> = rows.collect();
         let changed = states.iter().zip(&rows).map(|(state, rows)| PageWrite {
-            state,
             rows,
-            rejected: &[],
-            healed: &[],
-            gone: &[],
-            deleted: false,
-            position: None,
             max_seen: state.max_seen.clone(),
-            page_size: None,
             finish: finish(),
+            ..PageWrite::of(state)
         });
         let mut writes: Vec<_> = changed.filter(|write| last || !write.rows.is_empty()).collect();
         writes.push(PageWrite {
-            state: &state,
-            rows: &[],
-            rejected: &[],
-            healed: &[],
             gone: &gone,
-            deleted: false,
             position: position.clone(),
-            max_seen: None,
-            page_size: None,
             finish: finish(),
+            ..PageWrite::of(&state)
         });
         let settled = lease.settle();
         let written = store.commit(&writes, settled.as_ref()).await?;

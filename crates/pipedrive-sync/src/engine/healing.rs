@@ -121,18 +121,7 @@ async fn write(
     let now = wall::now_text();
     let state = WalkState::begun(walk, entity.name(), Mode::Incremental, now, run);
     let (rows, items) = ([writer::row(found)], [row.item.clone()]);
-    let page = PageWrite {
-        state: &state,
-        rows: &rows,
-        rejected: &[],
-        healed: &items,
-        gone: &[],
-        deleted: false,
-        position: None,
-        max_seen: None,
-        page_size: None,
-        finish: None,
-    };
+    let page = PageWrite { rows: &rows, healed: &items, ..PageWrite::of(&state) };
     let settled = lease.settle();
     store.commit(&[page], settled.as_ref()).await?;
     Ok(())

@@ -88,7 +88,9 @@ pub(super) async fn walk_all(
     let relay = {
         let halt = Arc::clone(&halt);
         tokio::spawn(async move {
-            let _ = signal.wait_for(|stop| *stop).await.map(|_| halt.send_replace(true));
+            if signal.wait_for(|stop| *stop).await.is_ok() {
+                halt.send_replace(true);
+            }
         })
     };
     let mut walks = plan.walks;

@@ -73,6 +73,25 @@ pub struct PageWrite<'a> {
     pub finish: Option<Finish>,
 }
 
+impl<'a> PageWrite<'a> {
+    /// A page with nothing on it, to which what there is is added. It is the last, and does not end the walk.
+    #[must_use]
+    pub const fn of(state: &'a WalkState) -> Self {
+        Self {
+            state,
+            rows: &[],
+            rejected: &[],
+            healed: &[],
+            gone: &[],
+            deleted: false,
+            position: None,
+            max_seen: None,
+            page_size: None,
+            finish: None,
+        }
+    }
+}
+
 /// What became of a page that was committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {

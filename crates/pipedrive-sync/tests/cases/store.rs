@@ -22,18 +22,13 @@ pub fn page<'a>(
     position: Option<&str>,
 ) -> PageWrite<'a> {
     PageWrite {
-        state,
         rows,
-        rejected: &[],
-        healed: &[],
-        gone: &[],
-        deleted: false,
         position: position.map(Into::into),
-        max_seen: None,
         page_size: Some(500),
         finish: position
             .is_none()
             .then_some(Finish { high_water: Some("2026-01-01T00:00:00Z".into()) }),
+        ..PageWrite::of(state)
     }
 }
 

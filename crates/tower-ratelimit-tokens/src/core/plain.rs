@@ -2,14 +2,8 @@
 //! is leased, paced or kept in part; the gate is open and nobody waits. What it does is
 //! what the long way would do, less what cannot matter.
 
-use super::{Core, Hears, SentId, admit::rank};
-use crate::{
-    Charge, Priority,
-    accounts::At,
-    budget::{Fit, Sight},
-    error::{Refusal, RefusedKind},
-    moment::Nanos,
-};
+use super::{Core, Hears, SentId, Wait, admit::rank};
+use crate::{Charge, Priority, accounts::At, budget::Sight, error::Refusal, moment::Nanos};
 
 /// How the short way ended.
 pub(crate) enum Plain {
@@ -46,11 +40,12 @@ impl Core {
                 return Plain::NoRoom(budget);
             }
         }
-        let (seq, tracked) = (self.seq + 1, self.tracks(hears));
-        // An endpoint that is not this limiter's goes the long way.
+        // A trend that wants to be shown what was spent, or has seen nothing yet, and an
+        // endpoint that is not this limiter's go the long way.
         if now >= self.wants_look || charge.mask() & self.unspent != 0 {
             return Plain::Other;
         }
+        let (seq, tracked) = (self.seq + 1, self.tracks(hears));
         let Some(usage) = self.usage.get_mut(charge.endpoint().0 as usize) else {
             return Plain::Other;
         };
@@ -81,20 +76,15 @@ impl Core {
     #[inline(never)]
     pub(crate) fn refuse_plain(&mut self, now: Nanos, charge: &Charge, first: usize) -> Refusal {
         self.refusals.local += 1;
-        let (mut worst, mut by) = (Fit::Now, None);
+        let mut worst = None;
         for (budget, n) in charge.parts_of(u8::MAX << first) {
             let fit = self.accounts[budget].when(now, n, 0, 0, Sight::Likely);
-            if rank(fit, Sight::Likely) > rank(worst, Sight::Likely) {
-                (worst, by) = (fit, Some(budget as u8));
+            let binding = worst.map_or((0, 0), |wait: Wait| rank(wait.fit, Sight::Likely));
+            if rank(fit, Sight::Likely) > binding {
+                worst = Some(Wait { budget: Some(budget as u8), fit });
             }
         }
-        let (kind, at) = match worst {
-            Fit::Never => (RefusedKind::NeverFits, None),
-            Fit::Exhausted(at) if at > now => (RefusedKind::BudgetExhausted, Some(at)),
-            Fit::At(at) if at > now => (RefusedKind::WouldWait, Some(at)),
-            _ => (RefusedKind::WouldWait, None),
-        };
-        Refusal::new(kind, by, at)
+        self.refusal_at_once(now, worst)
     }
 }
 

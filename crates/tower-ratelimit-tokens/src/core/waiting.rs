@@ -185,10 +185,14 @@ impl Core {
                 self.wait(now, &want, ahead, Sight::Likely)
             })
         };
-        let wait = match wait {
-            Ok(wait) => wait,
-            Err(refusal) => return refusal,
-        };
+        match wait {
+            Ok(wait) => self.refusal_at_once(now, wait),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// What to say to a call that would have to wait so, and must not.
+    pub(super) fn refusal_at_once(&self, now: Nanos, wait: Option<Wait>) -> Refusal {
         let refusal = wait.and_then(|wait| self.refusal(now, wait, now));
         let budget = wait.and_then(|wait| wait.budget);
         let otherwise = Refusal::new(RefusedKind::WouldWait, budget, None);
