@@ -1,4 +1,6 @@
 //! The token is nowhere but in the header that carries it.
+//!
+//! A program of its own: what other tests do on other threads decides, too, which events are looked at.
 
 use std::{
     io,

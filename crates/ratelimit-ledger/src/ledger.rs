@@ -10,7 +10,7 @@ use crate::{Exchange, LedgerError, Reply};
 /// never exceed the limit, if members keep to the dates of what they are granted.
 ///
 /// [`MemoryLedger`](crate::MemoryLedger) is the simplest implementation; the suite
-/// in `tests/conformance.rs` says what else must hold.
+/// in `tests/it/conformance.rs` says what else must hold.
 pub trait Ledger: Send + Sync {
     /// One round trip.
     ///

@@ -5,11 +5,15 @@ use sqlx::{
     Row, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::Instant;
 
 use crate::{Exchange, Ledger, LedgerError, Reply, STATE_VERSION, state::State};
 
 /// How long one process waits for another's exchange.
 const BUSY: Duration = Duration::from_millis(1_000);
+
+/// How long opening waits for others that make the same file.
+const MADE_WITHIN: Duration = Duration::from_secs(5);
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS ledger_state (
     prefix TEXT PRIMARY KEY NOT NULL,
@@ -79,11 +83,18 @@ impl SqliteLedger {
             .journal_mode(SqliteJournalMode::Wal)
             // A grant must be on the disk before it is spent.
             .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await
-            .map_err(|error| LedgerError::Setup(Box::new(error)))?;
+        // Several may turn a new file's journal to WAL at once, and for this alone SQLite
+        // waits for nobody.
+        let until = Instant::now() + MADE_WITHIN;
+        let pool = loop {
+            let pool = SqlitePoolOptions::new().max_connections(1);
+            match pool.connect_with(options.clone()).await {
+                Err(error) if is_busy(&error) && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                done => break done.map_err(|error| LedgerError::Setup(Box::new(error)))?,
+            }
+        };
         Self::with_pool(pool, prefix).await
     }
 
@@ -122,6 +133,12 @@ impl SqliteLedger {
             u64::try_from(now.as_microsecond()).unwrap_or(0)
         })
     }
+}
+
+/// `SQLITE_BUSY`, whatever its extended code says of why.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 fn check(version: i64) -> Result<(), LedgerError> {

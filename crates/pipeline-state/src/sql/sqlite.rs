@@ -5,6 +5,7 @@ use sqlx::{
     AssertSqlSafe, Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::Instant;
 
 use super::{Backend, Result, schema, tx::Tx};
 use crate::{SCHEMA_VERSION, StateError};
@@ -55,7 +56,7 @@ impl SqliteStore {
         let pool = pool(1).connect_with(options.clone()).await?;
         // Looked at before anything is changed, the journal's mode included.
         check(version(&pool).await?)?;
-        sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await?;
+        write_ahead(&pool).await?;
         let store = Self::with_pool(pool).await?;
         Ok(Self { readers: self::pool(2).connect_lazy_with(options), is_ours: true, ..store })
     }
@@ -98,6 +99,20 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         // A file does not go away as a server does. And a connection whose test is dropped is closed: with
         // it would go what is in memory.
         .test_before_acquire(false)
+}
+
+/// Turns a new file's journal to WAL. Several may do so at once, and for this alone SQLite waits for nobody.
+async fn write_ahead(pool: &SqlitePool) -> Result<()> {
+    let until = Instant::now() + BUSY;
+    loop {
+        let done = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await;
+        match done.map_err(StateError::from) {
+            Err(StateError::Busy(_)) if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            done => return done.map(drop),
+        }
+    }
 }
 
 const VERSION: &str = "SELECT version FROM pipeline_schema";

@@ -10,6 +10,7 @@ mod observed;
 mod peek;
 mod peers;
 mod policy;
+mod properties;
 mod replay;
 mod replay_log;
 mod retry_after;

@@ -1,0 +1,276 @@
+//! What the options of a sync do.
+#![allow(missing_docs)]
+
+use crate::common;
+
+use std::collections::BTreeSet;
+
+use crate::common::{World, client, config};
+use futures_util::TryStreamExt as _;
+use pipedrive_service::Entity;
+use pipedrive_sync::{progress::Event, store::Reader};
+use saas_sim::pipedrive::{Churn, RecentsTooOld, SimConfig};
+use serde_json::{Value, json};
+
+const FILES: saas_sim::pipedrive::Entity = saas_sim::pipedrive::Entity::Files;
+
+async fn first(world: &World, entity: Entity) -> pipedrive_service::RowId {
+    let page = client(world).list(entity, pipedrive_service::ListQuery::new()).await.unwrap();
+    page.rows[0].id.clone()
+}
+
+fn object(ended: &common::Ended) -> Value {
+    serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_be_done_and_neither_asks_nor_writes() {
+    let world = World::new(config(60)).await;
+    let dry = world.run("sync", &["--dry-run", "--json", "--entity", "persons,notes"]).await;
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    let plan = object(&dry);
+    assert_eq!((&plan["dry_run"], &plan["asked_tokens"]), (&json!(true), &json!(0)));
+    assert_eq!(plan["walks"].as_array().unwrap().len(), 2);
+    assert_eq!(std::fs::read_dir(world.dir.path()).unwrap().count(), 0);
+    assert_eq!(world.sim.truth().requests, 0);
+    let text = world.run("sync", &["--dry-run"]).await.out;
+    assert!(text.contains("asked      nobody"), "{text}");
+
+    // Beside a copy it knows its rows, and leaves it as it is.
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let (before, asked) = (std::fs::read(world.path()).unwrap(), world.sim.truth().requests);
+    let plan = object(&world.run("sync", &["--dry-run", "--json", "--full-data"]).await);
+    assert_eq!(plan["exact"], json!(true), "{plan}");
+    assert_eq!(std::fs::read(world.path()).unwrap(), before);
+    assert_eq!(world.sim.truth().requests, asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn force_begins_anew_where_a_walk_was_under_way() {
+    let world = World::new(config(60)).await;
+    let some = ["--entity", "persons", "--max-batch-size", "10", "--json"];
+    let cut = world.run("sync", &[&some[..], &["--limit", "20"]].concat()).await;
+    assert_eq!(object(&cut)["rows"]["persons"], json!(20));
+    let forced = object(&world.run("sync", &[&some[..], &["--force"]].concat()).await);
+    let account = world.sim.digest(saas_sim::pipedrive::Entity::Persons).rows;
+    assert_eq!(forced["walks"]["persons"]["rows"], json!(account), "all of them again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_objects_on_standard_output_and_nothing_else_is() {
+    let world = World::new(config(40)).await;
+    let sync = ["--entity", "persons,stages", "--max-batch-size", "10", "--events", "jsonl"];
+    let ended = world.run("sync", &sync).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let events: Vec<Event> =
+        ended.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(matches!(&events[0], Event::Note { text } if text.starts_with("plan:")), "{events:?}");
+    let done = |name: &str| {
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Committed { walk, done: true, .. } if walk == name))
+    };
+    assert!(done("persons") && done("stages"), "{events:?}");
+    let last = Event::Finished { outcome: "complete".into(), exit_code: 0 };
+    assert_eq!(events.last(), Some(&last));
+    assert!(ended.err.contains("complete in"), "the report is on standard error: {ended:?}");
+
+    for taken in [["--json"].as_slice(), &["--progress", "json"]] {
+        let refused = world.run("sync", &[&sync[..], taken].concat()).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+    }
+    let file = world.dir.path().join("events");
+    let to = format!("jsonl:{}", file.display());
+    let ended = world.run("sync", &["--entity", "persons", "--json", "--events", &to]).await;
+    assert_eq!(object(&ended)["exit_code"], json!(0));
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.lines().last().unwrap().contains(r#""event":"finished""#), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_waits_is_parked_until_the_next_day_and_ends_cleanly_at_a_signal() {
+    for signal in ["-INT", "-TERM"] {
+        is_parked_until_it_is_told(signal).await;
+    }
+}
+
+async fn is_parked_until_it_is_told(signal: &str) {
+    // The day is spent, and its end lies half a day ahead, whenever the test runs.
+    let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(12);
+    let reset_time = ends.to_zoned(jiff::tz::TimeZone::UTC).time();
+    let reset = reset_time.strftime("%H:%M").to_string();
+    let reset_time = reset.parse().unwrap();
+    let world = World::new(SimConfig { day_tokens: Some(200), reset_time, ..config(200) }).await;
+    let sync = ["--entity", "persons,notes", "--max-batch-size", "10", "--quiet"];
+    let mut program = world.pipedrive("sync");
+    let events = world.dir.path().join("events");
+    program.args(sync).args(["--wait", "--events", &format!("jsonl:{}", events.display())]);
+    let mut child = program.env("PIPEDRIVE_RESET_TIME", &reset).spawn().unwrap();
+    let parked = async {
+        loop {
+            let text = std::fs::read_to_string(&events).unwrap_or_default();
+            let parked = text.lines().find(|line| line.contains(r#""event":"parked""#));
+            if let Some(line) = parked {
+                return line.to_owned();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let line = tokio::time::timeout(std::time::Duration::from_secs(60), parked).await.unwrap();
+    let Event::Parked { until, reason } = serde_json::from_str(&line).unwrap() else {
+        panic!("{line}")
+    };
+    assert!(until.parse::<jiff::Timestamp>().unwrap() > jiff::Timestamp::now(), "{until}");
+    assert!(reason.contains("it can go on at"), "{reason}");
+    assert!(child.try_wait().unwrap().is_none(), "it sleeps");
+    // What it has is there, and its place is free for others who only read.
+    let counts = Reader::open(&world.database()).await.unwrap().counts().await.unwrap();
+    assert!(counts["persons"].0 > 0, "{counts:?}");
+    let spent = world.sim.truth().requests;
+    assert_eq!(world.sim.truth().requests, spent, "nothing is asked meanwhile");
+    std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(1), "{signal}");
+    assert_eq!(world.sim.truth().requests, spent, "nothing is asked on the way out");
+
+    let mut again = world.pipedrive("sync");
+    again.args(sync).env("PIPEDRIVE_RESET_TIME", &reset);
+    let not = common::ended(again).await;
+    assert_eq!(not.code, Some(4), "{not:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_rows_of_other_kinds_are_found_by_recents_for_one_request() {
+    let world = World::new(config(60)).await;
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let api = client(&world);
+    for entity in [Entity::Persons, Entity::Notes, Entity::Activities] {
+        api.delete(entity, first(&world, entity).await).await.unwrap();
+    }
+    let before = world.sim.truth().log.len();
+    let ended = world.run("sync", &["--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(object(&ended)["walks"]["recents"]["removed"], json!(3));
+    let log = &world.sim.truth().log[before..];
+    assert_eq!(log.iter().filter(|entry| entry.target.contains("/recents?")).count(), 1);
+    assert!(log.last().unwrap().target.contains("/recents?"), "after all others");
+    assert_eq!(world.differences().await, Vec::<String>::new());
+    let counts = Reader::open(&world.database()).await.unwrap().counts().await.unwrap();
+    assert_eq!((counts["persons"].1, counts["notes"].1), (1, 1), "kept, and marked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_changed_came_and_went_are_told_by_recents_and_their_list_is_not_read() {
+    let world = World::new(config(300)).await;
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let change = || {
+        // Of leads nobody says that they were deleted.
+        let entities = ["deals", "persons", "notes", "files"].map(String::from).to_vec();
+        let (updates, creates, deletes) = (60.0, 30.0, 30.0);
+        let churn = Churn { updates, creates, deletes, even: true, entities, ..Churn::none() };
+        world.sim.change_now(churn).unwrap();
+    };
+    let list = |from: usize| {
+        let log = world.sim.truth().log;
+        log[from..].iter().filter(|entry| entry.target.starts_with("/api/v1/files?")).count()
+    };
+    // Twice: where the first look ended is where the second begins. Small pages take it several requests.
+    for args in [&["--json"][..], &["--json", "--max-batch-size", "20"]] {
+        change();
+        let (before, files) = (world.sim.truth().log.len(), world.sim.digest(FILES).rows);
+        let ended = world.run("sync", args).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(list(before), 0);
+        assert_eq!(world.differences().await, Vec::<String>::new());
+        let walk = &object(&ended)["walks"]["files"];
+        let rows = walk["rows"].as_u64().unwrap();
+        assert!(walk["done"] == json!(true) && rows > 0 && rows < files / 2, "{walk}");
+    }
+    let counts = Reader::open(&world.database()).await.unwrap().counts().await.unwrap();
+    assert!(counts["files"].1 > 0, "deleted ones are kept, and marked: {counts:?}");
+
+    // What is asked for alone is read, and so is what was read whole too long ago, or is to be read whole.
+    for args in [&["--entity", "files"][..], &["--sweep-every", "0h"], &["--full"]] {
+        change();
+        let before = world.sim.truth().log.len();
+        assert_eq!(world.run("sync", args).await.code, Some(0));
+        assert!(list(before) > 0, "{args:?}");
+        let mut differ = world.differences().await;
+        differ.retain(|line| line.starts_with("files"));
+        assert_eq!(differ, Vec::<String>::new(), "{args:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_recents_are_not_given_the_list_of_files_is_read_after_all() {
+    let mut refused = config(60);
+    (refused.recents.reach_s, refused.recents.too_old) = (0, RecentsTooOld::Refuse);
+    let world = World::new(refused).await;
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    world.sim.change_now(Churn { updates: 60.0, even: true, ..Churn::none() }).unwrap();
+    let ended = world.run("sync", &["--json"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report = object(&ended);
+    assert_eq!(report["walks"]["files"]["done"], json!(true), "{report}");
+    assert!(report["walks"].get("recents").is_none(), "{report}");
+    assert_eq!(world.differences().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_without_a_trace_is_found_by_a_sweep_and_nothing_else_goes_with_it() {
+    let world = World::new(config(120)).await;
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let gone = Churn { removals: 8.0, even: true, ..Churn::none() };
+    world.sim.change_now(gone).unwrap();
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    assert_ne!(world.differences().await, Vec::<String>::new(), "no list of changes shows it");
+    let not_due = world.run("sync", &["--quiet", "--sweep-every", "1h"]).await;
+    assert_eq!(not_due.code, Some(0));
+    assert_ne!(world.differences().await, Vec::<String>::new());
+
+    // Its price is in the plan. Rows shift and come while it is under way.
+    let plan = object(&world.run("sync", &["--sweep-every", "0h", "--plan", "--json"]).await);
+    let sweeps =
+        plan["walks"].as_array().unwrap().iter().filter(|walk| walk["sweep"] == json!(true));
+    assert_eq!(sweeps.count(), 9, "{plan}");
+    let busy = Churn {
+        creates: 1.0,
+        shifts: 1.0,
+        every_requests: 1,
+        ticks: Some(60),
+        even: true,
+        ..Churn::none()
+    };
+    world.sim.set_churn(busy).unwrap();
+    let sweep = ["--quiet", "--sweep-every", "0h", "--max-batch-size", "10"];
+    assert_eq!(world.run("sync", &sweep).await.code, Some(0));
+    world.sim.set_churn(Churn::none()).unwrap();
+    // What came behind the walk's back is brought by the next one.
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let mut differ = world.differences().await;
+    // A lead that was shown and then deleted is seen by the next sweep only.
+    differ.retain(|line| !line.starts_with("leads"));
+    assert_eq!(differ, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_shift_under_a_walk_by_offset_are_neither_missed_nor_lost() {
+    let world = World::new(config(200)).await;
+    let shifting = Churn { seed: 7, shifts: 1.0, even: true, ..Churn::none() };
+    let from = world.sim.account().revision();
+    world.sim.set_churn(shifting).unwrap();
+    let sync = ["--entity", "notes,files,leads", "--full", "--quiet", "--max-batch-size", "10"];
+    assert_eq!(world.run("sync", &sync).await.code, Some(0));
+    let to = world.sim.account().revision();
+    assert!(world.sim.truth().churn.shifts > 20, "{:?}", world.sim.truth().churn);
+    let mut reader = Reader::open(&world.database()).await.unwrap();
+    for theirs in ["notes", "files", "leads"] {
+        let theirs = saas_sim::pipedrive::Entity::by_name(theirs).unwrap();
+        let rows: Vec<(String, String)> =
+            reader.rows(common::ours(theirs).name()).try_collect().await.unwrap();
+        let held: BTreeSet<String> = rows.into_iter().map(|(id, _)| id).collect();
+        let throughout = world.sim.account().throughout(theirs, from, to);
+        let missed: Vec<_> = throughout.iter().filter(|id| !held.contains(*id)).collect();
+        assert!(missed.is_empty(), "of {} {missed:?} were missed", throughout.len());
+    }
+}

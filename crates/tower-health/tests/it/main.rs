@@ -1,0 +1,12 @@
+//! What the crate does, seen from outside.
+
+mod detector;
+mod detector_model;
+mod gate;
+mod health;
+mod phi_or_misses;
+mod probe;
+mod probe_loop;
+mod properties;
+mod scenario;
+mod telling;
