@@ -107,7 +107,9 @@ async fn story(database: Option<String>) {
     let config = SimConfig {
         sizes: Some(Sizes::each(each)),
         burst: Some(100_000),
-        log: 1_000_000,
+        // What is left of each is asked for again after its kill.
+        day_tokens: Some(150_000.max(kills * 5_000)),
+        log: 10_000_000,
         faults,
         ..SimConfig::default()
     };

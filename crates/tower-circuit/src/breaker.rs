@@ -37,6 +37,8 @@ pub(crate) struct Pass {
     pub(crate) trial: Option<NonZeroU32>,
     /// When the call began, if anybody asks how long it took.
     pub(crate) began: Option<Stamp>,
+    /// Whether it matters when it ends.
+    pub(crate) timed: bool,
 }
 
 impl Pass {

@@ -53,18 +53,20 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// In this order, so that what each call touches lies beside the count of the `Arc`.
+/// In this order, so that what each call reads lies well behind the counts of the `Arc`, which
+/// each call writes: in another cache line.
 #[repr(C)]
 struct Shared {
+    breaker: Mutex<Breaker>,
     /// The generation, shifted by two; in the lowest bit whether all calls go
     /// through, in the next whether no call has failed since the last success.
     /// Written under the lock, read without it: whoever reads an old value came,
     /// for all that anybody can tell, just before the change.
     word: AtomicU64,
-    keeps_window: bool,
     fine: Fine,
+    keeps_window: bool,
     measures: bool,
-    breaker: Mutex<Breaker>,
+    times: bool,
     settings: Arc<Settings>,
     name: Arc<str>,
     /// Made when somebody watches or waits.
@@ -104,6 +106,7 @@ impl Circuit {
             keeps_window: settings.rules.keeps_window(),
             fine: Fine::new(),
             measures: settings.rules.slow.is_some(),
+            times: settings.rules.times_ends(),
             breaker: Mutex::new(breaker),
             settings,
             name,

@@ -110,12 +110,12 @@
 //!
 //! # Cost
 //!
-//! While closed, a call costs one atomic load, one clone of an `Arc`, and at its end one more load; a failure, the
-//! success after one, and with a ratio every outcome that counts, takes one uncontended lock. With a ratio there is
-//! one reading of the clock as well, with a slow ratio two. It
+//! While closed, a call costs one atomic load, one clone of an `Arc`, and at its end one more load; a failure and the
+//! success after one take one uncontended lock. With a ratio each success is one atomic step more, which threads that
+//! meet there take in cache lines of their own, and one reading of the clock; with a slow ratio two. It
 //! allocates nothing. No window grows with the traffic: ten buckets and their sum, or two bits for
-//! each call that a window of calls holds. A circuit of a registry holds about 390 bytes with
-//! consecutive failures only, 570 with a window of time, 390 and two bits a call with one of calls, its key beside.
+//! each call that a window of calls holds. A circuit of a registry holds about 400 bytes with
+//! consecutive failures only, 580 with a window of time, 400 and two bits a call with one of calls, its key beside.
 //! A registry costs one uncontended lock and one reading of the clock more.
 //!
 //! # What it does not do

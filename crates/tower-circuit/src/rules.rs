@@ -72,6 +72,11 @@ impl Rules {
         self.failure_ratio.is_some() || self.slow.is_some()
     }
 
+    /// Whether it matters when a call ends: some of them are measured, or the window goes by time.
+    pub(crate) const fn times_ends(&self) -> bool {
+        self.slow.is_some() || self.keeps_window() && matches!(self.window, Window::Time(_))
+    }
+
     /// Whether a call that took so long counts as slow.
     pub(crate) fn is_slow(&self, took: Duration) -> bool {
         self.slow.is_some_and(|slow| took >= slow.from)

@@ -82,6 +82,8 @@ struct Case {
     half_open: bool,
     /// The ratio of failures is watched, too.
     ratio: bool,
+    /// The first look at the window has opened it to successes that are counted without the lock.
+    looked_at: bool,
     one: &'static [Op],
     two: &'static [Op],
 }
@@ -96,6 +98,9 @@ fn prepare(case: Case) -> (Circuit, Actor, Actor) {
         builder = builder.failure_ratio(0.6).window(Window::Calls(5), 2);
     }
     let circuit = builder.build().unwrap();
+    if case.looked_at {
+        let _ = circuit.state();
+    }
     let (mut one, mut two) = (Actor::default(), Actor::default());
     one.permit = circuit.admit().ok();
     two.permit = circuit.admit().ok();
@@ -172,11 +177,11 @@ fn check(case: Case) {
 }
 
 fn closed(consecutive: u32, failures: u32, one: &'static [Op], two: &'static [Op]) -> Case {
-    Case { consecutive, failures, half_open: false, ratio: false, one, two }
+    Case { consecutive, failures, half_open: false, ratio: false, looked_at: false, one, two }
 }
 
 fn half_open(one: &'static [Op], two: &'static [Op]) -> Case {
-    Case { consecutive: 1, failures: 0, half_open: true, ratio: false, one, two }
+    Case { consecutive: 1, failures: 0, half_open: true, ratio: false, looked_at: false, one, two }
 }
 
 fn with_ratio(one: &'static [Op], two: &'static [Op]) -> Case {
@@ -224,4 +229,6 @@ fn successes_counted_without_the_lock() {
     check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[FAIL, State]));
     check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[Reset, Admit, SUCCEED]));
     check(with_ratio(&[SUCCEED, Admit, SUCCEED], &[ForceOpen, Reset]));
+    check(Case { looked_at: true, ..with_ratio(&[SUCCEED], &[ForceOpen, Reset]) });
+    check(Case { looked_at: true, ..with_ratio(&[SUCCEED], &[FAIL, SUCCEED, Reset]) });
 }

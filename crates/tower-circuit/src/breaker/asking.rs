@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::{Breaker, Moment, Pass, Phase, Stamp};
@@ -16,7 +17,7 @@ impl Breaker {
             None => None,
             Some(retry_at) => self.refuse(at.now, retry_at).map(|()| None)?,
         };
-        Ok(Pass { generation: self.generation, trial, began: self.stamp(at.now) })
+        Ok(self.pass(trial, self.stamp(at.now)))
     }
 
     /// As `look` for who waits and is not refused: when to look again, if that is known.
@@ -33,7 +34,7 @@ impl Breaker {
         self.glance(at)?;
         let free = self.state() == State::HalfOpen && self.trials.running() < self.rules.trials;
         let trial = free.then(|| self.trials.begin(at.now, false));
-        Ok(trial.map(|trial| Pass { generation: self.generation, trial: Some(trial), began: None }))
+        Ok(trial.map(|trial| self.pass(Some(trial), None)))
     }
 
     /// Turns what was reserved into leave to make the call; asks anew if it was lost.
@@ -64,6 +65,10 @@ impl Breaker {
             Some(retry_at) if self.mode != Mode::Observing => self.refuse(at.now, retry_at),
             _ => Ok(()),
         }
+    }
+
+    fn pass(&self, trial: Option<NonZeroU32>, began: Option<Stamp>) -> Pass {
+        Pass { generation: self.generation, trial, began, timed: self.rules.times_ends() }
     }
 
     fn stamp(&self, now: Instant) -> Option<Stamp> {

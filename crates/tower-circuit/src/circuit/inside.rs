@@ -11,7 +11,6 @@ use super::{Audience, CLEAN, Circuit, FLAGS, Listener, PASSES, word};
 use crate::{
     Open, Permit, State, Throttled, Transition, Verdict,
     breaker::{Breaker, Moment, Pass, Stamp},
-    fine::ALWAYS,
     place::Place,
     sync::{MutexGuard, Ordering},
     waiters::Waiters,
@@ -37,11 +36,16 @@ impl Circuit {
 
     /// As [`admit`](Self::admit), with the refusal in the box in which it leaves a service.
     pub(crate) fn enter(&self) -> Result<Permit, Box<Open>> {
-        let word = self.shared.word.load(Ordering::Acquire);
+        let shared = &*self.shared;
+        let word = shared.word.load(Ordering::Acquire);
         if word & PASSES == PASSES {
-            let began = self.shared.measures.then(|| self.stamp(Instant::now()));
-            let pass = Pass { generation: word >> FLAGS, trial: None, began };
-            return Ok(Permit::new(self.clone(), pass));
+            // The line that all calls write is asked for once: the clock comes after it, and
+            // when the answer is there before it.
+            let (circuit, timed, measures) = (self.clone(), shared.times, shared.measures);
+            let rules = &*shared.settings.rules;
+            let began = measures.then(|| Stamp::new(rules.epoch, Instant::now()));
+            let pass = Pass { generation: word >> FLAGS, trial: None, began, timed };
+            return Ok(Permit::new(circuit, pass));
         }
         self.permit(Breaker::admit)
     }
@@ -99,6 +103,7 @@ impl Circuit {
         match verdict {
             Verdict::Ignore if pass.trial.is_none() => {}
             Verdict::Throttled if pass.trial.is_none() && !self.counts_throttled() => {}
+            Verdict::Success if self.is_counted_as_fine(pass) => {}
             Verdict::Success if pass.trial.is_none() && !self.shared.keeps_window => {
                 // The usual success ends no streak, and asks for no lock.
                 if self.shared.word.load(Ordering::Acquire) & CLEAN == 0 {
@@ -107,7 +112,6 @@ impl Circuit {
                     self.shared.word.store(word(&breaker), Ordering::Release);
                 }
             }
-            Verdict::Success if self.is_counted_as_fine(pass) => {}
             verdict => {
                 self.update(|breaker, at| breaker.record(pass, verdict, at));
                 if matches!(verdict, Verdict::Failure | Verdict::Down(_)) {
@@ -120,13 +124,17 @@ impl Circuit {
     /// Counts a success without the lock, if it can change nothing but the number of calls in the window.
     #[inline]
     fn is_counted_as_fine(&self, pass: Pass) -> bool {
-        let shared = &*self.shared;
-        let Some((era, until)) = shared.fine.era() else { return false };
-        if pass.generation != shared.word.load(Ordering::Acquire) >> FLAGS || pass.trial.is_some() {
+        if pass.trial.is_some() {
             return false;
         }
-        if until != ALWAYS || shared.measures {
-            let now = self.stamp(Instant::now());
+        let now = pass.timed.then(Instant::now);
+        let shared = &*self.shared;
+        let Some((era, until)) = shared.fine.era() else { return false };
+        if pass.generation != shared.word.load(Ordering::Acquire) >> FLAGS {
+            return false;
+        }
+        if let Some(now) = now {
+            let now = self.stamp(now);
             if now.as_word() >= until || shared.settings.rules.is_slow(pass.took(now)) {
                 return false;
             }
