@@ -2,81 +2,53 @@
 
 use std::time::Duration;
 
-/// Values below are counted exactly; above, each power of two is cut into [`CUTS`].
-const EXACT: u64 = 128;
-const CUTS: u64 = 64;
+use hdrhistogram::Histogram;
 
 /// Ten minutes in microseconds. What took longer counts as ten minutes.
 const LONGEST: u64 = 600_000_000;
 
-const CELLS: usize = index(LONGEST) + 1;
+/// The first so many are counted, so that no sum of ten runs over.
+const MOST: u64 = 1 << 28;
 
 /// Counts by latency, right to one part in a hundred. It knows microseconds up to ten minutes.
 #[derive(Clone, Debug)]
 pub(crate) struct Latencies {
-    cells: Box<[u32]>,
-}
-
-const fn index(micros: u64) -> usize {
-    if micros < EXACT {
-        return micros as usize;
-    }
-    // The seven highest bits: the power of two, and the cut within it.
-    let shift = (u64::BITS - micros.leading_zeros() - 7) as u64;
-    (EXACT + (shift - 1) * CUTS + (micros >> shift) - CUTS) as usize
-}
-
-/// The middle of a cell.
-const fn value(index: usize) -> u64 {
-    let index = index as u64;
-    if index < EXACT {
-        return index;
-    }
-    let shift = (index - EXACT) / CUTS + 1;
-    let cut = (index - EXACT) % CUTS + CUTS;
-    (cut << shift) + (1 << (shift - 1))
+    counts: Histogram<u32>,
 }
 
 impl Latencies {
     pub(crate) fn new() -> Self {
-        Self { cells: vec![0; CELLS].into_boxed_slice() }
+        let counts = Histogram::new_with_bounds(1, LONGEST, 2);
+        Self { counts: counts.expect("the bounds are in order") }
     }
 
+    #[inline]
     pub(crate) fn record(&mut self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST).min(LONGEST);
-        let cell = &mut self.cells[index(micros)];
-        *cell = cell.wrapping_add(1);
+        if self.counts.len() < MOST {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST).min(LONGEST);
+            self.counts.saturating_record(micros);
+        }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
-            *mine = mine.wrapping_add(*theirs);
-        }
+        // Cannot fail: the bounds of all are the same.
+        let _ = self.counts.add(&other.counts);
     }
 
     /// Takes away what was once added.
     pub(crate) fn subtract(&mut self, other: &Self) {
-        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
-            *mine = mine.wrapping_sub(*theirs);
-        }
+        // Cannot fail: it was added, and nothing has run over.
+        let _ = self.counts.subtract(&other.counts);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.cells.fill(0);
+        self.counts.reset();
     }
 
     /// The least latency that this part of all counted, in percent, did not exceed.
-    pub(crate) fn percentile(&self, percent: u64) -> Duration {
-        let all: u64 = self.cells.iter().copied().map(u64::from).sum();
-        let wanted = (all * percent).div_ceil(100);
-        let mut passed = 0;
-        for (index, count) in self.cells.iter().enumerate() {
-            passed += u64::from(*count);
-            if passed >= wanted {
-                return Duration::from_micros(value(index));
-            }
-        }
-        Duration::ZERO
+    pub(crate) fn percentile(&self, percent: u32) -> Duration {
+        let highest = self.counts.value_at_percentile(percent.into());
+        Duration::from_micros(self.counts.median_equivalent(highest))
     }
 }
 
@@ -87,18 +59,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_follow_each_other_without_gap() {
-        for micros in 1..200_000 {
-            let step = index(micros) - index(micros - 1);
-            assert!(step <= 1, "{micros}");
+    fn without_a_count_there_is_no_latency() {
+        assert_eq!(Latencies::new().percentile(99), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_longest_stands_for_all_that_is_longer() {
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::MAX);
+        let longest = latencies.percentile(50).as_micros();
+        assert!(longest.abs_diff(LONGEST.into()) * 100 <= LONGEST.into(), "{longest}");
+    }
+
+    #[test]
+    fn no_sum_of_ten_runs_over() {
+        let mut one = Latencies::new();
+        one.counts.saturating_record_n(7, MOST as u32 - 1);
+        for _ in 0..3 {
+            one.record(Duration::from_micros(7));
         }
+        assert_eq!(one.counts.len(), MOST);
+        let mut all = one.clone();
+        (1..10).for_each(|_| all.add(&one));
+        assert_eq!(all.counts.count_at(7), 10 * MOST as u32);
+        (0..9).for_each(|_| all.subtract(&one));
+        assert_eq!((all.counts.len(), all.percentile(99)), (MOST, Duration::from_micros(7)));
     }
 
     proptest! {
         #[test]
-        fn a_cell_stands_for_its_values_to_a_part_in_a_hundred(micros in 0..=LONGEST) {
-            let stands_for = value(index(micros));
-            prop_assert!(stands_for.abs_diff(micros) * 100 <= micros, "{} {}", stands_for, micros);
+        fn a_latency_is_right_to_a_part_in_a_hundred(micros in 0..=LONGEST) {
+            let mut latencies = Latencies::new();
+            latencies.record(Duration::from_micros(micros));
+            let told = u64::try_from(latencies.percentile(50).as_micros()).unwrap();
+            prop_assert!(told.abs_diff(micros) * 100 <= micros, "{} {}", told, micros);
         }
 
         #[test]
