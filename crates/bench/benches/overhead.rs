@@ -12,6 +12,11 @@ fn main() {
     divan::Divan::from_args().sample_count(200).sample_size(1_000).main();
 }
 
+/// Names of so many targets, in no order.
+fn names(targets: u64) -> Vec<String> {
+    (0..targets).map(|n| format!("worker-{:05}", n * 7_919 % targets)).collect()
+}
+
 mod peers {
     use std::{num::NonZeroU32, time::Duration};
 
@@ -102,6 +107,31 @@ mod peers {
         let inner = tower::util::MapErr::new(breaker().layer(limiter().layer(Echo)), |_| Failed);
         let mut service = tower_resilience_retry::RetryLayer::<(), (), Failed>::builder().build().layer(inner);
         bencher.bench_local(|| one_call(&mut service, black_box(())).is_ok());
+    }
+
+    /// Asked for one of its resources; nothing of their traffic reaches it, so this is all there is to compare.
+    fn tower_resilience_health(bencher: Bencher, targets: u64) {
+        let mut builder = tower_resilience_healthcheck::HealthCheckWrapper::builder()
+            .with_checker(|_: &()| std::future::ready(tower_resilience_healthcheck::HealthStatus::Healthy));
+        let names = super::names(targets);
+        for name in &names {
+            builder = builder.with_context((), name.as_str());
+        }
+        let (checks, mut next) = (builder.build(), 0);
+        bencher.bench_local(|| {
+            next = if next + 1 == names.len() { 0 } else { next + 1 };
+            futures_util::FutureExt::now_or_never(checks.get_status(black_box(&names[next])))
+        });
+    }
+
+    #[divan::bench]
+    fn tower_resilience_health_of_one_in_10(bencher: Bencher) {
+        tower_resilience_health(bencher, 10);
+    }
+
+    #[divan::bench(sample_count = 20)]
+    fn tower_resilience_health_of_one_in_10_000(bencher: Bencher) {
+        tower_resilience_health(bencher, 10_000);
     }
 
     #[divan::bench]
@@ -218,7 +248,7 @@ mod ours {
     /// Ten thousand targets beat, one after the other in no order.
     fn heartbeat(bencher: Bencher, builder: tower_health::DetectorBuilder) {
         let detector = builder.build().expect("valid");
-        let names: Vec<String> = (0..10_000_u64).map(|n| format!("worker-{:05}", n * 7_919 % 10_000)).collect();
+        let names = super::names(10_000);
         for name in &names {
             detector.register(name.as_str(), ()).expect("there is room");
         }
@@ -227,6 +257,30 @@ mod ours {
             next = if next + 1 == names.len() { 0 } else { next + 1 };
             detector.heartbeat(black_box(&names[next]))
         });
+    }
+
+    /// All that is known of one target, its figures included.
+    fn status(bencher: Bencher, targets: u64) {
+        let detector = tower_health::FailureDetector::builder("bench").build().expect("valid");
+        let names = super::names(targets);
+        for name in &names {
+            detector.register(name.as_str(), ()).expect("there is room");
+        }
+        let mut next = 0;
+        bencher.bench_local(|| {
+            next = if next + 1 == names.len() { 0 } else { next + 1 };
+            detector.health(black_box(&names[next]))
+        });
+    }
+
+    #[divan::bench]
+    fn detector_status_of_one_in_10(bencher: Bencher) {
+        status(bencher, 10);
+    }
+
+    #[divan::bench]
+    fn detector_status_of_one_in_10_000(bencher: Bencher) {
+        status(bencher, 10_000);
     }
 
     #[divan::bench]
