@@ -141,6 +141,8 @@ pub struct WalkOptions {
     pub(crate) query: ListQuery,
     pub(crate) prefetch: usize,
     pub(crate) hold: bool,
+    pub(crate) at_once: usize,
+    pub(crate) known_rows: u64,
 }
 
 impl Default for WalkOptions {
@@ -152,7 +154,7 @@ impl Default for WalkOptions {
 impl WalkOptions {
     /// From the beginning, one page asked for ahead.
     pub fn new() -> Self {
-        Self { query: ListQuery::new(), prefetch: 1, hold: false }
+        Self { query: ListQuery::new(), prefetch: 1, hold: false, at_once: 1, known_rows: 0 }
     }
 
     /// Goes on from a position that an earlier page named. Default: the beginning.
@@ -214,6 +216,16 @@ impl WalkOptions {
     /// How many pages may be asked for before the caller takes them. Default: 1.
     pub const fn prefetch(mut self, pages: usize) -> Self {
         self.prefetch = pages;
+        self
+    }
+
+    /// How many pages may be under way at once, as far as the list is known to go: its first `rows` rows. Default: 1.
+    ///
+    /// Only lists by offsets can be asked so, those of notes, leads and files; the others name the next page in each
+    /// answer. None of them says how many rows it has, so the caller must know, from the last time say: behind `rows` it
+    /// goes page by page, and a page that lies behind the end after all costs as much as any other. Pages come in order.
+    pub const fn at_once(mut self, pages: usize, rows: u64) -> Self {
+        (self.at_once, self.known_rows) = (pages, rows);
         self
     }
 }

@@ -40,11 +40,12 @@ pub struct RowsWalk {
 
 impl RowsWalk {
     pub(crate) fn new(api: Api, requests: Requests, entity: Entity, options: WalkOptions) -> Self {
-        let WalkOptions { query, prefetch, hold } = options;
+        let WalkOptions { query, prefetch, hold, at_once, known_rows } = options;
         let position = query.from.clone().unwrap_or(Position::Start);
         let limit = query.limit.unwrap_or(u32::MAX).min(entity.max_limit());
         // Rows that come and go shift those behind them where they are counted; a cursor points at a row.
-        let overlap = u32::from(entity.paging() == Paging::Offset);
+        let by_offset = entity.paging() == Paging::Offset;
+        let overlap = u32::from(by_offset);
         let make = {
             // A request without a call is refused where it would be sent, with a clear error.
             move |position: &Position, rows: u32| {
@@ -60,10 +61,11 @@ impl RowsWalk {
             list.held = response.extensions().get().cloned();
             let next = std::mem::replace(&mut list.next, tower_adaptive_page::Next::End);
             let (rows, keys) = (list.len(), if overlap > 0 { list.keys() } else { Vec::new() });
-            Ok(Parsed::new(list, next).rows(rows).keys(keys))
+            let known = by_offset.then_some(known_rows);
+            Ok(Parsed::new(list, next).rows(rows).keys(keys).total(known))
         };
         let how = Walk::new(make, read).from(position.clone()).prefetch(prefetch).page_size(limit);
-        let how = how.overlap(overlap);
+        let how = how.overlap(overlap).at_once(at_once);
         let template = entity.endpoint();
         if prefetch == 0 {
             return Self { pages: Box::pin(walk(api, how)), fetching: None, template, position };

@@ -12,6 +12,9 @@ pub struct Settings {
     pub concurrency: usize,
     /// Pages that a walk asks for ahead of the writer. Default: 2.
     pub prefetch: usize,
+    /// Pages of a walk under way at once, where it is known where they are: in lists by offsets, as far as they went the
+    /// last time, while pages are as large as they can be. Default: 4.
+    pub at_once: usize,
     /// Rows after which each entity stops, without being complete. Default: none.
     pub limit: Option<u64>,
     /// How often a page that failed finally is asked again. Default: 8.
@@ -44,6 +47,7 @@ impl Default for Settings {
         Self {
             concurrency: 32,
             prefetch: 2,
+            at_once: 4,
             limit: None,
             rounds: 8,
             first_pause: Duration::from_secs(1),

@@ -15,6 +15,7 @@ use super::{Settings, plan::WalkPlan};
 use crate::{
     exit::{Code, Failure},
     progress::{Event, Progress},
+    store::Mode,
     wall,
 };
 
@@ -161,6 +162,7 @@ impl Walk {
         let mut options = WalkOptions::new()
             .from(position.clone())
             .prefetch(self.settings.prefetch)
+            .at_once(self.settings.at_once, self.known_rows())
             .hold_pages()
             .updated_since(self.since());
         if self.plan.deleted {
@@ -198,6 +200,17 @@ impl Walk {
             }
         }
         Ok(WalkEnd::Limited)
+    }
+
+    /// How far the whole list is known to go. A page of another size than the one before lies elsewhere, so while pages
+    /// are not as large as they can be nothing is known.
+    fn known_rows(&self) -> u64 {
+        let (pages, state) = (self.client.pages().status(), &self.plan.state);
+        let left = self
+            .plan
+            .rows_expected
+            .filter(|_| pages.size >= pages.max && state.mode == Mode::Full && !self.plan.deleted);
+        left.map_or(0, |left| state.rows + left)
     }
 
     fn since(&self) -> Option<jiff::Timestamp> {

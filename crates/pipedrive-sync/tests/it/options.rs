@@ -46,6 +46,30 @@ async fn a_dry_run_says_what_would_be_done_and_neither_asks_nor_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_by_offsets_that_was_read_before_is_read_several_pages_at_once() {
+    let mut config = config(120);
+    config.faults.latency_before_ms = [30, 30];
+    let world = World::new(config).await;
+    let sync = ["--quiet", "--full-data", "--entity", "notes", "--max-batch-size", "10"];
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let before = world.sim.truth().log.len();
+        assert_eq!(world.run("sync", &sync).await.code, Some(0));
+        let log = world.sim.truth().log;
+        let notes = log[before..].iter().filter(|entry| entry.target.contains("/notes"));
+        let times: Vec<_> =
+            notes.map(|entry| (entry.arrived_us, entry.answered_us.unwrap())).collect();
+        let most =
+            times.iter().map(|(at, _)| times.iter().filter(|(a, b)| a <= at && at < b).count());
+        asked.push((times.len(), most.max().unwrap() > 1));
+    }
+    let pages = asked[0].0;
+    assert_eq!(asked, [(pages, false), (pages, true)], "as many requests, and none in vain");
+    let differ = world.differences().await;
+    assert!(!differ.iter().any(|line| line.starts_with("notes")), "{differ:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn force_begins_anew_where_a_walk_was_under_way() {
     let world = World::new(config(60)).await;
     let some = ["--entity", "persons", "--max-batch-size", "10", "--json"];
