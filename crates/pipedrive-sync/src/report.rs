@@ -11,7 +11,7 @@ use crate::{
     engine::{Finals, Outcome, Tally},
     exit::{Code, Failure},
     memory,
-    store::{Counts, Database, Reader},
+    store::Database,
 };
 
 /// What came of a sync, in figures.
@@ -69,17 +69,10 @@ pub struct SyncResult {
 
 impl SyncResult {
     /// Gathers the figures.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub async fn new(
-        outcome: &Outcome,
-        client: &Client,
-        database: &Database,
-    ) -> Result<Self, Failure> {
-        let counts: Counts = Reader::open(database).await?.counts().await?;
-        let rows: BTreeMap<_, _> = counts
+    #[must_use]
+    pub fn new(outcome: &Outcome, client: &Client, database: &Database) -> Self {
+        let rows: BTreeMap<_, _> = outcome
+            .counts
             .iter()
             .map(|(name, (rows, _))| ((*name).to_owned(), *rows))
             .filter(|(name, rows)| *rows > 0 || outcome.walks.contains_key(name))
@@ -91,11 +84,8 @@ impl SyncResult {
         let circuits = client.circuits().status();
         let state = worst(circuits.iter().map(|circuit| circuit.state));
         let transitions = circuits.iter().map(|circuit| circuit.transitions).sum();
-        let (code, line) = match &outcome.failure {
-            None => (Code::Done, "complete"),
-            Some(failure) => (failure.code, failure.line.as_str()),
-        };
-        Ok(Self {
+        let (code, line) = outcome.in_words();
+        Self {
             outcome: line.to_owned(),
             exit_code: code.number(),
             again_at: outcome.failure.as_ref().and_then(|failure| failure.again_at),
@@ -127,7 +117,7 @@ impl SyncResult {
             peak_memory: memory::peak(),
             seconds: outcome.took.as_secs_f64(),
             busy: outcome.busy,
-        })
+        }
     }
 
     /// Why it is not complete.
@@ -147,7 +137,13 @@ impl fmt::Display for SyncResult {
             rejected += tally.rejected;
             removed += tally.removed;
         }
-        writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database)?;
+        let done = self.exit_code == Code::Done.number();
+        if done {
+            writeln!(f, "{} in {:.1} s: {}", self.outcome, self.seconds, self.database)?;
+        } else {
+            writeln!(f, "not complete after {:.1} s: {}", self.seconds, self.database)?;
+            writeln!(f, "reason     {}", self.outcome)?;
+        }
         for (name, rows) in &self.rows {
             let state = match self.walks.get(name) {
                 Some(tally) if tally.done => "",

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use pipedrive_service::{Client, Config, Priority};
+use pipedrive_service::{
+    Client, Config, Priority,
+    recents::{self, RECENTS},
+};
 use serde::Serialize;
 use tokio::time::Instant;
 use tower_ratelimit_tokens::Pace;
@@ -147,7 +150,7 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
         database: database.clone(),
         exists,
         at: wall::now(),
-        walks: plan.walks.iter().map(line).collect(),
+        walks: plan.walks.iter().map(line).chain(by_recents(&plan)).collect(),
         start_up: Line {
             walk: "start-up".to_owned(),
             mode: "",
@@ -160,7 +163,7 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
         },
         requests: 0,
         tokens: 0,
-        exact: plan.walks.iter().all(|walk| line(walk).exact),
+        exact: plan.recents.is_none() && plan.walks.iter().all(|walk| line(walk).exact),
         asked_tokens,
         dry_run: args.dry_run,
         day: Day { limit: 0, used: 0, kept: 0, left: 0, needed: 0, fits: false, resets_at: None },
@@ -194,6 +197,26 @@ async fn ask(
         Err(error) if Failure::from(&error).code == Code::Budget => Ok(0),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The look at what changed lately, and the lists that are not read as it tells all that they would.
+fn by_recents(plan: &Plan) -> impl Iterator<Item = Line> {
+    let none = |walk: &str, mode| Line {
+        walk: walk.to_owned(),
+        mode,
+        resumed: false,
+        sweep: false,
+        rows: None,
+        requests: 0,
+        tokens: 0,
+        exact: false,
+    };
+    let tokens = u64::from(recents::cost());
+    let look =
+        plan.recents.as_ref().map(|_| Line { requests: 1, tokens, ..none("recents", "changes") });
+    let told: Vec<_> =
+        plan.by_recents.iter().map(|walk| none(&walk.state.walk, "by recents")).collect();
+    look.into_iter().chain(told)
 }
 
 fn line(walk: &WalkPlan) -> Line {
@@ -233,7 +256,8 @@ impl Report {
         let walks = plan.walks.iter().map(|walk| {
             (budgets.charge(walk.entity.endpoint(), walk.entity.list_cost()), walk.requests)
         });
-        let needs = limiter.plan(walks.chain([start_up]));
+        let looks = plan.recents.as_ref().map(|_| (budgets.charge(RECENTS, recents::cost()), 1));
+        let needs = limiter.plan(walks.chain([start_up]).chain(looks));
         let now = Instant::now();
         self.requests = needs.calls;
         let mut ends = needs.ends.map(|at| at.saturating_duration_since(now));

@@ -56,7 +56,7 @@ async fn unfinished(args: &cli::Resume) -> Result<SyncOptions, Failure> {
     find_unfinished(&records).ok_or_else(|| {
         Failure::new(
             Code::Usage,
-            "there is nothing to resume: every run that began was complete, or a later one was; `pipedrive sync` brings the copy up to date",
+            "there is nothing to resume: every run that began reached its end, or a later one did; `pipedrive sync` brings the copy up to date",
         )
     })
 }
@@ -70,7 +70,9 @@ fn find_unfinished(newest_first: &[RunRecord]) -> Option<SyncOptions> {
         // By what the names stand for: one entity has several. No name stands for all.
         let entities = plan::entities(&options.entities).ok()?;
         if record.run.exit_code == Some(0) {
-            done.extend(entities);
+            if options.limit.is_none() {
+                done.extend(entities);
+            }
         } else if entities.iter().any(|entity| !done.contains(entity)) {
             return Some(options);
         }

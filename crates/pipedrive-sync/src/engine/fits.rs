@@ -36,11 +36,15 @@ pub(super) fn fits(
     let kept = lease.kept();
     let of = if kept > 0 { " (less what is kept for urgent calls)" } else { "" };
     let limit = lease.limit().saturating_sub(kept);
-    let least: u64 = START_UP_TOKENS
-        + plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost())).sum::<u64>();
+    // A page of each list; over several days, of one at a time.
+    let pages = plan.walks.iter().map(|walk| u64::from(walk.entity.list_cost()));
+    let pages = if across_days { pages.max().unwrap_or(0) } else { pages.sum() };
+    let least = START_UP_TOKENS + pages;
     let tokens = plan.tokens;
     if limit < least || (limit < tokens && !across_days) {
-        let hint = if limit < least {
+        let hint = if limit < least && across_days {
+            "it does not even pay for one page"
+        } else if limit < least {
             "ask for fewer entities"
         } else {
             "ask for fewer entities, or pass --across-days"

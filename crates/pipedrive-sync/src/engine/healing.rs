@@ -101,7 +101,12 @@ async fn under_lease(
                 store.forget_quarantined(&row.entity, &row.item, Id::from(id)).await?;
                 healed.gone += 1;
             }
-            Err(error) if matches!(error.kind(), ErrorKind::Garbled) => healed.left += 1,
+            // Asked for by an identifier that the API does not take, it says nothing of the others.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Garbled | ErrorKind::BadRequest { .. }) =>
+            {
+                healed.left += 1;
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -52,7 +52,7 @@ use self::{
 use crate::{
     exit::{Code, Failure},
     progress::{Event, Progress},
-    store::{Store, WalkState},
+    store::{Counts, Store, WalkState},
     wall,
 };
 
@@ -103,8 +103,26 @@ pub struct Outcome {
     pub busy: Option<(Instant, Instant)>,
     /// How long it took.
     pub took: Duration,
+    /// Rows held in the end, by entity, and of these the deleted ones.
+    pub counts: Counts,
+    /// Whether each list was to be read only so far.
+    pub limited: bool,
     /// Why it is not complete.
     pub failure: Option<Failure>,
+}
+
+impl Outcome {
+    /// How it ended.
+    #[must_use]
+    pub fn in_words(&self) -> (Code, &str) {
+        match &self.failure {
+            Some(failure) => (failure.code, &failure.line),
+            None if self.limited && self.walks.values().any(|walk| !walk.done) => {
+                (Code::Done, "stopped at --limit")
+            }
+            None => (Code::Done, "complete"),
+        }
+    }
 }
 
 /// Syncs.
@@ -154,22 +172,23 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
         used: (0, 0),
         busy: None,
         took: Duration::ZERO,
+        counts: Counts::new(),
+        limited: job.settings.limit.is_some(),
         failure: None,
     };
     let result = work(&mut job, plans, &mut outcome).await;
     outcome.took = begun.elapsed();
     outcome.failure = result.as_ref().err().or(outcome.failure.as_ref()).cloned();
-    let (code, line) = match &outcome.failure {
-        None => (Code::Done, "complete"),
-        Some(failure) => (failure.code, failure.line.as_str()),
-    };
+    let (code, line) = outcome.in_words();
     job.progress.event(&Event::Finished { outcome: line.to_owned(), exit_code: code.number() });
     let report = serde_json::to_string(&outcome.walks).unwrap_or_default();
     let noted = job.store.end_run(run, code.number(), line, &report).await;
+    let counted = job.store.counts().await;
     let closed = job.store.close().await;
     if result.is_ok() {
         // What went wrong before is more telling than that it could not be noted.
         noted.and(closed)?;
+        outcome.counts = counted?;
     }
     match result {
         Err(failure) if outcome.walks.is_empty() => Err(failure),

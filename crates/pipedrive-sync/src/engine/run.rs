@@ -91,7 +91,7 @@ async fn once(request: &Request, options: &SyncOptions) -> Result<(Outcome, Sync
         ledger,
     };
     let outcome = ledger::during(client, async |ledger| sync(job(ledger)).await).await?;
-    let result = SyncResult::new(&outcome, client, &request.database).await?;
+    let result = SyncResult::new(&outcome, client, &request.database);
     Ok((outcome, result))
 }
 

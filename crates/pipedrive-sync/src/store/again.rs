@@ -117,6 +117,7 @@ impl Store {
         }
         let now = Instant::now();
         let until = *lost.since.get_or_insert(now) + Duration::from_secs(server.reconnect_s.into());
+        let mut error = error;
         loop {
             lost.pause = (lost.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let pause = lost.pause.min(until.saturating_duration_since(Instant::now()));
@@ -139,6 +140,10 @@ impl Store {
             match postgres::open(&server, &self.database).await {
                 Ok(conn) => self.conn = Conn::Postgres(Box::new(conn)),
                 // Of the session that was lost the server may not know yet, so it may be our own lock.
+                Err(refused @ StoreError::Locked { .. }) => {
+                    error = refused;
+                    continue;
+                }
                 Err(refused) if refused.is_transient() => continue,
                 Err(refused) => return Err(refused),
             }

@@ -4,7 +4,7 @@
 
 use tower_circuit::Snapshot;
 
-use super::{Access, Database, Reader, Store, StoreError, beside, link::Link};
+use super::{Access, Database, Reader, Store, StoreError, again::repeated, beside, link::Link};
 use crate::wall;
 
 impl Store {
@@ -14,7 +14,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn circuits(&mut self) -> Result<Vec<Snapshot>, StoreError> {
-        circuits(self.conn.link()).await
+        repeated!(self, circuits(self.conn.link()))
     }
 
     /// Keeps circuits, each in place of what was kept of it before. One that is to be reset is passed over: where it
@@ -31,7 +31,7 @@ impl Store {
                  ON CONFLICT (name) DO UPDATE SET at = $2, snapshot = $3";
             let now = wall::now_text();
             let args = [(&snapshot.name).into(), (&now).into(), (&text).into()];
-            self.conn.link().execute(sql, &args).await?;
+            repeated!(self, self.conn.link().execute(sql, &args))?;
         }
         Ok(())
     }
@@ -43,8 +43,7 @@ impl Store {
     /// If the database cannot be written.
     pub async fn forget_circuit(&mut self, name: &str) -> Result<(), StoreError> {
         let sql = "DELETE FROM circuits WHERE name = $1";
-        self.conn.link().execute(sql, &[name.into()]).await?;
-        Ok(())
+        repeated!(self, self.conn.link().execute(sql, &[name.into()])).map(drop)
     }
 
     /// The circuits that somebody wants to be reset since this was last asked.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tower_health::{Report, State, TargetState, TargetStatus};
 
-use super::{Reader, Store, StoreError, link::Fields};
+use super::{Reader, Store, StoreError, again::repeated, link::Fields};
 use crate::wall;
 
 /// So many samples are kept; the oldest make room.
@@ -75,8 +75,7 @@ impl Store {
         };
         let text = serde_json::to_string(&row).unwrap_or_default();
         let sql = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
-        self.conn.link().execute(sql, &[HOST.into(), (&text).into()]).await?;
-        Ok(())
+        repeated!(self, self.conn.link().execute(sql, &[HOST.into(), (&text).into()])).map(drop)
     }
 
     /// Writes down how the API is doing.

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Database, Reader, Store, StoreError,
-    again::repeated,
+    again::{self, Lost, repeated},
     beside,
     link::{Fields, Link},
 };
@@ -36,12 +36,33 @@ impl Store {
         leased: u64,
         limit: Option<u64>,
     ) -> Result<(), StoreError> {
+        // It leaves a mark, so that a server which has lost it is not taken for one that has it.
+        let (mark, mut lost) = (self.thread.next_mark(), Lost::default());
+        while let Err(error) = self.write_lease(day, leased, limit, &mark).await {
+            if self.come_back_to(&mut lost, error, Some(&mark)).await? {
+                break;
+            }
+        }
+        self.thread.committed(mark);
+        Ok(())
+    }
+
+    async fn write_lease(
+        &mut self,
+        day: &str,
+        leased: u64,
+        limit: Option<u64>,
+        mark: &str,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO budget (day, leased, day_limit, updated_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (day) DO UPDATE SET leased = $2,
                day_limit = coalesce($3, budget.day_limit), updated_at = $4";
         let now = wall::now_text();
         let args = [day.into(), leased.into(), limit.into(), (&now).into()];
-        repeated!(self, self.conn.link().execute(sql, &args)).map(drop)
+        let mut tx = self.conn.begin().await?;
+        tx.link().execute(sql, &args).await?;
+        again::leave(tx.link(), mark).await?;
+        tx.commit().await
     }
 
     /// The day's limit as the server said it last, on whatever day.
@@ -50,7 +71,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn known_limit(&mut self) -> Result<Option<u64>, StoreError> {
-        known_limit(self.conn.link()).await
+        repeated!(self, known_limit(self.conn.link()))
     }
 
     /// What is known about a day.
@@ -69,8 +90,7 @@ impl Store {
     /// If the database cannot be written.
     pub async fn note_limits(&mut self, picture: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
-        self.conn.link().execute(sql, &[LIMITS.into(), picture.into()]).await?;
-        Ok(())
+        repeated!(self, self.conn.link().execute(sql, &[LIMITS.into(), picture.into()])).map(drop)
     }
 }
 

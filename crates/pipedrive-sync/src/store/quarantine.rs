@@ -170,7 +170,8 @@ impl Store {
     /// If the database cannot be read.
     pub async fn quarantined(&mut self) -> Result<Quarantined, StoreError> {
         let read = |row: &dyn Fields| Ok((row.text("entity")?, row.text("item")?));
-        let rows = self.conn.link().rows("SELECT entity, item FROM quarantine", &[], read).await?;
+        let sql = "SELECT entity, item FROM quarantine";
+        let rows = repeated!(self, self.conn.link().rows(sql, &[], read))?;
         let mut found = Quarantined::new();
         for (entity, item) in rows {
             found.entry(entity).or_default().insert(item);
@@ -194,6 +195,15 @@ impl Store {
         id: Id<'_>,
     ) -> Result<(), StoreError> {
         assert!(ENTITIES.contains(&entity), "no table for {entity}");
+        repeated!(self, self.forget_once(entity, item, id))
+    }
+
+    async fn forget_once(
+        &mut self,
+        entity: &str,
+        item: &str,
+        id: Id<'_>,
+    ) -> Result<(), StoreError> {
         let mut both = self.conn.begin().await?;
         let sql = "DELETE FROM quarantine WHERE entity = $1 AND item = $2";
         both.link().execute(sql, &[entity.into(), item.into()]).await?;

@@ -6,7 +6,9 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Access, BudgetRow, Database, Store, StoreError, WalkState, beside, lease,
+    Access, BudgetRow, Database, Store, StoreError, WalkState,
+    again::repeated,
+    beside, lease,
     link::{Conn, Fields, Link},
     schema::ENTITIES,
 };
@@ -154,7 +156,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn walks(&mut self) -> Result<Vec<WalkState>, StoreError> {
-        walks(self.conn.link()).await
+        repeated!(self, walks(self.conn.link()))
     }
 
     /// Rows per entity.
@@ -163,7 +165,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn counts(&mut self) -> Result<Counts, StoreError> {
-        counts(self.conn.link()).await
+        repeated!(self, counts(self.conn.link()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Reader, RunRow, Store, StoreError,
+    again::repeated,
     link::{Fields, Link},
 };
 
@@ -29,7 +30,7 @@ impl Store {
     /// If the database cannot be written.
     pub async fn note_options(&mut self, run: i64, options: &str) -> Result<(), StoreError> {
         let sql = "UPDATE runs SET options = $1 WHERE id = $2";
-        self.conn.link().execute(sql, &[options.into(), run.into()]).await.map(drop)
+        repeated!(self, self.conn.link().execute(sql, &[options.into(), run.into()])).map(drop)
     }
 
     /// When the whole list of each entity was read last.
@@ -38,7 +39,7 @@ impl Store {
     ///
     /// If the database cannot be read.
     pub async fn swept(&mut self) -> Result<BTreeMap<String, String>, StoreError> {
-        swept(self.conn.link()).await
+        repeated!(self, swept(self.conn.link()))
     }
 }
 

@@ -13,9 +13,10 @@ use super::{
 /// Identifiers per statement.
 const IDS_PER_STATEMENT: usize = 500;
 
-/// Notes the rows of a full walk's page of which some were not written. Those that were may be noted too.
+/// Notes the rows of a full walk's page of which some were not written. Those that were may be noted too. So are rows that
+/// were healed: a full walk that is under way has passed them by, and what none needs is forgotten as the next one begins.
 pub(super) async fn note(link: Link<'_>, page: &PageWrite<'_>) -> Result<(), StoreError> {
-    if page.state.mode != Mode::Full {
+    if page.state.mode != Mode::Full && page.healed.is_empty() {
         return Ok(());
     }
     match link {

@@ -124,6 +124,7 @@ impl Store {
         let sql = "INSERT INTO runs (command, started_at) VALUES ($1, $2) RETURNING id";
         let now = wall::now_text();
         let args = [command.into(), (&now).into()];
+        // The number tells a run from others, so this is not done again on another connection.
         let run = self.conn.link().row(sql, &args, |row| row.int("id")).await?;
         self.thread.run = run;
         run.ok_or_else(|| StoreError::Content { what: "a run", detail: "it has no number".into() })
@@ -153,6 +154,10 @@ impl Store {
     ///
     /// [`StoreError::OtherCompany`] if the database holds another's data.
     pub async fn claim(&mut self, company: &str) -> Result<(), StoreError> {
+        repeated!(self, self.claim_once(company))
+    }
+
+    async fn claim_once(&mut self, company: &str) -> Result<(), StoreError> {
         let mut link = self.conn.link();
         let sql = "SELECT value FROM meta WHERE key = 'company'";
         let held = link.row(sql, &[], |row| row.text("value")).await?;
@@ -248,7 +253,7 @@ impl Store {
         for page in pages {
             let written = upsert::write(&mut tx.link(), page).await?;
             let unchanged = (page.rows.len() as u64).saturating_sub(written);
-            if unchanged > 0 {
+            if unchanged > 0 || !page.healed.is_empty() {
                 seen::note(tx.link(), page).await?;
             }
             one_home(tx.link(), page).await?;

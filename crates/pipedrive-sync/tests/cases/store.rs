@@ -246,6 +246,43 @@ pub async fn a_row_that_cannot_be_used_is_kept_with_its_page_and_forgotten_when_
     assert_eq!(store.counts().await.unwrap()["leads"], (0, 1));
 }
 
+pub async fn a_row_that_is_healed_while_a_full_walk_is_parked_outlives_its_end(kit: &Kit) {
+    let place = kit.place();
+    let mut store = Store::open(&place.database).await.unwrap();
+    let state = walk("persons", Mode::Full, store.begin_run("sync").await.unwrap());
+    store.begin_walks([&state]).await.unwrap();
+    let rejected = [RejectWrite {
+        item: "2".into(),
+        id: Some(Id::Number(2)),
+        position: "start".into(),
+        place: 1,
+        reason: "wrong_id",
+        raw: b"{}",
+    }];
+    let rows = [row(1, "a"), row(9, "a")];
+    let first = PageWrite { rejected: &rejected, ..page(&state, &rows, Some("1")) };
+    store.commit(&[first], None).await.unwrap();
+
+    let retry = store.begin_run("retry-failed").await.unwrap();
+    let state_of_retry =
+        WalkState::begun("persons:retry", "persons", Mode::Incremental, "2026-03-01", retry);
+    let healed = ["2".to_owned()];
+    let rows = [row(2, "a")];
+    let one = PageWrite { rows: &rows, healed: &healed, ..PageWrite::of(&state_of_retry) };
+    store.commit(&[one], None).await.unwrap();
+
+    let state = store.walks().await.unwrap().into_iter().find(|w| w.walk == "persons").unwrap();
+    store.begin_run("sync").await.unwrap();
+    let rows = [row(3, "a")];
+    assert_eq!(removed(&store.commit(&[page(&state, &rows, None)], None).await.unwrap()), [0]);
+    assert_eq!(place.texts("SELECT id FROM persons ORDER BY id").await, ["1", "2", "3", "9"]);
+    // The next whole list is asked anew.
+    let state = walk("persons", Mode::Full, store.begin_run("sync").await.unwrap());
+    store.begin_walks([&state]).await.unwrap();
+    let all = [row(1, "a"), row(3, "a"), row(9, "a")];
+    assert_eq!(removed(&store.commit(&[page(&state, &all, None)], None).await.unwrap()), [1]);
+}
+
 pub async fn what_a_run_was_asked_to_do_is_written_down(kit: &Kit) {
     let place = kit.place();
     let mut store = Store::open(&place.database).await.unwrap();

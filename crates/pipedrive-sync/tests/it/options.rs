@@ -70,6 +70,48 @@ async fn a_list_by_offsets_that_was_read_before_is_read_several_pages_at_once() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_names_the_look_at_recents_and_the_lists_that_it_spares() {
+    let world = World::new(config(60)).await;
+    let entities = ["--entity", "files,persons"];
+    let copied = world.run("sync", &[&["--quiet"][..], &entities].concat()).await;
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    let plan = object(&world.run("sync", &[&["--plan", "--json"][..], &entities].concat()).await);
+    let walks: Vec<_> =
+        plan["walks"].as_array().unwrap().iter().map(|walk| &walk["walk"]).collect();
+    assert_eq!(walks, ["persons", "recents", "files"], "{plan}");
+    let spent = world.sim.truth().day.used;
+    assert_eq!(world.run("sync", &[&["--quiet"][..], &entities].concat()).await.code, Some(0));
+    assert_eq!(plan["tokens"], json!(world.sim.truth().day.used - spent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stops_at_a_limit_is_not_called_complete() {
+    let world = World::new(config(60)).await;
+    let cut = world.run("sync", &["--entity", "deals,stages", "--limit", "40"]).await;
+    assert_eq!(cut.code, Some(0), "{cut:?}");
+    assert!(cut.out.starts_with("stopped at --limit in "), "{}", cut.out);
+    let health = world.run("health-check", &[]).await;
+    assert!(health.err.contains("not every entity is complete; stopped at --limit"), "{health:?}");
+    let all = world.run("sync", &["--entity", "deals,stages"]).await;
+    assert!(all.out.starts_with("complete in "), "{}", all.out);
+    // What fits into the limit is complete.
+    let small = world.run("sync", &["--entity", "stages", "--limit", "4000", "--full"]).await;
+    assert!(small.out.starts_with("complete in "), "{}", small.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn across_days_begins_with_a_day_that_does_not_pay_for_a_page_of_each_list() {
+    let world = World::new(SimConfig { day_tokens: Some(60), ..config(20) }).await;
+    let refused = world.run("sync", &[]).await;
+    assert_eq!((refused.code, world.sim.truth().day.used), (Some(4), 2), "{refused:?}");
+    let begun = world.run("sync", &["--across-days"]).await;
+    assert_eq!(begun.code, Some(4), "{begun:?}");
+    assert!(begun.out.starts_with("not complete after "), "{}", begun.out);
+    let truth = world.sim.truth();
+    assert!((20..=60).contains(&truth.day.used) && truth.refusals.caused() == 0, "{truth:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn force_begins_anew_where_a_walk_was_under_way() {
     let world = World::new(config(60)).await;
     let some = ["--entity", "persons", "--max-batch-size", "10", "--json"];

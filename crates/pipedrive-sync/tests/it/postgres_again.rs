@@ -24,7 +24,7 @@ use tokio::{
 const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pipedrive %'";
 
 fn slow() -> saas_sim::pipedrive::SimConfig {
-    let mut slow = config(300);
+    let mut slow = config(1_000);
     slow.faults.latency_before_ms = [5, 10];
     slow
 }

@@ -5,6 +5,7 @@ use crate::common::{Ended, World, ended, spoiler::Spoiler};
 use pipedrive_sync::store::{QuarantineRow, Reader};
 use saas_sim::pipedrive::{Entity, SimConfig, Sizes};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 fn config() -> SimConfig {
     SimConfig {
@@ -113,6 +114,28 @@ async fn rows_that_cannot_be_used_are_kept_apart_and_healed_later() {
     );
     let nothing = run(&world, &spoiler, &["failed-items"]).await;
     assert!(nothing.out.contains("nothing has failed"), "{nothing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_api_refuses_to_look_for_stops_none_of_the_others() {
+    let world = World::new(config()).await;
+    let spoiler = Spoiler::before(world.server.addr()).await;
+    spoiler.by(spoil_three);
+    let sync = ["sync", "--entity", "persons", "--quiet"];
+    assert_eq!(run(&world, &spoiler, &sync).await.code, Some(0));
+    spoiler.by(|_, _| {});
+    // Before the others, and not by a number.
+    let mut file = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
+    let wrong = "DELETE FROM quarantine WHERE row_id IS NULL;
+        INSERT INTO quarantine SELECT entity, '0', 'abc', position, place, reason, raw, raw_bytes, note, at, run
+          FROM quarantine LIMIT 1";
+    sqlx::raw_sql(wrong).execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    let retried = run(&world, &spoiler, &["retry-failed", "--json"]).await;
+    assert_eq!(retried.code, Some(1), "{retried:?}");
+    let rows: Value = serde_json::from_str(retried.out.lines().next().unwrap()).unwrap();
+    assert_eq!((&rows["rows"]["healed"], &rows["rows"]["left"]), (&json!(2), &json!(1)), "{rows}");
+    assert_eq!(quarantine(&world).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

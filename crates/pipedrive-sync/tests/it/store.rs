@@ -33,6 +33,7 @@ macro_rules! all {
             a_deal_has_one_home_and_of_whole_lists_its_newer_state_stays,
             of_what_has_changed_the_last_word_is_true_even_if_its_time_is_older,
             a_row_that_cannot_be_used_is_kept_with_its_page_and_forgotten_when_it_is_healed,
+            a_row_that_is_healed_while_a_full_walk_is_parked_outlives_its_end,
             what_a_run_was_asked_to_do_is_written_down,
             a_lease_is_there_for_others_to_read_once_it_was_written,
             a_database_belongs_to_one_company,
