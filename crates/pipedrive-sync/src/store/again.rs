@@ -24,6 +24,9 @@ const MARK: &str = "commit";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a server may take over one thing once all is to end.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What must be found again.
 #[derive(Debug, Default)]
 pub(super) struct Thread {
@@ -45,12 +48,25 @@ pub(super) struct Lost {
     pause: Duration,
 }
 
+/// Work that is given up if its server stands still while all is to end.
+macro_rules! guarded {
+    ($store:ident, $work:expr) => {{
+        let stands_still = $store.thread.stands_still();
+        tokio::select! {
+            biased;
+            done = async { $work.await } => done,
+            () = stands_still => Err($store.given_up()),
+        }
+    }};
+}
+pub(super) use guarded;
+
 /// Repeats work that may be repeated, as long as its connection comes back.
 macro_rules! repeated {
     ($store:ident, $work:expr) => {{
         let mut lost = $crate::store::again::Lost::default();
         loop {
-            match $work.await {
+            match $crate::store::again::guarded!($store, $work) {
                 Err(error) => $store.come_back(&mut lost, error).await?,
                 done => break done,
             }
@@ -68,6 +84,22 @@ impl Thread {
 
     pub(super) fn committed(&mut self, mark: String) {
         self.mark = Some(mark);
+    }
+
+    /// Ends when a server that is asked something now should have answered, if all is to end; else never.
+    pub(super) fn stands_still(&self) -> impl Future<Output = ()> + use<> {
+        let (stop, over) = (self.stop.clone(), self.over);
+        async move {
+            if over {
+                return;
+            }
+            if let Some(mut stop) = stop
+                && stop.wait_for(|stop| *stop).await.is_ok()
+            {
+                return sleep(GRACE).await;
+            }
+            std::future::pending().await
+        }
     }
 
     async fn stopped(&mut self) {
@@ -90,9 +122,19 @@ pub(super) async fn leave(mut link: Link<'_>, mark: &str) -> Result<(), StoreErr
 }
 
 impl Store {
-    /// Gives up waiting for a server that went away when this is set.
+    /// Gives up waiting for a server that went away when this is set, and soon after that for one that stands still. A
+    /// file is written to the end.
     pub fn stop_with(&mut self, stop: watch::Receiver<bool>) {
-        self.thread.stop = Some(stop);
+        if let Place::Server(_) = self.database.0 {
+            self.thread.stop = Some(stop);
+        }
+    }
+
+    /// The server stands still: it is asked nothing more.
+    pub(super) fn given_up(&mut self) -> StoreError {
+        self.thread.over = true;
+        let text = "it does not answer, and all is to end";
+        StoreError::Lost(std::io::Error::new(std::io::ErrorKind::TimedOut, text).into())
     }
 
     /// Connects anew if that is what is wrong; else gives the error back.

@@ -4,7 +4,12 @@
 
 use tower_circuit::Snapshot;
 
-use super::{Access, Database, Reader, Store, StoreError, again::repeated, beside, link::Link};
+use super::{
+    Access, Database, Reader, Store, StoreError,
+    again::{guarded, repeated},
+    beside,
+    link::Link,
+};
 use crate::wall;
 
 impl Store {
@@ -52,6 +57,10 @@ impl Store {
     ///
     /// If the database cannot be read or written.
     pub async fn take_resets(&mut self) -> Result<Vec<String>, StoreError> {
+        guarded!(self, self.take_once())
+    }
+
+    async fn take_once(&mut self) -> Result<Vec<String>, StoreError> {
         let mut link = self.conn.link();
         let any = link.row("SELECT name FROM circuit_resets LIMIT 1", &[], |row| row.text("name"));
         if any.await?.is_none() {

@@ -5,6 +5,7 @@ use tower_retry_classify::{Event, RetryRecord};
 
 use super::{
     Reader, Store, StoreError,
+    again::guarded,
     link::{Arg, Fields},
 };
 
@@ -47,6 +48,10 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
+        guarded!(self, self.add_failures(run, records))
+    }
+
+    async fn add_failures(&mut self, run: i64, records: &[RetryRecord]) -> Result<(), StoreError> {
         let mut all = self.conn.begin().await?;
         for record in records {
             let (event, reason, wait) = match record.event {

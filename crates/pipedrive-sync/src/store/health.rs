@@ -5,7 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tower_health::{Report, State, TargetState, TargetStatus};
 
-use super::{Reader, Store, StoreError, again::repeated, link::Fields};
+use super::{
+    Reader, Store, StoreError,
+    again::{guarded, repeated},
+    link::Fields,
+};
 use crate::wall;
 
 /// So many samples are kept; the oldest make room.
@@ -84,6 +88,10 @@ impl Store {
     ///
     /// If the database cannot be written.
     pub async fn note_health(&mut self, run: i64, report: &Report) -> Result<(), StoreError> {
+        guarded!(self, self.add_sample(run, report))
+    }
+
+    async fn add_sample(&mut self, run: i64, report: &Report) -> Result<(), StoreError> {
         let mut both = self.conn.begin().await?;
         let sql =
             "INSERT INTO health_samples (run, at, state, reason, calls, bad, average_ms, p50_ms, p95_ms, p99_ms)

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Database, Reader, Store, StoreError,
-    again::{self, Lost, repeated},
+    again::{self, Lost, guarded, repeated},
     beside,
     link::{Fields, Link},
 };
@@ -38,7 +38,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         // It leaves a mark, so that a server which has lost it is not taken for one that has it.
         let (mark, mut lost) = (self.thread.next_mark(), Lost::default());
-        while let Err(error) = self.write_lease(day, leased, limit, &mark).await {
+        while let Err(error) = guarded!(self, self.write_lease(day, leased, limit, &mark)) {
             if self.come_back_to(&mut lost, error, Some(&mark)).await? {
                 break;
             }

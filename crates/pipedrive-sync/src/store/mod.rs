@@ -110,7 +110,12 @@ impl Store {
     ///
     /// If the database cannot be closed; what was committed is safe all the same.
     pub async fn close(self) -> Result<(), StoreError> {
-        self.conn.close().await
+        let Self { conn, thread, _lock, .. } = self;
+        tokio::select! {
+            biased;
+            closed = conn.close() => closed,
+            () = thread.stands_still() => Ok(()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     Store, StoreError,
+    again::guarded,
     fields::{self, Column, Definition, Type},
     link::{Fields, Kind, Link},
     schema::ENTITIES,
@@ -235,6 +236,10 @@ impl Store {
     ///
     /// If the database cannot be written, or somebody holds on to a view. The others are made all the same.
     pub async fn refresh_views(&mut self) -> Result<u32, StoreError> {
+        guarded!(self, self.remake_views())
+    }
+
+    async fn remake_views(&mut self) -> Result<u32, StoreError> {
         let mut link = self.conn.link();
         let kind = link.kind();
         let sql = "SELECT key, value FROM meta WHERE key LIKE 'view:%'";

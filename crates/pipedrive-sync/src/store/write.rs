@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     Mode, RejectWrite, Store, StoreError, WalkState,
-    again::{self, Lost, repeated},
+    again::{self, Lost, guarded, repeated},
     gone,
     link::{Arg, Link},
     quarantine, seen, upsert,
@@ -229,7 +229,7 @@ impl Store {
     ) -> Result<Vec<Written>, StoreError> {
         let (mut all, mut lost) = (Vec::with_capacity(pages.len()), Lost::default());
         let mark = self.thread.next_mark();
-        while let Err(error) = self.write(pages, settled, &mark, &mut all).await {
+        while let Err(error) = guarded!(self, self.write(pages, settled, &mark, &mut all)) {
             if self.come_back_to(&mut lost, error, Some(&mark)).await? {
                 break;
             }

@@ -116,6 +116,30 @@ async fn a_signal_ends_the_waiting_for_a_server() {
     assert_eq!(ended.status.code(), Some(5), "{ended:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_sync_whose_server_stands_still() {
+    let Some(server) = PostgresServer::start("a PostgreSQL that stands still") else { return };
+    let world = World::new(slow()).await.with_database(&server.url());
+    let mut program = world.pipedrive("sync");
+    program.args(["--max-batch-size", "10", "--quiet"]);
+    let child = program.spawn().unwrap();
+    let id = child.id().to_string();
+    requests(&world, 60).await;
+    let still = server.stand_still();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
+    drop(still);
+    assert_eq!(ended.status.code(), Some(5), "{ended:?}");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("does not answer"), "{said}");
+    // The next one goes on.
+    let ended = world.run("sync", &["--quiet"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(world.differences().await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn whoever_has_written_meanwhile_is_not_written_over() {
     let Some(kit) = Kit::schemas("two syncs on PostgreSQL") else { return };

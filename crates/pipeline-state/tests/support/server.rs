@@ -112,6 +112,13 @@ impl PostgresServer {
         self.stop("-QUIT");
     }
 
+    /// None of its sessions does anything until this is dropped.
+    pub fn stand_still(&self) -> StandsStill {
+        let still = StandsStill(self.child.as_ref().map_or(0, Child::id));
+        still.signal("-STOP");
+        still
+    }
+
     fn stop(&mut self, signal: &str) {
         let Some(mut child) = self.child.take() else { return };
         let _ = Command::new("kill").args([signal, &child.id().to_string()]).status();
@@ -123,6 +130,21 @@ impl PostgresServer {
         }
         let _ = child.kill();
         let _ = child.wait();
+    }
+}
+
+/// A server whose processes are stopped.
+pub struct StandsStill(u32);
+
+impl StandsStill {
+    fn signal(&self, signal: &str) {
+        let _ = Command::new("pkill").args([signal, "-P", &self.0.to_string()]).status();
+    }
+}
+
+impl Drop for StandsStill {
+    fn drop(&mut self) {
+        self.signal("-CONT");
     }
 }
 
