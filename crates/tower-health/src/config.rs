@@ -180,22 +180,24 @@ impl HealthBuilder {
     }
 }
 
-/// Each limit alone, then that a worse state does not begin before a better one.
+/// Each limit alone, then, of those that can be alone, that a worse state does not begin before a
+/// better one.
 fn check_limits(problems: &mut Problems, rules: &Rules) {
     let Rules { degraded, critical, unavailable, .. } = *rules;
+    let share = |rate: f64| rate > 0.0 && rate <= 1.0;
+    let short = |limit: Duration| !limit.is_zero() && limit <= HOUR;
     for (field, rate) in [
         ("degraded_at.error_rate", degraded.error_rate),
         ("critical_at.error_rate", critical.error_rate),
         ("unavailable_at.error_rate", unavailable.error_rate),
     ] {
-        problems.unless(rate > 0.0 && rate <= 1.0, field, rate, "above 0, at most 1");
+        problems.unless(share(rate), field, rate, "above 0, at most 1");
     }
     for (field, latency) in
         [("degraded_at.latency", degraded.latency), ("critical_at.latency", critical.latency)]
     {
         if let Some(limit) = latency {
-            let right = !limit.is_zero() && limit <= HOUR;
-            problems.unless(right, field, limit, "above zero, at most an hour, or none");
+            problems.unless(short(limit), field, limit, "above zero, at most an hour, or none");
         }
     }
     for (field, better, worse) in [
@@ -203,7 +205,7 @@ fn check_limits(problems: &mut Problems, rules: &Rules) {
         ("unavailable_at.error_rate", critical, unavailable),
     ] {
         let Limits { error_rate: least, .. } = better;
-        let falls = worse.error_rate < least;
+        let falls = worse.error_rate < least && share(least) && share(worse.error_rate);
         problems.unless(
             !falls,
             field,
@@ -216,10 +218,10 @@ fn check_limits(problems: &mut Problems, rules: &Rules) {
             let allowed = "none, as degraded has no limit of latency";
             problems.unless(false, "critical_at.latency", limit, allowed);
         }
-        (Some(least), Some(limit)) => {
+        (Some(least), Some(limit)) if short(least) && short(limit) => {
             let allowed = format!("{least:?} or above, that of degraded");
             problems.unless(least <= limit, "critical_at.latency", limit, allowed);
         }
-        (_, None) => {}
+        (_, _) => {}
     }
 }

@@ -23,6 +23,7 @@ impl Assessment {
     }
 
     /// Compares a figure with where degraded and critical begin, as for a queue that fills.
+    /// Unknown if any of them is no number.
     ///
     /// ```
     /// use tower_health::{Assessment, State};
@@ -32,12 +33,12 @@ impl Assessment {
     /// ```
     #[must_use]
     pub fn of_value(value: f64, degraded_at: f64, critical_at: f64) -> Self {
-        let (state, limit) = if value >= critical_at {
+        let (state, limit) = if [value, degraded_at, critical_at].iter().any(|it| it.is_nan()) {
+            (State::Unknown, degraded_at)
+        } else if value >= critical_at {
             (State::Critical, critical_at)
         } else if value >= degraded_at {
             (State::Degraded, degraded_at)
-        } else if value.is_nan() {
-            (State::Unknown, degraded_at)
         } else {
             (State::Healthy, degraded_at)
         };

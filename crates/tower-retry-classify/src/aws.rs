@@ -121,7 +121,7 @@ fn in_header(headers: &HeaderMap) -> Option<&str> {
     bare(value.to_str().ok()?)
 }
 
-fn bare(code: &str) -> Option<&str> {
+pub(crate) fn bare(code: &str) -> Option<&str> {
     let code = code.split([':', ';']).next().unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default().trim();
     (!code.is_empty()).then_some(code)

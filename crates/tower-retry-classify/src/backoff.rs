@@ -9,19 +9,19 @@ use std::time::Duration;
 pub enum Strategy {
     /// `base`, `base * factor`, `base * factor^2`, ...
     Exponential {
-        /// Before the first retry.
+        /// Before the first retry. More than zero, at most a day.
         base: Duration,
-        /// What each delay is multiplied by for the next. At least 1.
+        /// What each delay is multiplied by for the next. From 1 to 1,000.
         factor: f64,
     },
     /// `base`, `2 * base`, `3 * base`, ...
     Linear {
-        /// Before the first retry, and added for each one after.
+        /// Before the first retry, and added for each one after. More than zero, at most a day.
         base: Duration,
     },
     /// The same each time. Zero tries again at once, without a timer.
     Constant {
-        /// Before each retry.
+        /// Before each retry. At most a day.
         delay: Duration,
     },
     /// No retry at all.
@@ -96,8 +96,8 @@ impl Backoff {
         Self::new(Strategy::None)
     }
 
-    /// The longest delay that is ever chosen. It bounds our own delays only,
-    /// not what a server asks for. Default: 30 s.
+    /// The longest delay that is ever chosen, from the first delay to a day. It bounds our
+    /// own delays only, not what a server asks for. Default: 30 s.
     pub const fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self

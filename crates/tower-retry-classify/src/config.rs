@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     Backoff, BoxError, Chain, Class, ClassPolicy, Classify, ConfigError, History, Learning,
     NotRetried, Problem, Profile, RetryBudget, RetryPolicy,
-    config_error::check_backoff,
+    config_error::{check_backoff, is_told_apart},
     observe::Observer,
     shared::{Limits, Shared},
 };
@@ -88,7 +88,7 @@ impl<Req, Res> RetryBuilder<Req, Res> {
         self
     }
 
-    /// What is different for one class. Default: nothing.
+    /// What is different for one class, given once for each. Default: nothing.
     pub fn class(mut self, class: Class, policy: ClassPolicy) -> Self {
         self.classes.push((class, policy));
         self
@@ -121,7 +121,8 @@ impl<Req, Res> RetryBuilder<Req, Res> {
 
     /// The longest wait before one retry of a call that has no deadline: it keeps
     /// it from sleeping through a `Retry-After` of a day. A wait is never shortened
-    /// to it; the outcome is final instead. Default: 300 s.
+    /// to it; the outcome is final instead. Zero leaves retries without a wait, and
+    /// [`Duration::MAX`] all. Default: 300 s.
     pub const fn max_wait(mut self, max_wait: Duration) -> Self {
         self.shared.max_wait = max_wait;
         self
@@ -228,6 +229,10 @@ impl<Req, Res> RetryBuilder<Req, Res> {
         for (class, policy) in &self.classes {
             if !seen.insert(*class) {
                 problems.push(Problem::new("class", "given twice", "once").of(Some(*class)));
+            }
+            if !is_told_apart(*class) {
+                let value = format!("{:?}", class.name());
+                problems.push(Problem::new("class", value, "a name that no built-in class has"));
             }
             if let Some(backoff) = &policy.backoff {
                 check_backoff(backoff, Some(*class), &mut problems);

@@ -1,11 +1,13 @@
 //! What is wrong with a configuration, all of it at once.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use crate::{Backoff, Class, Jitter, Strategy};
 
 /// The greatest factor of an exponential back-off that is taken for meant.
 const GREATEST_FACTOR: f64 = 1_000.0;
+/// Nobody waits longer for a retry in memory.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// A configuration was given values that cannot work. Names all of them.
 ///
@@ -107,11 +109,19 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Whether a class can be told from all others by its name.
+pub(crate) fn is_told_apart(class: Class) -> bool {
+    match class {
+        Class::Custom(name) => !name.is_empty() && Class::named(name).is_none(),
+        _ => true,
+    }
+}
+
 /// What is wrong with a back-off.
 pub(crate) fn check_backoff(backoff: &Backoff, class: Option<Class>, problems: &mut Vec<Problem>) {
     let mut wrong = |problem: Problem| problems.push(problem.of(class));
-    let grows = "more than 0 s, up to the cap";
-    let (field, first, allowed) = match backoff.strategy {
+    let grows = ("more than 0 s, at most 86400 s", Duration::from_nanos(1));
+    let (field, first, (allowed, least)) = match backoff.strategy {
         Strategy::Exponential { base, factor } => {
             if !(1.0..=GREATEST_FACTOR).contains(&factor) {
                 wrong(Problem::new("factor", factor, format!("from 1 to {GREATEST_FACTOR}")));
@@ -119,15 +129,20 @@ pub(crate) fn check_backoff(backoff: &Backoff, class: Option<Class>, problems: &
             ("base", base, grows)
         }
         Strategy::Linear { base } => ("base", base, grows),
-        Strategy::Constant { delay } => ("delay", delay, "from 0 s to the cap"),
-        Strategy::None => return,
+        Strategy::Constant { delay } => ("delay", delay, ("from 0 s to 86400 s", Duration::ZERO)),
+        Strategy::None => ("delay", Duration::ZERO, ("", Duration::ZERO)),
     };
-    if field == "base" && first.is_zero() {
+    let cap = backoff.cap;
+    let right = (least..=DAY).contains(&first);
+    if !right {
         wrong(Problem::new(field, format_args!("{first:?}"), allowed));
     }
-    if backoff.cap < first {
-        let value = format!("{:?}", backoff.cap);
-        wrong(Problem::new("cap", value, format!("at least the first delay, {first:?}")));
+    if cap > DAY || right && cap < first {
+        let allowed = match right {
+            true => format!("from the first delay, {first:?}, to 86400 s"),
+            false => "at most 86400 s".to_owned(),
+        };
+        wrong(Problem::new("cap", format_args!("{cap:?}"), allowed));
     }
     if let Jitter::Fraction(fraction) = backoff.jitter {
         if !(0.0..=1.0).contains(&fraction) {

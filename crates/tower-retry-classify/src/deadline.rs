@@ -56,7 +56,8 @@ pub struct DeadlineLayer {
 }
 
 impl DeadlineLayer {
-    /// `time` is for requests without a [`Deadline`] of their own.
+    /// `time` is for requests without a [`Deadline`] of their own. Zero leaves what is there at
+    /// once; what is beyond the clock counts as thirty years.
     pub const fn new(time: Duration) -> Self {
         Self { time }
     }

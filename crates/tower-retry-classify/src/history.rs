@@ -87,10 +87,11 @@ pub struct RecentHistory {
 }
 
 impl RecentHistory {
-    /// Keeps so many records, 1,000 by [`Default`]. The oldest make room.
+    /// Keeps so many records, 1,000 by [`Default`]. The oldest make room. Fewer than 1 count
+    /// as 1, and more than 1,000,000 as those.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { records: Arc::default(), capacity }
+        Self { records: Arc::default(), capacity: capacity.clamp(1, 1_000_000) }
     }
 
     /// The records, the oldest first.

@@ -31,19 +31,19 @@ impl Quota {
         self
     }
 
-    /// What a retry costs. Default: 5.
+    /// What a retry costs. Not above the capacity. Default: 5.
     pub const fn cost(mut self, cost: u32) -> Self {
         self.cost = cost;
         self
     }
 
-    /// What a retry after a time-out costs. Default: 10.
+    /// What a retry after a time-out costs. Not above the capacity. Default: 10.
     pub const fn timeout_cost(mut self, cost: u32) -> Self {
         self.timeout_cost = cost;
         self
     }
 
-    /// What a success at the first attempt brings. Default: 1.
+    /// What a success at the first attempt brings. Zero: only what was paid comes back. Default: 1.
     pub const fn reward(mut self, reward: u32) -> Self {
         self.reward = reward;
         self

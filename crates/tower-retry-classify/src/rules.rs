@@ -75,11 +75,11 @@ struct Shared {
 }
 
 impl Rules {
-    /// Rules that may name the built-in classes and those of `own`.
+    /// Rules that may name the built-in classes and those of `own`, each by a name of its own.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with everything that is wrong with the rules.
+    /// [`ConfigError`] with everything that is wrong with the rules and with `own`.
     pub fn new(set: RuleSet, own: &[Class]) -> Result<Self, ConfigError> {
         let rules = check::compile(set, own)?;
         let shared = Shared {

@@ -36,13 +36,13 @@ impl Share {
     /// The defaults above.
     pub const FINAGLE: Self = Self { ratio: 0.2, per_second: 10, window: Duration::from_secs(10) };
 
-    /// Retries per request. From 0 to 1,000. Default: 0.2.
+    /// Retries per request. From 0.001, the least that is counted, to 1,000, or 0. Default: 0.2.
     pub const fn ratio(mut self, ratio: f64) -> Self {
         self.ratio = ratio;
         self
     }
 
-    /// Retries that are always there, per second. Default: 10.
+    /// Retries that are always there, per second. At least 1 if the ratio is 0. Default: 10.
     pub const fn per_second(mut self, retries: u32) -> Self {
         self.per_second = retries;
         self
@@ -75,8 +75,11 @@ impl Share {
     }
 
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
-        if !(0.0..=1_000.0).contains(&self.ratio) {
-            problems.push(Problem::new("ratio", self.ratio, "from 0 to 1000"));
+        if self.ratio != 0.0 && !(0.001..=1_000.0).contains(&self.ratio) {
+            problems.push(Problem::new("ratio", self.ratio, "0, or from 0.001 to 1000"));
+        }
+        if self.ratio == 0.0 && self.per_second == 0 {
+            problems.push(Problem::new("per_second", 0, "at least 1, as the ratio is 0"));
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.window) {
             let value = format!("{:?}", self.window);

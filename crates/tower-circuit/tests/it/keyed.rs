@@ -142,17 +142,6 @@ async fn those_of_ones_own_take_no_room_from_the_others() {
     assert_eq!((circuits.len(), circuits.evicted()), (3, 0));
 }
 
-#[test]
-fn everything_wrong_with_a_registry_is_told_with_what_is_wrong_with_its_circuits() {
-    let builder = Circuit::builder("").keyed().max_keys(0).idle(Duration::ZERO);
-    let error = builder.build::<u32>().unwrap_err();
-    let fields: Vec<_> = error.problems().iter().map(tower_circuit::Problem::field).collect();
-    assert_eq!(fields, ["name", "max_keys", "idle"]);
-    assert!(keyed().max_keys(100_000_001).build::<u32>().is_err());
-    assert!(keyed().idle(25 * HOUR).build::<u32>().is_err());
-    assert!(keyed().max_keys(100_000_000).idle(24 * HOUR).build::<u32>().is_ok());
-}
-
 #[tokio::test(start_paused = true)]
 async fn gate_and_guard_choose_the_circuit_by_the_request() {
     static SENT: AtomicU32 = AtomicU32::new(0);

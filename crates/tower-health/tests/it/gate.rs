@@ -12,7 +12,7 @@ use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_health::{
     Assessment, BoxError, ErrorsBad, FailureDetector, FailureKind, Health, HealthGateLayer,
-    HealthLayer, Prober, Problem, Shed, State, SystemHealth, Verdict,
+    HealthLayer, Prober, Shed, State, SystemHealth, Verdict,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -126,31 +126,6 @@ async fn the_state_from_which_it_refuses_can_be_set_and_so_can_who_passes() {
     let expected = "api is degraded (2 of 10 calls were bad, the limit is 10 %); the call was \
         refused here and not sent; try again in 5.0 s";
     assert_eq!(said, expected);
-}
-
-#[test]
-fn wrong_values_of_gate_and_whole_are_named() {
-    let gate = HealthGateLayer::builder(health()).trial_every(Duration::ZERO);
-    let error = gate.refuse_from(State::Unknown).build().unwrap_err();
-    let told: Vec<_> = error.problems().iter().map(Problem::to_string).collect();
-    let expected = [
-        "refuse_from is Unknown, allowed is Degraded, Critical or Unavailable",
-        "trial_every is 0ns, allowed is above zero, at most a day",
-    ];
-    assert_eq!(told, expected);
-
-    let error = SystemHealth::builder("").build().unwrap_err();
-    assert_eq!(error.problems().len(), 2, "{error}");
-    let healthy = || Assessment::new(State::Healthy, "");
-    let twice = SystemHealth::builder("x").required("a", healthy).optional("a", healthy);
-    let error = twice.optional("", healthy).build().unwrap_err();
-    assert_eq!(error.problems().len(), 2, "{error}");
-    assert_eq!(error.problems()[0].allowed(), "a text that no other part has");
-    let mut many = SystemHealth::builder("x");
-    for n in 0..1_001 {
-        many = many.optional(n.to_string(), healthy);
-    }
-    assert_eq!(many.build().unwrap_err().problems()[0].value(), "1001");
 }
 
 #[tokio::test(start_paused = true)]

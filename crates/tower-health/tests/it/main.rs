@@ -1,5 +1,6 @@
 //! What the crate does, seen from outside.
 
+mod config;
 mod detector;
 mod detector_model;
 mod gate;

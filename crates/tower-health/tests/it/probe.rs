@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{service_fn, util::BoxCloneSyncService};
-use tower_health::{BoxError, CheckOutcome, ErrorsBad, Prober, Reason, State, Verdict};
+use tower_health::{BoxError, CheckOutcome, Prober, Reason, State, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -259,30 +259,4 @@ async fn a_panic_in_the_service_does_not_wedge_the_probe() {
     let clone = prober.clone();
     assert!(tokio::spawn(async move { clone.check().await }).await.unwrap_err().is_panic());
     assert_eq!(prober.check().await.state, State::Healthy);
-}
-
-#[test]
-fn everything_wrong_with_a_configuration_is_listed_at_once() {
-    let error = Prober::builder("", Server::default().service(), || 7)
-        .ttl(Duration::MAX)
-        .interval(Duration::ZERO)
-        .start_within(Duration::MAX)
-        .stale_after(Duration::ZERO)
-        .timeout(Duration::ZERO)
-        .failure_threshold(0)
-        .degraded_over(Duration::ZERO)
-        .history(0)
-        .judge(ErrorsBad)
-        .build()
-        .unwrap_err();
-    let said = "probe cannot be built: name is \"\", allowed is any text but an empty one; \
-        ttl is 18446744073709551615.999999999s, allowed is at most a day; \
-        interval is 0ns, allowed is 10 ms to a day; \
-        start_within is 18446744073709551615.999999999s, allowed is at most a day; \
-        stale_after is 0ns, allowed is above zero, at most a week; \
-        timeout is 0ns, allowed is above zero, at most a day; \
-        failure_threshold is 0, allowed is at least 1; \
-        degraded_over is 0ns, allowed is above zero, at most a day; \
-        history is 0, allowed is 1 to 10,000";
-    assert_eq!(error.to_string(), said);
 }

@@ -102,12 +102,3 @@ async fn a_full_buffer_lets_go_of_the_oldest_and_says_so() {
     assert_eq!(calls(buffer.take(9)), [5]);
     assert!(buffer.is_empty());
 }
-
-#[test]
-fn wrong_values_are_named() {
-    let error = SampleBuffer::new(0).unwrap_err();
-    assert_eq!(error.problems()[0].to_string(), "capacity is 0, allowed is 1 to 1,000,000");
-    let health = Health::builder("api").build().unwrap();
-    let error = health.sample_every(Duration::ZERO, |_| {}).err().unwrap();
-    assert_eq!(error.problems()[0].to_string(), "every is 0ns, allowed is 10 ms to a day");
-}

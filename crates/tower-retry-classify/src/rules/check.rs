@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use super::set::{Compiled, Rule, RuleSet};
-use crate::{Category, Class, ConfigError, Problem, Verdict};
+use crate::{Category, Class, ConfigError, Problem, Verdict, aws, config_error::is_told_apart};
 
 const MOST_RULES: usize = 1_000;
 /// Of one text, in bytes.
@@ -13,6 +13,11 @@ const LONGEST_WAIT: u64 = 366 * 24 * 60 * 60;
 pub(super) fn compile(set: RuleSet, own: &[Class]) -> Result<Vec<Compiled>, ConfigError> {
     let rules = set.error_categories;
     let mut problems = Vec::new();
+    for (place, class) in own.iter().enumerate().filter(|(_, class)| !is_told_apart(**class)) {
+        let value = format!("{:?}", class.name());
+        let allowed = "a name that no built-in class has";
+        problems.push(Problem::new(format!("own[{place}]"), value, allowed));
+    }
     if rules.len() > MOST_RULES {
         let allowed = format!("at most {MOST_RULES} rules");
         problems.push(Problem::new("error_categories", rules.len(), allowed));
@@ -47,6 +52,15 @@ fn one(place: usize, rule: Rule, own: &[Class], problems: &mut Vec<Problem>) -> 
             wrong(field, &given, &format!("from 1 to {LONGEST_TEXT} bytes"));
         }
     }
+    // What could never fit would be passed over in silence.
+    let sized = |text: &&String| !text.is_empty() && text.len() <= LONGEST_TEXT;
+    let unread = |code: &&String| sized(code) && aws::bare(code) != Some(code);
+    for code in rule.code.iter().filter(unread) {
+        wrong("code", code, "without `#`, `:`, `;` and outer spaces, as codes are read");
+    }
+    if let Some(path) = rule.path.as_ref().filter(|it| sized(it) && !it.starts_with('/')) {
+        wrong("path", path, "begins with `/`");
+    }
     let of_answers = !rule.status.is_empty()
         || !rule.code.is_empty()
         || rule.body.is_some()
@@ -61,7 +75,10 @@ fn one(place: usize, rule: Rule, own: &[Class], problems: &mut Vec<Problem>) -> 
     let header = rule.header.as_ref().and_then(|header| {
         let (name, part) = header.split_once(':').unwrap_or((header, ""));
         let name = name.trim().parse::<HeaderName>();
-        if name.is_err() || header.len() > LONGEST_TEXT {
+        if header.len() > LONGEST_TEXT {
+            let given = format!("{} bytes", header.len());
+            wrong("header", &given, &format!("from 1 to {LONGEST_TEXT} bytes"));
+        } else if name.is_err() {
             wrong("header", header, "`name` or `name: part of the value`");
         }
         Some((name.ok()?, part.trim().to_ascii_lowercase()))

@@ -49,7 +49,8 @@ pub struct Rule {
     #[cfg_attr(feature = "serde", serde(default))]
     pub status: Vec<u16>,
     /// One of these error codes, as AWS and many JSON APIs give them in the body
-    /// (`"code"`, `"__type"`, `<Code>`). The body must have been [peeked at](crate::Peeked).
+    /// (`"code"`, `"__type"`, `<Code>`), without what may stand around it: no `#`, `:` or `;`.
+    /// The body must have been [peeked at](crate::Peeked).
     #[cfg_attr(feature = "serde", serde(default))]
     pub code: Vec<String>,
     /// What the start of the body contains. It must have been [peeked at](crate::Peeked).
@@ -64,7 +65,7 @@ pub struct Rule {
     /// One of these methods.
     #[cfg_attr(feature = "serde", serde(default))]
     pub method: Vec<String>,
-    /// How the path begins.
+    /// How the path begins; so it begins with `/`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub path: Option<String>,
     /// Whether to try again.

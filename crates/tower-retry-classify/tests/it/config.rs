@@ -1,93 +1,45 @@
 //! Configuration: presets, and everything wrong at once.
 
+mod cases;
+
 use std::time::Duration;
 
-use crate::support::*;
 use tower_retry_classify::{
-    Backoff, Class, ClassPolicy, ConfigError, Jitter, Learning, Problem, Profile, Quota,
-    RetryBudget, RetryBuilder, RetryPolicy, Share,
+    Backoff, Class, ClassPolicy, ConfigError, Fault, FaultBuilder, FaultLayer, Jitter, Learning,
+    Profile, Quota, ReplayLog, RetryBudget, RetryPolicy, Share,
 };
 
-type Told = Vec<(String, Option<Class>, String, String)>;
+use self::cases::{http, rule, rules, wrong, wrong_rules};
+use crate::support::*;
 
-fn told(error: &ConfigError) -> Told {
-    let one =
-        |it: &Problem| (it.field().into(), it.class(), it.value().into(), it.allowed().into());
-    error.problems().iter().map(one).collect()
-}
+const MAX: Duration = Duration::MAX;
 
-fn http() -> RetryBuilder<Request, Response> {
-    RetryPolicy::http()
-}
-
-fn wrong(builder: RetryBuilder<Request, Response>) -> Told {
-    told(&builder.build().unwrap_err())
+fn fields(error: &ConfigError) -> Vec<(&str, Option<Class>)> {
+    error.problems().iter().map(|it| (it.field(), it.class())).collect()
 }
 
 #[test]
 fn every_wrong_value_is_named_with_what_was_given_and_what_is_allowed() {
-    let ms = Duration::from_millis;
-    let one = |field: &str, value: &str, allowed: &str| {
-        vec![(field.into(), None, value.into(), allowed.into())]
-    };
-    let backoff = |backoff| wrong(http().backoff(backoff));
-    let exponential = |factor| Backoff::exponential(seconds(1), factor);
-
-    for (factor, value) in
-        [(0.99, "0.99"), (1_000.1, "1000.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")]
-    {
-        assert_eq!(backoff(exponential(factor)), one("factor", value, "from 1 to 1000"));
+    let all = cases::all();
+    assert_eq!(all.len(), 146);
+    for (error, field, class, value, allowed) in all {
+        let [problem] = error.problems() else { panic!("{field}: {error}") };
+        let given = (problem.class(), problem.value(), problem.allowed());
+        assert_eq!(given, (class, value, allowed), "{field}");
+        let of_rule = problem.field().strip_prefix("error_categories[1].");
+        assert_eq!(of_rule.unwrap_or(problem.field()), field);
     }
-    let grows = "more than 0 s, up to the cap";
-    assert_eq!(backoff(Backoff::exponential(ms(0), 2.0)), one("base", "0ns", grows));
-    assert_eq!(backoff(Backoff::linear(ms(0))), one("base", "0ns", grows));
-    let short = "at least the first delay, 31s";
-    for longer in [Backoff::linear(seconds(31)), Backoff::constant(seconds(31))] {
-        assert_eq!(backoff(longer), one("cap", "30s", short));
-    }
-    for (fraction, value) in [(-0.1, "-0.1"), (1.1, "1.1"), (f64::NAN, "NaN")] {
-        let jittered = exponential(2.0).jitter(Jitter::Fraction(fraction));
-        assert_eq!(backoff(jittered), one("jitter", value, "from 0 to 1"));
-    }
-
-    let quota = |quota| wrong(http().budget(RetryBudget::new(quota)));
-    assert_eq!(quota(Quota::AWS.cost(501)), one("cost", "501", "from 0 to the capacity, 500"));
-    let timeout = Quota::AWS.capacity(9);
-    assert_eq!(quota(timeout), one("timeout_cost", "10", "from 0 to the capacity, 9"));
-    // Outside of a runtime, so the share's clock is the system's.
-    let share = |share| wrong(http().budget(RetryBudget::share(share)));
-    for (ratio, value) in [(-0.1, "-0.1"), (1e9, "1000000000"), (f64::NAN, "NaN")] {
-        assert_eq!(share(Share::FINAGLE.ratio(ratio)), one("ratio", value, "from 0 to 1000"));
-    }
-    for (window, value) in [(ms(999), "999ms"), (ms(60_001), "60.001s")] {
-        assert_eq!(share(Share::FINAGLE.window(window)), one("window", value, "from 1 s to 60 s"));
-    }
-
-    let learning = |learning| wrong(http().learning(learning));
-    for (half_life, value) in [(ms(999), "999ms"), (ms(86_400_001), "86400.001s")] {
-        let given = learning(Learning::new().half_life(half_life));
-        assert_eq!(given, one("half_life", value, "from 1 s to 86400 s"));
-    }
-    for (factor, value) in [(0.9, "0.9"), (100.5, "100.5"), (f64::NAN, "NaN")] {
-        let given = learning(Learning::new().max_factor(factor));
-        assert_eq!(given, one("max_factor", value, "from 1 to 100"));
-    }
-
-    let none = RetryPolicy::<Request, Response>::builder();
-    assert_eq!(wrong(none), one("classify", "no classifier", "at least one"));
 }
 
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let bad = Backoff::exponential(seconds(60), 0.5).jitter(Jitter::Fraction(2.0));
-    let error = RetryPolicy::<Request, Response>::builder()
+    let builder = RetryPolicy::<Request, Response>::builder()
         .backoff(bad)
         .class(Class::Server, ClassPolicy::new().backoff(bad))
         .class(Class::Server, ClassPolicy::never())
-        .budget(RetryBudget::new(Quota::AWS.capacity(3)))
-        .build()
-        .unwrap_err();
-    let fields: Vec<_> = error.problems().iter().map(|it| (it.field(), it.class())).collect();
+        .class(Class::Custom(""), ClassPolicy::never())
+        .learning(Learning::new().half_life(Duration::ZERO).max_factor(0.0));
     let server = Some(Class::Server);
     let expected = [
         ("classify", None),
@@ -98,14 +50,51 @@ fn everything_that_is_wrong_is_told_at_once() {
         ("cap", server),
         ("jitter", server),
         ("class", server),
+        ("class", None),
         ("cost", None),
         ("timeout_cost", None),
+        ("half_life", None),
+        ("max_factor", None),
     ];
-    assert_eq!(fields, expected);
+    let error = wrong(builder.budget(RetryBudget::new(Quota::AWS.capacity(3))));
+    assert_eq!(fields(&error), expected);
     let text = error.to_string();
     let start = "the retry configuration cannot work: `classify` is no classifier, allowed is at least one; `factor` is 0.5";
     assert!(text.starts_with(start), "{text}");
     assert!(text.contains("`jitter` of class server is 2, allowed is from 0 to 1"), "{text}");
+
+    let share = Share::FINAGLE.ratio(f64::NAN).window(Duration::ZERO);
+    let error =
+        wrong(http().budget(RetryBudget::share(share)).backoff(Backoff::linear(MAX).cap(MAX)));
+    let expected = ["base", "cap", "ratio", "window"].map(|field| (field, None));
+    assert_eq!(fields(&error), expected);
+    assert_eq!(error.problems()[1].allowed(), "at most 86400 s");
+}
+
+#[test]
+fn everything_wrong_with_faults_logs_and_rules_is_told_at_once() {
+    let faults = FaultLayer::<Response>::builder().chance(-0.5, Fault::Hang);
+    let faults = faults.chance(1.5, Fault::Hang).chance(f64::NAN, Fault::Hang);
+    let values = |error: &ConfigError| -> Vec<_> {
+        error.problems().iter().map(|it| it.value().to_owned()).collect()
+    };
+    assert_eq!(values(&faults.build().unwrap_err()), ["-0.5", "1.5", "NaN"]);
+
+    let error = ReplayLog::<()>::new(0, MAX).unwrap_err();
+    assert_eq!(fields(&error), [("capacity", None), ("max_age", None)]);
+
+    let mut bad: Vec<_> = rules().into_iter().map(|(rule, ..)| rule).collect();
+    let most = bad.len();
+    bad.resize(1_001, rule(|_| {}));
+    let own = ["server", "mine", "other"].map(Class::Custom);
+    let error = wrong_rules(bad, &own);
+    let expected = ["own[0]", "own[2]", "error_categories"];
+    let found = error.problems();
+    assert_eq!([0, 1, 2].map(|n| found[n].field()), expected);
+    assert_eq!(found.len(), 3 + most);
+    for (place, (problem, (_, field, ..))) in found[3..].iter().zip(rules()).enumerate() {
+        assert_eq!(problem.field(), format!("error_categories[{place}].{field}"));
+    }
 }
 
 #[test]
@@ -114,7 +103,8 @@ fn the_edges_of_what_is_allowed_are_allowed() {
         Backoff::exponential(seconds(30), 1.0).jitter(Jitter::Fraction(0.0)),
         Backoff::exponential(Duration::from_nanos(1), 1_000.0).jitter(Jitter::Fraction(1.0)),
         Backoff::constant(Duration::ZERO),
-        Backoff::none(),
+        Backoff::constant(seconds(86_400)).cap(seconds(86_400)),
+        Backoff::none().cap(Duration::ZERO),
     ] {
         assert!(http().backoff(backoff).build().is_ok(), "{backoff:?}");
     }
@@ -122,7 +112,21 @@ fn the_edges_of_what_is_allowed_are_allowed() {
         let share = Share::FINAGLE.window(seconds(window)).ratio(1_000.0).per_second(0);
         assert!(http().budget(RetryBudget::share(share)).build().is_ok());
     }
-    assert!(http().budget(RetryBudget::new(Quota::AWS.capacity(10))).build().is_ok());
+    let reserve = Share::FINAGLE.ratio(0.0).per_second(1);
+    for share in [reserve, Share::FINAGLE.ratio(0.001).per_second(u32::MAX)] {
+        assert!(http().budget(RetryBudget::share(share)).build().is_ok());
+    }
+    for quota in [Quota::AWS.capacity(10), Quota::AWS.capacity(0).cost(0).timeout_cost(0)] {
+        assert!(http().budget(RetryBudget::new(quota)).build().is_ok());
+    }
+    for (half_life, factor) in [(1, 1.0), (86_400, 100.0)] {
+        let learning = Learning::new().half_life(seconds(half_life)).max_factor(factor);
+        assert!(http().learning(learning).max_wait(MAX).max_retries(u32::MAX).build().is_ok());
+    }
+    let tenth = |faults: FaultBuilder<Response>, _| faults.chance(0.1, Fault::Hang);
+    assert!((0..10).fold(FaultLayer::builder(), tenth).build().is_ok());
+    let log = ReplayLog::<()>::new;
+    assert!(log(1, Duration::from_nanos(1)).is_ok() && log(100_000, seconds(86_400)).is_ok());
 }
 
 #[test]

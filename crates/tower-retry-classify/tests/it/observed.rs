@@ -165,6 +165,12 @@ async fn history_is_bounded_and_keeps_the_newest() {
     }
     let classes: Vec<_> = history.records().iter().map(|it| it.class).collect();
     assert_eq!(classes, [Class::Quota, Class::Forbidden, Class::NotFound]);
+    let least = RecentHistory::new(0);
+    let policy = plain().history(least.clone()).build().unwrap();
+    for code in [403, 404] {
+        play(&policy, get(), vec![status(code)]).await;
+    }
+    assert_eq!(least.records().iter().map(|it| it.class).collect::<Vec<_>>(), [Class::NotFound]);
     let default = RecentHistory::default();
     let policy = plain().history(default.clone()).build().unwrap();
     for _ in 0..1_001 {
