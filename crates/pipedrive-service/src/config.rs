@@ -319,11 +319,6 @@ impl Config {
         let base = self.error_handling.base_delay.as_millis();
         let cap = self.rate_limiting.max_delay.as_millis();
         below("the first back-off in milliseconds", base, "the longest back-off", cap, true);
-        if self.rate_limiting.reserve >= 1.0 {
-            problems.push(Problem::said(
-                "PIPEDRIVE_RATE_LIMIT_RESERVE (1) must be below 1, or nobody else could spend anything",
-            ));
-        }
     }
 }
 

@@ -152,7 +152,7 @@ pub struct Connection {
     /// A profile of settings; also by PIPEDRIVE_PROFILE.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// The largest page, 10 to 500 rows.
+    /// The largest page, 1 to 500 rows.
     #[arg(long, visible_alias = "page-size", value_name = "ROWS")]
     pub max_batch_size: Option<u32>,
 }

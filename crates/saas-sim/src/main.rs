@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a program that tells where it listens")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -94,10 +94,22 @@ enum ChurnPreset {
     Busy,
 }
 
+/// The settings in a file. The clock shows the real time unless the file says `start`.
+fn from_file(path: &Path) -> Result<SimConfig, BoxError> {
+    // Read once: it may be a pipe.
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut config = SimConfig::from_toml(&text)?;
+    if !toml::from_str::<toml::Table>(&text)?.contains_key("start") {
+        config.start = real_now();
+    }
+    Ok(config)
+}
+
 impl Args {
     fn settings(&self) -> Result<SimConfig, BoxError> {
         let mut config = match &self.config {
-            Some(path) => SimConfig::from_file(path)?,
+            Some(path) => from_file(path)?,
             None => SimConfig { start: real_now(), ..SimConfig::default() },
         };
         if let Some(preset) = self.faults {

@@ -46,6 +46,46 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Who keeps the place where to go on takes page by page. The stream must be pinned for that:
+///
+/// ```
+/// use std::pin::pin;
+///
+/// use futures_util::TryStreamExt;
+/// # use http::{Request, Response};
+/// # use tower::service_fn;
+/// # use tower_adaptive_page::{BoxError, Next, Parsed, Position, Walk, walk};
+/// #
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let list = service_fn(|request: Request<u64>| async move {
+/// #     let start = *request.body();
+/// #     Ok::<_, BoxError>(Response::new((start..25).take(10).collect::<Vec<u64>>()))
+/// # });
+/// # let how = Walk::new(
+/// #     |position: &Position, _size| match position {
+/// #         Position::Offset(offset) => Request::new(*offset),
+/// #         _ => Request::new(0),
+/// #     },
+/// #     |response: Response<Vec<u64>>| {
+/// #         let rows = response.into_body();
+/// #         let next = rows.last().filter(|last| **last < 24).map(|last| last + 1);
+/// #         Ok(Parsed::new(rows, Next::offset(next)))
+/// #     },
+/// # );
+/// let (mut numbers, mut kept) = (Vec::new(), Vec::new());
+/// let mut pages = pin!(walk(list, how));
+/// while let Some(page) = pages.try_next().await? {
+///     numbers.extend(page.items);
+///     // Written down with the rows, and given to `Walk::from` after a crash.
+///     kept.push(page.next);
+/// }
+/// assert_eq!(numbers, (0..25).collect::<Vec<u64>>());
+/// assert_eq!(kept, [Some(Position::Offset(10)), Some(Position::Offset(20)), None]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn walk<S, B, M, P, T>(service: S, walk: Walk<M, P>) -> Pages<S, B, M, P, T>
 where
     S: Service<Request<B>>,
@@ -58,7 +98,7 @@ where
 }
 
 pin_project! {
-    /// A stream of pages; made by [`walk`].
+    /// A stream of pages; made by [`walk`]. It is not [`Unpin`]: pin it with [`pin!`](std::pin::pin) to take page by page.
     ///
     /// It ends after the last page, or after the error that ends the walk.
     ///

@@ -60,6 +60,30 @@ impl Verdict {
 /// };
 /// assert_eq!(judge.judge(Ok(&http::Response::new(()))), Verdict::Success);
 /// ```
+///
+/// In `tokio::spawn(async move { client.oneshot(r).await })` the compiler takes a closure over the error's `dyn` type for
+/// not general enough; a named function will do, unless the inner service is a `service_fn` of an `async` block. What
+/// works with every judge: `tokio::spawn(client.oneshot(r))`, a boxed service (`BoxCloneService`), and `ready` and
+/// `call`:
+///
+/// ```
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_circuit::{BoxError, Circuit, CircuitLayer, Verdict};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let judge = |outcome: Result<&u16, &BoxError>| match outcome {
+///     Ok(503) | Err(_) => Verdict::Failure,
+///     Ok(_) => Verdict::Success,
+/// };
+/// let mut client = ServiceBuilder::new()
+///     .layer(CircuitLayer::new(Circuit::builder("api").build()?, judge))
+///     .service(service_fn(|()| async { Ok::<u16, BoxError>(503) }));
+/// let task = tokio::spawn(async move { client.ready().await?.call(()).await });
+/// assert_eq!(task.await??, 503);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Judge<Response, Error> {
     /// Gives the verdict. Called once per answered call, outside every lock.
     fn judge(&self, outcome: Result<&Response, &Error>) -> Verdict;

@@ -17,6 +17,8 @@ pub struct CircuitLayer<J, C = Circuit> {
 
 impl<J, C> CircuitLayer<J, C> {
     /// A layer on `circuit`, whose outcomes `judge` judges.
+    ///
+    /// Give a function rather than a closure if a spawned `async` block awaits `oneshot`; see [`Judge`](crate::Judge).
     pub const fn new(circuit: C, judge: J) -> Self {
         Self { circuit, judge }
     }
@@ -61,6 +63,8 @@ pub struct GuardLayer<J, C = Circuit> {
 
 impl<J, C> GuardLayer<J, C> {
     /// A guard on `circuit`, whose outcomes `judge` judges.
+    ///
+    /// Give a function rather than a closure if a spawned `async` block awaits `oneshot`; see [`Judge`](crate::Judge).
     pub const fn new(circuit: C, judge: J) -> Self {
         Self { circuit, judge }
     }

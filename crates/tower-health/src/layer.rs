@@ -11,6 +11,8 @@ pub struct HealthLayer<J> {
 
 impl<J> HealthLayer<J> {
     /// A layer that feeds `health` with what `judge` says of each outcome.
+    ///
+    /// Give a function rather than a closure if a spawned `async` block awaits `oneshot`; see [`Judge`](crate::Judge).
     pub const fn new(health: Health, judge: J) -> Self {
         Self { health, judge }
     }

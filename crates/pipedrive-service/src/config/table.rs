@@ -64,7 +64,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("robustness.rate_limiting.on_limit", &[sec("PIPEDRIVE_RATE_LIMIT_ON_LIMIT")], Kind::Choice(&["wait", "reject"]), "wait", "Whether a call that finds no budget waits or is refused; a call of its own can say otherwise."),
     setting("robustness.rate_limiting.when_full", &[sec("PIPEDRIVE_RATE_LIMIT_WHEN_FULL")], Kind::Choice(&["refuse_newcomer", "evict_lowest"]), "refuse_newcomer", "Whom to refuse when the queue is full: the newcomer, or the least urgent of all."),
     setting("robustness.rate_limiting.level_every", &[sec("PIPEDRIVE_RATE_LIMIT_LEVEL_EVERY")], Kind::Time(0, DAY), "30", "A call that has waited this much longer goes before one a level of priority above it; 0: priorities do not count."),
-    setting("robustness.rate_limiting.reserve", &[sec("PIPEDRIVE_RATE_LIMIT_RESERVE")], Kind::Fraction, "0", "The share of the day's tokens that is kept for urgent calls; below 1."),
+    setting("robustness.rate_limiting.reserve", &[sec("PIPEDRIVE_RATE_LIMIT_RESERVE")], Kind::Part, "0", "The share of the day's tokens that is kept for urgent calls; below 1."),
     setting("robustness.rate_limiting.reserve_from", &[sec("PIPEDRIVE_RATE_LIMIT_RESERVE_FROM")], Kind::Number(1, 10), "8", "The least priority that may spend what is kept."),
     setting("robustness.rate_limiting.shed_degraded", &[sec("PIPEDRIVE_RATE_LIMIT_SHED_DEGRADED")], Kind::Number(0, 10), "0", "Calls below this priority are turned away while the API is degraded; 0: none."),
     setting("robustness.rate_limiting.shed_critical", &[sec("PIPEDRIVE_RATE_LIMIT_SHED_CRITICAL")], Kind::Number(0, 10), "0", "The same while it is critical or unavailable."),

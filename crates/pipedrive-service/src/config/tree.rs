@@ -41,7 +41,7 @@ pub struct RateLimiting {
     pub on_limit: OnLimit,
     pub when_full: WhenFull,
     pub level_every: Duration,
-    /// From 0 to 1.
+    /// At least 0 and below 1.
     pub reserve: f64,
     pub reserve_from: Priority,
     pub shed_degraded: Priority,

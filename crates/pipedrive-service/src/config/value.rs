@@ -13,6 +13,8 @@ pub enum Kind {
     Number(u64, u64),
     /// A number from 0 to 1.
     Fraction,
+    /// A number of at least 0 and below 1.
+    Part,
     /// Numbers from 0 to 1 in rising order: a list in a file, `0.8,0.95` elsewhere; `none` for no number at all.
     Fractions,
     /// A time within bounds given in milliseconds; a bare number counts in the unit of the place where it stands.
@@ -117,6 +119,7 @@ impl Kind {
             }
             Self::Number(least, most) => format!("a whole number from {least} to {most}"),
             Self::Fraction => "a number from 0 to 1".to_owned(),
+            Self::Part => "a number of at least 0 and below 1".to_owned(),
             Self::Fractions => {
                 "numbers from 0 to 1 in rising order, separated by commas, or none".to_owned()
             }
@@ -152,6 +155,10 @@ impl Kind {
             },
             Self::Number(least, most) => within(number(text), least, most).map(Value::Number),
             Self::Fraction => fraction(text).map(Value::Fraction),
+            Self::Part => match fraction(text)? {
+                part if part < 1.0 => Ok(Value::Fraction(part)),
+                _ => Err(Misfit),
+            },
             Self::Fractions if text.eq_ignore_ascii_case("none") => {
                 Ok(Value::Fractions(Vec::new()))
             }
@@ -210,10 +217,11 @@ impl Kind {
                 | Self::Time(..)
                 | Self::Size(..)
                 | Self::Fraction
+                | Self::Part
                 | Self::Fractions,
                 toml::Value::Integer(number),
             ) => self.read(&number.to_string(), unit),
-            (Self::Fraction | Self::Fractions, toml::Value::Float(number)) => {
+            (Self::Fraction | Self::Part | Self::Fractions, toml::Value::Float(number)) => {
                 self.read(&number.to_string(), unit)
             }
             (Self::Fractions, toml::Value::Array(items)) if items.is_empty() => {
@@ -228,7 +236,7 @@ impl Kind {
                 let texts: Option<Vec<_>> = items.iter().map(text).collect();
                 self.read(&texts.ok_or(Misfit)?.join(","), unit)
             }
-            (Self::Switch | Self::Number(..) | Self::Fraction, _) => Err(Misfit),
+            (Self::Switch | Self::Number(..) | Self::Fraction | Self::Part, _) => Err(Misfit),
             (Self::Names(..), toml::Value::Array(items)) => {
                 let names: Option<Vec<_>> = items.iter().map(toml::Value::as_str).collect();
                 self.read(&names.ok_or(Misfit)?.join(","), unit)

@@ -335,6 +335,7 @@ fn every_wrong_variable_is_named_with_its_value_and_what_is_expected() {
         ("PIPEDRIVE_MEMORY_THRESHOLD", "180"),
         ("PIGEON_CB_TIMEOUT_MS", "soon"),
         ("PIPEDRIVE_RATE_LIMIT_JITTER", "maybe"),
+        ("PIPEDRIVE_RATE_LIMIT_RESERVE", "1"),
         ("PIPEDRIVE_PLAN", "gold"),
         ("PIPEDRIVE_BASE_URL", "acme.pipedrive.com/v1"),
         ("PIPEDRIVE_ENABLED_ENTITIES", "deals,dael"),
@@ -355,6 +356,9 @@ fn every_wrong_variable_is_named_with_its_value_and_what_is_expected() {
         assert_eq!(line.contains(value), !veiled, "{line}");
     }
     assert!(!text.contains("hunter2"), "{text}");
+    let reserve =
+        r#"PIPEDRIVE_RATE_LIMIT_RESERVE is "1", expected a number of at least 0 and below 1"#;
+    assert!(text.contains(reserve), "{text}");
 }
 
 #[test]

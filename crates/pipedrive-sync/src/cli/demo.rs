@@ -25,7 +25,7 @@ pub struct Demo {
     /// The company's plan, which sets the limits.
     #[arg(long, default_value = "premium", value_parser = ["lite", "growth", "professional", "premium", "ultimate"])]
     pub plan: String,
-    /// The largest page, 10 to 500 rows.
+    /// The largest page, 1 to 500 rows.
     #[arg(long, visible_alias = "page-size", value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub max_batch_size: Option<u32>,
     /// Entities to copy; all unless some are named.

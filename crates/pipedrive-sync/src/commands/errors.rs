@@ -138,8 +138,7 @@ fn text(found: &Errors, last: SignedDuration) -> String {
     if found.all == Count::default() {
         return text + "no attempt failed\n";
     }
-    let percent =
-        |count: Count| count.rate().map_or_else(|| "-".into(), |rate| format!("{rate} %"));
+    let percent = |count: Count| count.rate().map_or_else(|| "-".into(), |rate| rate.to_string());
     let Count { failed, recovered, lost } = found.all;
     text.push_str(&format!(
         "{failed} attempts failed; {recovered} calls succeeded after that, {lost} did not\n"
@@ -153,7 +152,7 @@ fn text(found: &Errors, last: SignedDuration) -> String {
         ]
     };
     let head = |first: &str, last: &str| {
-        [first, "failed", "recovered", "lost", "rate", last].map(String::from).to_vec()
+        [first, "failed", "recovered", "lost", "recovered %", last].map(String::from).to_vec()
     };
     let mut rows = vec![head("class", "what to do")];
     for class in &found.classes {
@@ -215,5 +214,6 @@ mod tests {
             text.contains("5 attempts failed; 1 calls succeeded after that, 2 did not"),
             "{text}"
         );
+        assert!(text.contains("recovered %"), "{text}");
     }
 }

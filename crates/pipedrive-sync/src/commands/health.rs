@@ -157,7 +157,10 @@ fn copy(now: Timestamp, walks: &[WalkState], max_age: SignedDuration) -> Assessm
     let mains = || walks.iter().filter(|walk| walk.walk == walk.entity && walk.walk != RECENTS);
     let done = |walk: &WalkState| walk.last_done.as_deref().and_then(wall::parse);
     let open = mains().filter(|walk| done(walk).is_none()).count();
-    if walks.is_empty() || open > 0 {
+    if walks.is_empty() {
+        return Assessment::new(State::Critical, "nothing has been copied yet");
+    }
+    if open > 0 {
         let reason = format!("{open} of {} entities are not complete", mains().count());
         return Assessment::new(State::Critical, reason);
     }

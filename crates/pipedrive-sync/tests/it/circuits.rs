@@ -204,6 +204,8 @@ async fn a_database_from_before_there_were_circuits_is_read_and_brought_up_to_da
     let ended = run(&world, &["errors"]).await;
     assert!(ended.out.contains("no attempt failed"), "{ended:?}");
     assert_eq!(part(&world, "api").await.0, "unknown");
+    let (state, reason, _) = part(&world, "copy").await;
+    assert_eq!((state.as_str(), reason.as_str()), ("critical", "nothing has been copied yet"));
     let mut store = Store::open(&world.database()).await.unwrap();
     assert_eq!(store.circuits().await.unwrap().len(), 0);
     assert_eq!(store.take_resets().await.unwrap(), [""; 0]);

@@ -158,6 +158,17 @@ async fn an_export_that_cannot_end_leaves_what_was_there() {
     assert_eq!(fs::read_to_string(out.join("deals.csv")).unwrap(), "before");
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "no draft is left");
 
+    // Several entities do not fit into one file.
+    let one = deals.to_str().unwrap();
+    for entities in [&[][..], &["--entity", "deals,persons"]] {
+        let args = [&["--format", "csv", "--output", one][..], entities].concat();
+        let ended = world.run("export", &args).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains("several entities need a folder"), "{ended:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+        assert_eq!(fs::read_to_string(&deals).unwrap(), "before");
+    }
+
     for wrong in [
         &["--format", "csv"][..],
         &["--format", "csv", "--entity", "deals,leads"],

@@ -45,6 +45,12 @@ pub(super) async fn run(args: cli::Export) -> Result<(), Failure> {
             "standard output takes one entity: name it with --entity, or give a folder with --output",
         ));
     }
+    if entities.len() > 1 && args.output.exists() && !args.output.is_dir() {
+        let place = args.output.display();
+        return Err(usage(&format!(
+            "{place} is a file, and several entities need a folder: give one with --output, or name one entity with --entity"
+        )));
+    }
     let database = common::database(&args.database)?;
     let mut reader = Reader::open(&database).await?;
     if to_stdout {
