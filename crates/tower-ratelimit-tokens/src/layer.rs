@@ -87,10 +87,10 @@ impl<C, D, T, L> TokenLimitLayer<C, D, T, L> {
     /// Decides what becomes of a charge when the call has ended; see
     /// [`Settler`](crate::Settler). Default: every charge stands.
     ///
-    /// Give a function or an `fn` pointer rather than a closure if calls are made
+    /// Give a named function rather than a closure if calls are made
     /// inside a spawned `async` block: the compiler takes a closure over the error's
     /// `dyn` type for not general enough there. `tokio::spawn(client.oneshot(r))`
-    /// works with both.
+    /// works with all.
     pub fn settle<T2>(self, settle: T2) -> TokenLimitLayer<C, D, T2, L> {
         let Policy { limiter, cost, dialect, terms, on_limit, enabled, .. } = self.policy;
         let policy = Policy { limiter, cost, dialect, settle, terms, on_limit, enabled };
