@@ -1,8 +1,14 @@
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use sqlx::{
-    Row, SqlitePool,
+    Connection as _, Row as _, Sqlite, SqlitePool,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::Instant;
@@ -27,6 +33,10 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS ledger_state (
 /// which is never taken to run backwards. What was granted is on the disk before
 /// anybody can spend it, so a day survives a restart and a kill. The file may hold
 /// other tables; the ledger's one is `ledger_state`.
+///
+/// A file that is deleted, or replaced by another, while it is open ends in
+/// [`LedgerError::Unreachable`] from the next exchange on: two files would grant twice. What was
+/// granted before the new file knows nothing of. Put the old one back, or start again.
 ///
 /// # What is shared
 ///
@@ -57,6 +67,8 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS ledger_state (
 pub struct SqliteLedger {
     pool: SqlitePool,
     prefix: Arc<str>,
+    /// `None` in memory.
+    file: Option<Arc<File>>,
     /// Instead of the wall clock; for tests.
     clock: Option<u64>,
 }
@@ -107,7 +119,8 @@ impl SqliteLedger {
     pub async fn with_pool(pool: SqlitePool, prefix: &str) -> Result<Self, LedgerError> {
         let setup = |error: sqlx::Error| LedgerError::Setup(Box::new(error));
         sqlx::query(TABLE).execute(&pool).await.map_err(setup)?;
-        let ledger = Self { pool, prefix: prefix.into(), clock: None };
+        let file = File::of(&pool).await;
+        let ledger = Self { pool, prefix: prefix.into(), file: file.map(Arc::new), clock: None };
         let row = sqlx::query("SELECT version FROM ledger_state WHERE prefix = ?")
             .bind(&*ledger.prefix)
             .fetch_optional(&ledger.pool)
@@ -135,6 +148,70 @@ impl SqliteLedger {
     }
 }
 
+/// The file that is open, and its name.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl File {
+    async fn of(pool: &SqlitePool) -> Option<Self> {
+        let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+        let path: String = sqlx::query_scalar(sql).fetch_one(pool).await.ok()?;
+        let path = PathBuf::from(path);
+        // What is in memory has no name.
+        let identity = identity(&path).ok()?;
+        Some(Self { path, identity })
+    }
+
+    /// Whether its name is still its name: others open by the name, and would not see what is granted here.
+    fn check(&self) -> Result<(), LedgerError> {
+        let what = match identity(&self.path) {
+            Ok(identity) if identity == self.identity => return Ok(()),
+            Ok(_) => "another file has its name".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let text = format!(
+            "the file {} was deleted or replaced while it was open ({what}); \
+             put it back, or start this program again",
+            self.path.display(),
+        );
+        Err(LedgerError::Unreachable(text.into()))
+    }
+}
+
+/// The same for all names of one file, and for no two files at once.
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).map(|of| (of.dev(), of.ino()))
+}
+
+/// Only whether there is one.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|_| (0, 0))
+}
+
+/// SQLite ends a transaction by itself if the disk is full or cannot be read. The
+/// `ROLLBACK` of sqlx then fails, sqlx takes the transaction for one that goes on,
+/// and refuses all that follow. Another connection would do, but with this one would
+/// go what is in memory, and the settings of whoever made the pool.
+async fn forget_what_has_ended(
+    mut connection: PoolConnection<Sqlite>,
+) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    let forget = async move {
+        // Outside a transaction a savepoint begins one: then there is what can be rolled back.
+        drop(connection.begin().await);
+        // Refused, and dropped as a transaction is: with a `ROLLBACK`.
+        drop(connection.begin_with("BEGIN").await);
+        connection
+    };
+    // In a task, for sqlx ends a connection that nobody listens to while it refuses.
+    tokio::spawn(forget).await.map_err(|_| sqlx::Error::WorkerCrashed)
+}
+
 /// `SQLITE_BUSY`, whatever its extended code says of why.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
@@ -154,11 +231,15 @@ fn unreachable(error: sqlx::Error) -> LedgerError {
 
 impl Ledger for SqliteLedger {
     async fn exchange(&self, exchange: &Exchange) -> Result<Reply, LedgerError> {
+        // A look at the name takes a microsecond; writing to the disk takes a thousand. Before a
+        // connection is asked for: the pool may open one, and make a file that is not there.
+        self.file.as_ref().map_or(Ok(()), |file| file.check())?;
         let mut connection = self.pool.acquire().await.map_err(unreachable)?;
+        if connection.is_in_transaction() {
+            connection = forget_what_has_ended(connection).await.map_err(unreachable)?;
+        }
         // Read and then written: a deferred transaction could not wait its turn.
-        let mut tx = sqlx::Connection::begin_with(&mut *connection, "BEGIN IMMEDIATE")
-            .await
-            .map_err(unreachable)?;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(unreachable)?;
         let row = sqlx::query("SELECT version, state FROM ledger_state WHERE prefix = ?")
             .bind(&*self.prefix)
             .fetch_optional(&mut *tx)

@@ -2,7 +2,8 @@ use std::{fmt, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
-    AssertSqlSafe, Connection as _, SqlitePool,
+    AssertSqlSafe, Connection as _, SqlStr, Sqlite, SqlitePool, Transaction,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::Instant;
@@ -115,6 +116,32 @@ async fn write_ahead(pool: &SqlitePool) -> Result<()> {
     }
 }
 
+/// A transaction on a connection of the pool, whatever became of the last one on it.
+async fn begin(pool: &SqlitePool, how: &'static str) -> Result<Transaction<'static, Sqlite>> {
+    let mut conn = pool.acquire().await?;
+    if conn.is_in_transaction() {
+        conn = forget_what_has_ended(conn).await?;
+    }
+    Ok(Transaction::begin(conn, Some(SqlStr::from_static(how))).await?)
+}
+
+/// SQLite ends a transaction by itself if the disk is full or cannot be read. The `ROLLBACK` of sqlx then
+/// fails, sqlx takes the transaction for one that goes on, and refuses all that follow. Another connection
+/// would do, but with this one would go what is in memory, and the settings of whoever made the pool.
+async fn forget_what_has_ended(
+    mut conn: PoolConnection<Sqlite>,
+) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    let forget = async move {
+        // Outside a transaction a savepoint begins one: then there is what can be rolled back.
+        drop(conn.begin().await);
+        // Refused, and dropped as a transaction is: with a `ROLLBACK`.
+        drop(conn.begin_with("BEGIN").await);
+        conn
+    };
+    // In a task, for sqlx ends a connection that nobody listens to while it refuses.
+    tokio::spawn(forget).await.map_err(|_| sqlx::Error::WorkerCrashed)
+}
+
 const VERSION: &str = "SELECT version FROM pipeline_schema";
 
 async fn version(pool: &SqlitePool) -> Result<i64> {
@@ -137,8 +164,7 @@ fn check(version: i64) -> Result<i64> {
 
 /// All steps in one transaction: the tables are there whole or not at all.
 async fn migrate(pool: &SqlitePool) -> Result<()> {
-    let mut conn = pool.acquire().await?;
-    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    let mut tx = begin(pool, "BEGIN IMMEDIATE").await?;
     sqlx::query(schema::VERSION_TABLE).execute(&mut *tx).await?;
     // Somebody else may have been faster.
     let found: Option<i64> = sqlx::query_scalar(VERSION).fetch_optional(&mut *tx).await?;
@@ -160,7 +186,7 @@ impl Backend for SqliteStore {
             true => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
             false => "BEGIN IMMEDIATE",
         };
-        Ok(Tx::Sqlite(self.pool.begin_with(begin).await?))
+        Ok(Tx::Sqlite(self::begin(&self.pool, begin).await?))
     }
 
     async fn begin_lightly(&self) -> Result<Tx> {
@@ -168,11 +194,11 @@ impl Backend for SqliteStore {
             true => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
             false => "BEGIN IMMEDIATE",
         };
-        Ok(Tx::Sqlite(self.pool.begin_with(begin).await?))
+        Ok(Tx::Sqlite(self::begin(&self.pool, begin).await?))
     }
 
     async fn look(&self) -> Result<Tx> {
-        Ok(Tx::Sqlite(self.readers.begin().await?))
+        Ok(Tx::Sqlite(begin(&self.readers, "BEGIN").await?))
     }
 
     #[allow(clippy::disallowed_methods, reason = "processes have no other clock in common")]

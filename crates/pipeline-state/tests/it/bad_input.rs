@@ -9,7 +9,7 @@ use pipeline_state::{
 };
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 
 async fn pool(path: &Path, options: SqliteConnectOptions) -> SqlitePool {
@@ -69,6 +69,79 @@ async fn a_full_disk_is_told_and_the_batch_is_not_there() {
     // With room again it goes on.
     sqlx::query("PRAGMA max_page_count = 1000000").execute(&kit.pool).await.unwrap();
     assert_eq!(pipeline.update(&[items[0].completed()]).await.unwrap().applied, 1);
+}
+
+/// One connection to a file of its own, and one to what is in memory.
+async fn one_of_each(folder: &tempfile::TempDir) -> [SqlitePool; 2] {
+    let file = SqliteConnectOptions::new().filename(folder.path().join("ended.db"));
+    let file = file.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    // A connection whose test is dropped is closed, and with it what is in memory.
+    let pool = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
+    let memory = SqliteConnectOptions::new().in_memory(true);
+    [pool.clone().connect_with(file).await.unwrap(), pool.connect_with(memory).await.unwrap()]
+}
+
+#[tokio::test]
+async fn a_disk_that_was_full_is_written_again_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    for pool in one_of_each(&folder).await {
+        let store = SqliteStore::with_pool(pool.clone()).await.unwrap();
+        let tracker = StateTracker::new(store, PipelineConfig::default());
+        let pipeline = tracker.initialize("nightly", &PHASES).await.unwrap();
+        for round in 0..3 {
+            let pages: i64 =
+                sqlx::query_scalar("PRAGMA page_count").fetch_one(&pool).await.unwrap();
+            let full = format!("PRAGMA max_page_count = {pages}");
+            sqlx::query(AssertSqlSafe(full)).execute(&pool).await.unwrap();
+            for _ in 0..2 {
+                // One row, for which SQLite keeps no way back but that of the whole transaction.
+                let error = pipeline.checkpoint("page", Some(&[7; 60_000])).await.unwrap_err();
+                assert!(matches!(error, StateError::Full(_)), "{error:?}");
+                // Reading, in between, leaves nothing open.
+                assert_eq!(pipeline.checkpoints().await.unwrap().len(), round);
+            }
+            sqlx::query("PRAGMA max_page_count = 1000000").execute(&pool).await.unwrap();
+            let name = round.to_string();
+            assert_eq!(pipeline.add("search", &[&name]).await.unwrap().added, 1);
+            pipeline.checkpoint("page", Some(&[7; 60_000])).await.unwrap();
+        }
+        assert_eq!(pipeline.claim("search", 9).await.unwrap().items.len(), 3);
+        // And for others who use the connection.
+        pool.begin_with("BEGIN IMMEDIATE").await.unwrap().rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_ends_by_itself_is_not_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    for pool in one_of_each(&folder).await {
+        let store = SqliteStore::with_pool(pool.clone()).await.unwrap();
+        let tracker = StateTracker::new(store, PipelineConfig::default());
+        let pipeline = tracker.initialize("nightly", &PHASES).await.unwrap();
+        let ended = "CREATE TRIGGER ended BEFORE INSERT ON pipeline_state
+                     BEGIN SELECT RAISE(ROLLBACK, 'by itself'); END";
+        sqlx::raw_sql(ended).execute(&pool).await.unwrap();
+        // Dropped anywhere on the way, too.
+        for polls in 1..=40 {
+            let mut add = std::pin::pin!(pipeline.add("search", &["a"]));
+            let mut left = polls;
+            std::future::poll_fn(|cx| {
+                left -= 1;
+                if let std::task::Poll::Ready(done) = add.as_mut().poll(cx) {
+                    let text = format!("{polls} {done:?}");
+                    assert!(text.contains("by itself"), "{text}");
+                    return std::task::Poll::Ready(());
+                }
+                if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+        }
+        sqlx::raw_sql("DROP TRIGGER ended").execute(&pool).await.unwrap();
+        assert_eq!(pipeline.progress().await.unwrap().whole().total(), 0);
+        assert_eq!(pipeline.add("search", &["a"]).await.unwrap().added, 1);
+        // Nobody is left in a transaction.
+        sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(&pool).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -142,6 +142,123 @@ async fn sqlite_says_what_is_wrong_with_the_file() {
     assert!(matches!(error, LedgerError::Setup(_)));
 }
 
+/// A file of its own, and one in memory. Each pool has one connection.
+async fn files(folder: &tempfile::TempDir) -> Vec<sqlx::SqlitePool> {
+    let file = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(folder.path().join("ledger.db"))
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+    let memory = sqlx::sqlite::SqliteConnectOptions::new().in_memory(true);
+    let mut pools = Vec::new();
+    for options in [file, memory] {
+        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+        // A connection whose test is dropped is closed, and with it what is in memory.
+        let pool = pool.test_before_acquire(false);
+        pools.push(pool.connect_with(options).await.unwrap());
+    }
+    pools
+}
+
+async fn sql(pool: &sqlx::SqlitePool, sql: String) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_was_full_is_written_again_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    for pool in files(&folder).await {
+        let ledger = SqliteLedger::with_pool(pool.clone(), "acme").await.unwrap();
+        let granted = ledger.exchange(&say("a", 1, day(60, 0))).await.unwrap();
+        assert_eq!(granted.answers[0].granted, 60);
+        for round in 0..3_u64 {
+            let pages: i64 =
+                sqlx::query_scalar("PRAGMA page_count").fetch_one(&pool).await.unwrap();
+            sql(&pool, format!("PRAGMA max_page_count = {pages}")).await;
+            for seq in 1..=2 {
+                // More than there is room for.
+                let asks =
+                    (0..200).map(|budget| ask(&format!("{budget}"), 1, day(1, 0).held_units));
+                let many =
+                    Exchange { asks: asks.collect(), ..say("b", round * 10 + seq, day(1, 0)) };
+                let error = ledger.exchange(&many).await.unwrap_err();
+                assert!(matches!(error, LedgerError::Unreachable(_)) && error.is_transient());
+                let source = std::error::Error::source(&error).unwrap().to_string();
+                assert!(source.contains("full"), "{source}");
+            }
+            sql(&pool, "PRAGMA max_page_count = 1000000".to_owned()).await;
+            let reply = ledger.exchange(&say("a", 2 + round, day(10, 0))).await.unwrap();
+            let answer = &reply.answers[0];
+            assert_eq!((answer.granted, reply.epoch == granted.epoch), (10, true), "{round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_ends_by_itself_is_not_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    for pool in files(&folder).await {
+        let ledger = SqliteLedger::with_pool(pool.clone(), "acme").await.unwrap();
+        ledger.exchange(&say("a", 1, day(60, 0))).await.unwrap();
+        let ended = "CREATE TRIGGER ended BEFORE UPDATE ON ledger_state
+                     BEGIN SELECT RAISE(ROLLBACK, 'by itself'); END";
+        sql(&pool, ended.to_owned()).await;
+        // Dropped anywhere on the way, too.
+        for polls in 1..=30 {
+            let said = say("a", 1 + polls, day(1, 60));
+            let mut exchange = std::pin::pin!(ledger.exchange(&said));
+            let mut left = polls;
+            std::future::poll_fn(|cx| {
+                left -= 1;
+                match exchange.as_mut().poll(cx) {
+                    std::task::Poll::Ready(done) => {
+                        let text = format!("{polls} {done:?}");
+                        assert!(text.contains("by itself"), "{text}");
+                        std::task::Poll::Ready(())
+                    }
+                    std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(()),
+                    std::task::Poll::Pending => std::task::Poll::Pending,
+                }
+            })
+            .await;
+        }
+        sql(&pool, "DROP TRIGGER ended".to_owned()).await;
+        let answer = ledger.exchange(&say("b", 1, day(50, 0))).await.unwrap().answers.remove(0);
+        assert_eq!(answer.granted, 40);
+        // Nobody is left in a transaction.
+        let mut connection = pool.acquire().await.unwrap();
+        assert!(!sqlx::Connection::is_in_transaction(&*connection));
+        sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(&mut *connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_another_grants_nothing_more() {
+    for replaced in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let aside = folder.path().join("aside.db");
+        let ledger = SqliteLedger::open(&path, "acme").await.unwrap();
+        let granted = ledger.exchange(&say("a", 1, day(60, 0))).await.unwrap();
+        assert_eq!(granted.answers[0].granted, 60);
+        std::fs::rename(&path, &aside).unwrap();
+        if replaced {
+            std::fs::write(&path, "").unwrap();
+        }
+        for seq in 2..4 {
+            let error = ledger.exchange(&say("a", seq, day(40, 60))).await.unwrap_err();
+            assert!(matches!(error, LedgerError::Unreachable(_)) && error.is_transient());
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("was deleted or replaced while it was open"), "{source}");
+            assert!(source.contains("ledger.db"), "{source}");
+        }
+        assert_eq!(path.exists(), replaced, "none is made");
+        // The old one again.
+        std::fs::rename(&aside, &path).unwrap();
+        let reply = ledger.exchange(&say("a", 4, day(100, 60))).await.unwrap();
+        assert_eq!((reply.answers[0].granted, reply.epoch), (40, granted.epoch));
+    }
+}
+
 #[tokio::test]
 async fn keys_in_redis_share_a_hash_tag_and_expire() {
     let Some(server) = RedisServer::start("the keys in Redis") else { return };
