@@ -9,6 +9,7 @@ mod error;
 mod ledger;
 mod load;
 mod sources;
+pub(crate) mod syntax;
 mod table;
 mod tree;
 mod value;

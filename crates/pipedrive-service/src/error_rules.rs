@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -10,12 +10,16 @@ use std::{
 
 use tower_retry_classify::{Category, Rule, RuleSet, Rules};
 
-use crate::config::{ConfigError, Problem};
+use crate::config::{ConfigError, Problem, syntax};
 
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(5);
 /// 1,000 rules need a tenth of that.
 const LONGEST: u64 = 1 << 20;
+/// Problems that are told one by one: a file that was not meant may have very many.
+const MOST_TOLD: usize = 50;
+/// Of a key, in characters.
+const LONGEST_KEY: usize = 40;
 
 /// The rules of one file: `[[error_categories]]` in TOML, see [`Rule`] for what each may say. Clones are the same rules.
 ///
@@ -40,8 +44,8 @@ pub struct ErrorRules {
 struct Inner {
     path: PathBuf,
     rules: Rules,
-    /// The text that was read last, right or wrong.
-    seen: Mutex<Option<String>>,
+    /// What was read last, right or wrong, or why nothing could be.
+    seen: Mutex<Result<String, ConfigError>>,
 }
 
 impl ErrorRules {
@@ -49,13 +53,15 @@ impl ErrorRules {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once. A file that cannot be read or is not TOML is reported alone.
+    /// Everything that is wrong with it, at once, by places and what was expected there. A file that cannot be read, is
+    /// longer than 1 MiB or is not TOML is reported alone. What is no regular file is not read: a pipe would be waited
+    /// for.
     pub fn load(path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let path = path.into();
         let text = read(&path)?;
         let set = parse(&path, &text)?;
         let rules = Rules::new(set, &[]).map_err(|error| wrong(&path, &error))?;
-        let seen = Mutex::new(Some(text));
+        let seen = Mutex::new(Ok(text));
         Ok(Self { inner: Arc::new(Inner { path, rules, seen }) })
     }
 
@@ -80,13 +86,12 @@ impl ErrorRules {
     pub fn reload(&self) -> Result<bool, ConfigError> {
         let Inner { path, rules, seen } = &*self.inner;
         let read = read(path);
-        // Remembered first: what is wrong is said once.
-        let text = read.as_ref().ok().cloned();
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == text {
+        if *seen == read {
             return Ok(false);
         }
-        seen.clone_from(&text);
+        // Remembered first: what is wrong is said once.
+        seen.clone_from(&read);
         let set = parse(path, &read?)?;
         rules.replace(set).map_err(|error| wrong(path, &error))?;
         Ok(true)
@@ -124,26 +129,42 @@ fn said(path: &Path, text: impl fmt::Display) -> Problem {
 }
 
 fn wrong(path: &Path, error: &tower_retry_classify::ConfigError) -> ConfigError {
-    ConfigError::of(error.problems().iter().map(|problem| said(path, problem)).collect())
+    told(path, error.problems().iter().map(|problem| said(path, problem)).collect())
+}
+
+/// The first of them, and how many more there are.
+fn told(path: &Path, mut problems: Vec<Problem>) -> ConfigError {
+    let more = problems.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        problems.truncate(MOST_TOLD);
+        problems.push(said(path, format!("and {more} more")));
+    }
+    ConfigError::of(problems)
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let one = |text: String| ConfigError::one(said(path, text));
-    let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| one(format!("cannot be read: {error}")))?;
-    let read = file.take(LONGEST + 1).read_to_string(&mut text);
-    read.map_err(|error| one(format!("cannot be read: {error}")))?;
-    if text.len() as u64 > LONGEST {
+    let unread = |error: io::Error| one(format!("cannot be read: {error}"));
+    // Asked before it is opened: a pipe would wait for its writer, and a device may have no end.
+    if !fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(one("is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(unread)?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() as u64 > LONGEST {
         return Err(one(format!("is longer than {LONGEST} bytes")));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        one(format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    })
 }
 
 /// The rules as they stand there, if each is one by its form; and then what is wrong with their content too.
 fn parse(path: &Path, text: &str) -> Result<RuleSet, ConfigError> {
     let root: toml::Table = text
         .parse()
-        .map_err(|error| ConfigError::one(said(path, format!("is not TOML: {error}"))))?;
+        .map_err(|error| ConfigError::one(said(path, syntax::not_toml(text, &error))))?;
     let mut problems = Vec::new();
     let mut rules = Vec::new();
     for (key, value) in root {
@@ -154,7 +175,10 @@ fn parse(path: &Path, text: &str) -> Result<RuleSet, ConfigError> {
                     rules.push(rule(&place, value, path, &mut problems));
                 }
             }
-            _ => problems.push(said(path, format!("{key} is not a list [[error_categories]]"))),
+            _ => {
+                let key = short(&key);
+                problems.push(said(path, format!("{key} is not a list [[error_categories]]")));
+            }
         }
     }
     let set = RuleSet::new(rules);
@@ -163,7 +187,7 @@ fn parse(path: &Path, text: &str) -> Result<RuleSet, ConfigError> {
         if let Err(error) = Rules::new(set, &[]) {
             problems.extend(error.problems().iter().map(|problem| said(path, problem)));
         }
-        return Err(ConfigError::of(problems));
+        return Err(told(path, problems));
     }
     Ok(set)
 }
@@ -187,7 +211,8 @@ fn rule(place: &str, value: &toml::Value, path: &Path, problems: &mut Vec<Proble
         alone.insert("class".into(), "server".into());
         alone.insert(key.clone(), value.clone());
         if let Err(error) = toml::Value::Table(alone).try_into::<Rule>() {
-            problems.push(said(path, format!("{place}.{key}: {}", error.message())));
+            let key = short(key);
+            problems.push(said(path, format!("{place}.{key}: {}", syntax::expected(&error))));
         }
     }
     let table = value.as_table();
@@ -197,9 +222,15 @@ fn rule(place: &str, value: &toml::Value, path: &Path, problems: &mut Vec<Proble
         }
     }
     if problems.len() == before {
-        problems.push(said(path, format!("{place}: {}", error.message())));
+        problems.push(said(path, format!("{place}: {}", syntax::expected(&error))));
     }
     harmless()
+}
+
+fn short(key: &str) -> String {
+    let mut rest = key.chars();
+    let start: String = rest.by_ref().take(LONGEST_KEY).collect();
+    if rest.next().is_some() { format!("{start}…") } else { start }
 }
 
 impl fmt::Debug for ErrorRules {

@@ -11,7 +11,10 @@ use std::{
 use http::Response;
 use tokio::time::Instant;
 
-use crate::{BoxError, ConfigError, GaveUp, NotRetried, Problem};
+use crate::{
+    BoxError, Class, Classify, ConfigError, DeadlineExceeded, GaveUp, HttpStatus, NotRetried,
+    Problem, Transport, Verdict,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,8 +24,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the server may have acted on without telling is reconciled first: before it is sent again, a function of the
 /// user's looks whether it was done. So nothing is done twice unless that function errs.
 ///
-/// Bounded in number and age, in memory only. A request is kept as long as its class may pass ([`NotRetried`]): what is
-/// final, such as a 404, is not.
+/// Bounded in number and age, in memory only. What is final, such as a 404, is not kept; what may pass is, whether a
+/// retry was tried or not. Which it is, the retry says if it gave up ([`NotRetried`]), else the classifiers of the log:
+/// [`HttpStatus`], [`Transport`], [`DeadlineExceeded`] as a time-out, and those that were [added](Self::classify). So a
+/// time-out around the retry counts too, and a failure under a policy that retries nothing.
+///
+/// A request that was kept is only forgotten when its outcome is final: an answer that no classifier would have retried,
+/// or an error of which one says `Never`. An error that nobody knows is no answer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,14 +63,30 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct ReplayLog<Req> {
     shared: Arc<Shared<Req>>,
     local: Vec<Local>,
+    classifiers: Vec<Judge<Req>>,
 }
 
 type Local = Arc<dyn Fn(&BoxError) -> bool + Send + Sync>;
+/// Of an answer without its body.
+type Judge<Req> = Arc<dyn Classify<Req, Response<()>> + Send + Sync>;
 
 struct Shared<Req> {
     capacity: usize,
     max_age: Duration,
-    kept: Mutex<VecDeque<Kept<Req>>>,
+    kept: Mutex<Queue<Req>>,
+}
+
+struct Queue<Req> {
+    waiting: VecDeque<Kept<Req>>,
+    /// Those that replays have taken out to send. Their places stay theirs.
+    under_way: usize,
+    dropped: u64,
+}
+
+impl<Req> Queue<Req> {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.under_way
+    }
 }
 
 #[derive(Clone)]
@@ -72,13 +96,32 @@ struct Kept<Req> {
     unknown: bool,
 }
 
-/// One request that is looked at and sent. It is out of the log meanwhile; dropped, it goes where `end` says.
+/// What an outcome is to the log.
+enum Fate {
+    Final,
+    /// An error that no classifier knows.
+    Open,
+    /// It may go better another time.
+    Defeated {
+        /// Whether the server may have acted on it.
+        unknown: bool,
+    },
+}
+
+impl Fate {
+    const fn of(class: Class) -> Self {
+        Self::Defeated { unknown: !class.is_untouched() }
+    }
+}
+
+/// One request that is looked at and sent. It is out of the row meanwhile; dropped, it goes where `end` says.
 struct Turn<'a, Req: Clone> {
     log: &'a ReplayLog<Req>,
     kept: Kept<Req>,
     end: End,
 }
 
+#[derive(Clone, Copy)]
 enum End {
     /// It stays the first, as at the beginning.
     First,
@@ -88,17 +131,23 @@ enum End {
 
 impl<'a, Req: Clone> Turn<'a, Req> {
     fn next(log: &'a ReplayLog<Req>) -> Option<Self> {
-        let kept = log.kept().pop_front()?;
+        let mut queue = log.kept();
+        let kept = queue.waiting.pop_front()?;
+        queue.under_way += 1;
         Some(Self { log, kept, end: End::First })
     }
 }
 
 impl<Req: Clone> Drop for Turn<'_, Req> {
     fn drop(&mut self) {
-        match self.end {
-            End::First => self.log.kept().push_front(self.kept.clone()),
-            End::Last => self.log.kept().push_back(self.kept.clone()),
-            End::Done => {}
+        // A copy may be the user's own code: none of it under the lock.
+        let kept = (!matches!(self.end, End::Done)).then(|| self.kept.clone());
+        let mut queue = self.log.kept();
+        queue.under_way -= 1;
+        match (self.end, kept) {
+            (End::First, Some(kept)) => queue.waiting.push_front(kept),
+            (End::Last, Some(kept)) => queue.waiting.push_back(kept),
+            (End::Done, _) | (_, None) => {}
         }
     }
 }
@@ -118,7 +167,7 @@ pub enum Done {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// Requests that were sent and have their final outcome, be it good or bad.
+    /// Requests that were sent and have their final outcome, be it good or bad: an answer, in nearly all cases.
     pub sent: usize,
     /// Requests that turned out to be done already.
     pub reconciled: usize,
@@ -145,8 +194,44 @@ impl<Req> ReplayLog<Req> {
             problems.push(Problem::new("max_age", given, "above zero, at most a day"));
         }
         ConfigError::of(problems)?;
-        let shared = Arc::new(Shared { capacity, max_age, kept: Mutex::default() });
-        Ok(Self { shared, local: Vec::new() })
+        let kept = Queue { waiting: VecDeque::new(), under_way: 0, dropped: 0 };
+        let shared = Arc::new(Shared { capacity, max_age, kept: Mutex::new(kept) });
+        let transport = Transport::new().also(|error| {
+            let late = error.is::<DeadlineExceeded>();
+            if late { Verdict::retry(Class::Timeout) } else { Verdict::NoOpinion }
+        });
+        let classifiers: Vec<Judge<Req>> = vec![Arc::new(HttpStatus::new()), Arc::new(transport)];
+        Ok(Self { shared, local: Vec::new(), classifiers })
+    }
+
+    /// Adds a classifier behind those already there; it may overrule them. Give the log what the policy has beside
+    /// [`HttpStatus`] and [`Transport`], or it keeps by those two what the policy calls final, and the other way round.
+    /// Answers come without their bodies; what was [peeked at](crate::Peeked) is there. Of this handle and the clones
+    /// made of it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use tower_retry_classify::{BoxError, Class, ReplayLog, Verdict};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+    /// let locked = |_: &Request<()>, outcome: Result<&Response<()>, &BoxError>| match outcome {
+    ///     Ok(answer) if answer.status() == 423 => Verdict::retry(Class::Custom("locked")),
+    ///     _ => Verdict::NoOpinion,
+    /// };
+    /// let log = ReplayLog::new(100, Duration::from_secs(600))?.classify(locked);
+    /// let send = |_| async { Ok(Response::builder().status(423).body("later")?) };
+    /// assert_eq!(log.run(Request::put("/file").body(())?, send).await?.into_body(), "later");
+    /// assert_eq!(log.len(), 1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn classify(
+        mut self,
+        classifier: impl Classify<Req, Response<()>> + Send + Sync + 'static,
+    ) -> Self {
+        self.classifiers.push(Arc::new(classifier));
+        self
     }
 
     /// Errors that mean that nothing was sent, as in [`RetryBuilder::local`](crate::RetryBuilder::local): the refusal of
@@ -157,7 +242,8 @@ impl<Req> ReplayLog<Req> {
         self
     }
 
-    /// How many requests are kept, those that have become too old among them until the next replay.
+    /// How many requests are kept, never more than the capacity: those that a replay is sending among them, and until the
+    /// next replay those that have become too old.
     #[must_use]
     pub fn len(&self) -> usize {
         self.kept().len()
@@ -169,16 +255,53 @@ impl<Req> ReplayLog<Req> {
         self.len() == 0
     }
 
-    /// Whether a call failed that may go better another time, and if so, whether the server may have acted on it.
-    fn defeated<B>(&self, outcome: &Result<Response<B>, BoxError>) -> Option<bool> {
-        let why = match outcome {
-            Ok(answer) => NotRetried::of(answer)?,
-            Err(error) => match GaveUp::find(&**error) {
-                Some(gave_up) => gave_up.why(),
-                None => return self.local.iter().any(|local| local(error)).then_some(false),
-            },
-        };
-        Some(!why.class().is_untouched())
+    /// How many requests were not kept because the log was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.kept().dropped
+    }
+
+    /// What an outcome is, and the outcome as it was.
+    fn judge<B>(
+        &self,
+        request: &Req,
+        outcome: Result<Response<B>, BoxError>,
+    ) -> (Result<Response<B>, BoxError>, Fate) {
+        match outcome {
+            Ok(answer) => {
+                if let Some(why) = NotRetried::of(&answer) {
+                    let fate = Fate::of(why.class());
+                    return (Ok(answer), fate);
+                }
+                let (parts, body) = answer.into_parts();
+                let bare = Response::from_parts(parts, ());
+                let fate = match self.verdict(request, Ok(&bare)) {
+                    Verdict::Retry { class, .. } => Fate::of(class),
+                    Verdict::Never { .. } | Verdict::NoOpinion => Fate::Final,
+                };
+                (Ok(bare.map(|()| body)), fate)
+            }
+            Err(error) => {
+                let fate = if let Some(gave_up) = GaveUp::find(&*error) {
+                    Fate::of(gave_up.why().class())
+                } else if self.local.iter().any(|local| local(&error)) {
+                    Fate::Defeated { unknown: false }
+                } else {
+                    match self.verdict(request, Err(&error)) {
+                        Verdict::Retry { class, .. } => Fate::of(class),
+                        Verdict::Never { .. } => Fate::Final,
+                        Verdict::NoOpinion => Fate::Open,
+                    }
+                };
+                (Err(error), fate)
+            }
+        }
+    }
+
+    /// That of the last classifier that has one.
+    fn verdict(&self, request: &Req, outcome: Result<&Response<()>, &BoxError>) -> Verdict {
+        let mut verdicts = self.classifiers.iter().rev().map(|it| it.classify(request, outcome));
+        verdicts.find(|verdict| *verdict != Verdict::NoOpinion).unwrap_or(Verdict::NoOpinion)
     }
 
     /// False if there is no room.
@@ -186,18 +309,21 @@ impl<Req> ReplayLog<Req> {
         let mut log = self.kept();
         let room = log.len() < self.shared.capacity;
         if room {
-            log.push_back(kept);
+            log.waiting.push_back(kept);
+        } else {
+            log.dropped += 1;
         }
         room
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept<Req>>> {
+    fn kept(&self) -> MutexGuard<'_, Queue<Req>> {
         self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request by a closure that goes through a retry, and keeps a copy if it failed and may go better another
-    /// time. The caller gets the outcome as it is. A log that is full keeps nothing more, and says so by an event:
-    /// what was promised first is kept.
+    /// time. The caller gets the outcome as it is. A log that is full keeps nothing more, says so by an event and counts
+    /// it ([`dropped`](Self::dropped)): what was promised first is kept, and what a replay is sending has its place.
+    /// An error that no classifier knows is not kept: the caller has it.
     ///
     /// # Errors
     ///
@@ -213,8 +339,8 @@ impl<Req> ReplayLog<Req> {
         Fut: Future<Output = Result<Response<B>, BoxError>>,
     {
         let copy = request.clone();
-        let outcome = send(request).await;
-        if let Some(unknown) = self.defeated(&outcome) {
+        let (outcome, fate) = self.judge(&copy, send(request).await);
+        if let Fate::Defeated { unknown } = fate {
             let kept = Kept { request: copy, since: Instant::now(), unknown };
             if !self.add(kept) {
                 tracing::warn!(
@@ -228,8 +354,9 @@ impl<Req> ReplayLog<Req> {
     }
 
     /// Sends what is kept again, the oldest first, until all is done or one is defeated again: then the outage is not
-    /// over, and the rest stays. `look` is asked before a request is sent whose outcome is unknown, and may answer by
-    /// asking the server. Two replays at once share the work.
+    /// over, and the rest stays. A request that ends in an error that no classifier knows goes behind the others, for it
+    /// has no answer yet. `look` is asked before a request is sent whose outcome is unknown, and may answer by asking the
+    /// server. Two replays at once share the work.
     ///
     /// # Errors
     ///
@@ -253,7 +380,7 @@ impl<Req> ReplayLog<Req> {
     {
         let mut replayed = Replayed::default();
         // Each once: what is put back comes behind those that were there.
-        let mut turns = self.len();
+        let mut turns = self.kept().waiting.len();
         while turns > 0 {
             turns -= 1;
             let Some(mut turn) = Turn::next(self) else { break };
@@ -278,12 +405,14 @@ impl<Req> ReplayLog<Req> {
             }
             // As long as its outcome has not come.
             turn.kept.unknown = true;
-            match self.defeated(&send(turn.kept.request.clone()).await) {
-                None => {
+            let outcome = send(turn.kept.request.clone()).await;
+            match self.judge(&turn.kept.request, outcome).1 {
+                Fate::Final => {
                     replayed.sent += 1;
                     turn.end = End::Done;
                 }
-                Some(unknown) => {
+                Fate::Open => turn.end = End::Last,
+                Fate::Defeated { unknown } => {
                     turn.kept.unknown = unknown;
                     break;
                 }
@@ -296,7 +425,11 @@ impl<Req> ReplayLog<Req> {
 
 impl<Req> Clone for ReplayLog<Req> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), local: self.local.clone() }
+        Self {
+            shared: Arc::clone(&self.shared),
+            local: self.local.clone(),
+            classifiers: self.classifiers.clone(),
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::error::{ConfigError, Problem};
+use super::{
+    error::{ConfigError, Problem},
+    syntax::not_toml,
+};
 
 /// What a configuration is made of, weakest first: defaults, a profile, a file, the environment, the program's own
 /// settings.
@@ -110,14 +113,7 @@ pub(super) fn read_file(
         (None, None) => return Ok(None),
     };
     let table = text.parse::<toml::Table>().map_err(|error| {
-        // The parser's own text quotes the line, which may hold a secret.
-        let place =
-            error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-        let place = place.map_or_else(String::new, |line| format!(" near line {line}"));
-        ConfigError::one(Problem::said(format!(
-            "file {name} is not TOML{place}: {}",
-            error.message()
-        )))
+        ConfigError::one(Problem::said(format!("file {name} {}", not_toml(&text, &error))))
     })?;
     Ok(Some((name, table)))
 }

@@ -395,7 +395,7 @@ fn unknown_keys_of_a_file_are_errors_with_a_suggestion() {
 fn a_file_that_is_not_toml_is_named_by_line_without_its_text() {
     let text = "[connection]\napi_token = 'hunter2\n";
     let error = Config::load(&Sources::new().file_text("a.toml", text)).unwrap_err().to_string();
-    assert!(error.contains("a.toml is not TOML near line"), "{error}");
+    assert!(error.contains("a.toml is not TOML at line 2, column "), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
     let missing = Config::load(&Sources::new().env([("PIPEDRIVE_CONFIG", "/nonexistent/p.toml")]))
         .unwrap_err();

@@ -113,8 +113,9 @@ fn everything_that_is_wrong_with_a_file_is_told_at_once() {
 
 #[test]
 fn a_file_that_is_no_toml_is_too_long_or_is_not_there_is_one_problem() {
-    assert!(wrong("= 3")[0].starts_with("is not TOML: "));
+    assert!(wrong("= 3")[0].starts_with("is not TOML at line 1, column 1: "));
     assert_eq!(wrong(&" ".repeat((1 << 20) + 1)), ["is longer than 1048576 bytes"]);
+    assert_eq!(wrong(&"é".repeat(1 << 20)), ["is longer than 1048576 bytes"]);
     let absent = ErrorRules::load("no/such/file.toml").unwrap_err().to_string();
     assert!(absent.contains("no/such/file.toml: cannot be read: "), "{absent}");
 }
@@ -136,4 +137,94 @@ fn a_file_is_read_again_only_if_it_says_something_else_and_a_wrong_one_is_told_o
     fs::write(&file, NOT_AGAIN).unwrap();
     assert!(rules.reload().unwrap());
     assert_eq!(rules.rules().len(), 1);
+}
+
+/// The wrong file may be one of secrets.
+#[test]
+fn what_stands_in_a_wrong_file_is_not_told() {
+    const SECRET: &str = "hunter2-5e1c0ffee";
+    let env = format!("# mine\nURL=\"https://x\"\nTOKEN={SECRET}\n");
+    let told = wrong(&env);
+    assert!(told[0].starts_with("is not TOML at line 3, column 7: "), "{told:?}");
+    let texts = [
+        env,
+        format!("TOKEN = '{SECRET}'\nTOKEN = '{SECRET}'"),
+        format!("TOKEN = '{SECRET}'\n[error_categories]\na = '{SECRET}'"),
+        format!(
+            "[[error_categories]]\nstatus = '{SECRET}'\ncategory = '{SECRET}'\nTOKEN = '{SECRET}'"
+        ),
+        format!(
+            "[[error_categories]]\nstatus = ['{SECRET}']\nafter_seconds = ', expected {SECRET}'"
+        ),
+        format!("error_categories = ['{SECRET}']"),
+        format!(
+            "[[error_categories]]\nheader = 'not a name: {SECRET}'\ncategory = 'degraded'\nclass = 'body'"
+        ),
+        format!("TOKEN={}", SECRET.repeat(50_000)),
+        format!("'{}' = 1", "a".repeat(800_000)),
+        (0..50_000).map(|number| format!("a{number} = 1\n")).collect(),
+        "[[error_categories]]\n".repeat(5_000),
+        format!("[[error_categories]]\nclass = '{}'\ncategory = 'degraded'", "a".repeat(800_000)),
+    ];
+    for text in texts {
+        let told = wrong(&text).join("\n");
+        let start = text.get(..200).unwrap_or(&text);
+        assert!(!told.contains(SECRET), "{start}: {told}");
+        assert!(told.len() < 10_000, "{start}: {} bytes", told.len());
+    }
+}
+
+#[test]
+fn each_state_of_a_file_that_cannot_be_read_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, NOT_AGAIN).unwrap();
+    let rules = ErrorRules::load(&file).unwrap();
+    let mut told = Vec::new();
+    let mut look = || {
+        told.push(rules.reload().unwrap_err().to_string());
+        assert!(!rules.reload().unwrap(), "that was said");
+    };
+    fs::remove_file(&file).unwrap();
+    look();
+    fs::create_dir(&file).unwrap();
+    look();
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, b"a = '\xff'").unwrap();
+    look();
+    fs::write(&file, " ".repeat((1 << 20) + 1)).unwrap();
+    look();
+    let words = ["cannot be read: ", "is no regular file", "is not UTF-8 from byte 5 on", "longer"];
+    for (told, word) in told.iter().zip(words) {
+        assert!(told.contains(word), "no {word:?} in {told}");
+    }
+    assert_eq!(rules.rules().len(), 1, "the old one stays");
+    fs::write(&file, NOT_AGAIN).unwrap();
+    assert!(rules.reload().unwrap());
+}
+
+/// Were it opened, it would wait for a writer for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+    use std::{process::Command, sync::mpsc, thread, time::Duration};
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, file) = (folder.path().join("pipe"), folder.path().join("rules.toml"));
+    if !Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+        return;
+    }
+    fs::write(&file, NOT_AGAIN).unwrap();
+    let rules = ErrorRules::load(&file).unwrap();
+    fs::rename(&pipe, &file).unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        tell.send(rules.reload().unwrap_err().to_string()).unwrap();
+        for place in [file.as_path(), Path::new("/dev/zero")] {
+            tell.send(ErrorRules::load(place).unwrap_err().to_string()).unwrap();
+        }
+    });
+    for _ in 0..3 {
+        let told = told.recv_timeout(Duration::from_secs(20)).expect("it does not wait");
+        assert!(told.contains("is no regular file"), "{told}");
+    }
 }

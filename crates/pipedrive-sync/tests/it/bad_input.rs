@@ -151,6 +151,28 @@ async fn what_is_no_regular_file_is_refused_and_stays() {
     assert_eq!(world.sim.truth().requests, 0);
 }
 
+/// A pipe would be waited for, and a file of secrets would be quoted.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_rules_that_was_not_meant() {
+    let world = small().await;
+    let place = |name: &str| world.dir.path().join(name).to_str().unwrap().to_owned();
+    let ended = |name: &str| {
+        let mut program = world.pipedrive("sync");
+        program.env("PIPEDRIVE_ERROR_CATEGORIES", place(name));
+        common::ended(program)
+    };
+    fs::write(place("env"), "TOKEN=hunter2\n").unwrap();
+    let told = ended("env").await;
+    one_line(&told, 2, &["line 1, column 7"]);
+    assert!(!told.err.contains("hunter2"), "{}", told.err);
+    let made = std::process::Command::new("mkfifo").arg(place("pipe")).status();
+    if made.is_ok_and(|status| status.success()) {
+        one_line(&ended("pipe").await, 2, &["is no regular file"]);
+    }
+    assert_eq!(world.sim.truth().requests, 0);
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_leads_to_the_same_database_and_the_same_lock() {

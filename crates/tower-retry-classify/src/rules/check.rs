@@ -8,6 +8,8 @@ use crate::{Category, Class, ConfigError, Problem, Verdict, aws, config_error::i
 const MOST_RULES: usize = 1_000;
 /// Of one text, in bytes.
 const LONGEST_TEXT: usize = 256;
+/// Of a wrong text that is shown, in characters. The file may not be the one that was meant.
+const LONGEST_SHOWN: usize = 40;
 const LONGEST_WAIT: u64 = 366 * 24 * 60 * 60;
 
 pub(super) fn compile(set: RuleSet, own: &[Class]) -> Result<Vec<Compiled>, ConfigError> {
@@ -79,7 +81,9 @@ fn one(place: usize, rule: Rule, own: &[Class], problems: &mut Vec<Problem>) -> 
             let given = format!("{} bytes", header.len());
             wrong("header", &given, &format!("from 1 to {LONGEST_TEXT} bytes"));
         } else if name.is_err() {
-            wrong("header", header, "`name` or `name: part of the value`");
+            // The part of the value is nobody's business.
+            let name = header.split(':').next().unwrap_or_default();
+            wrong("header", &shown(name), "`name` or `name: part of the value`");
         }
         Some((name.ok()?, part.trim().to_ascii_lowercase()))
     });
@@ -87,14 +91,14 @@ fn one(place: usize, rule: Rule, own: &[Class], problems: &mut Vec<Problem>) -> 
     for name in &rule.method {
         match name.to_ascii_uppercase().parse::<Method>() {
             Ok(known) => method.push(known),
-            Err(_) => wrong("method", name, "the name of a method"),
+            Err(_) => wrong("method", &shown(name), "the name of a method"),
         }
     }
     let classes = || Class::BUILT_IN.into_iter().chain(own.iter().copied());
     let class = classes().find(|class| class.name() == rule.class);
     if class.is_none() {
         let names: Vec<_> = classes().map(Class::name).collect();
-        wrong("class", &rule.class, &format!("one of {}", names.join(", ")));
+        wrong("class", &shown(&rule.class), &format!("one of {}", names.join(", ")));
     }
     let after = rule.after_seconds.map(Duration::from_secs);
     if rule.after_seconds.is_some_and(|after| after > LONGEST_WAIT)
@@ -122,4 +126,14 @@ fn one(place: usize, rule: Rule, own: &[Class], problems: &mut Vec<Problem>) -> 
         path: rule.path,
         verdict,
     })
+}
+
+/// The start of a text.
+fn shown(text: &str) -> String {
+    let mut rest = text.chars();
+    let mut shown: String = rest.by_ref().take(LONGEST_SHOWN).collect();
+    if rest.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }

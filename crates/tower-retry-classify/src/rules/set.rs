@@ -4,7 +4,8 @@ use crate::{Category, Verdict};
 
 /// Rules as they stand in a file, in order: the first that fits decides.
 ///
-/// Read it with feature `serde` from any format; the field is `error_categories`.
+/// Read it with feature `serde` from any format; the field is `error_categories`. Formats' own errors quote what they
+/// found (that of `toml` the whole line): if the file might be another than the one that was meant, show their places only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]

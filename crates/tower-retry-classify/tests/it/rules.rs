@@ -160,3 +160,20 @@ fn a_thousand_rules_are_built() {
     let many = RuleSet::new(std::iter::repeat_n(rule, 1_000));
     assert_eq!(Rules::new(many, &[]).unwrap().len(), 1_000);
 }
+
+/// The file may be another than the one that was meant.
+#[test]
+fn what_is_wrong_with_a_rule_is_told_without_much_of_what_stands_there() {
+    let long = "x y".repeat(100_000);
+    let mut rule = Rule::new(Category::Recoverable, long.clone());
+    rule.status = vec![500];
+    rule.method = vec![long.clone()];
+    rule.header = Some("not a name: hunter2".into());
+    let mut longer = rule.clone();
+    longer.header = Some(long);
+    let error = Rules::new(RuleSet::new([rule, longer]), &[]).unwrap_err();
+    assert_eq!(error.problems().len(), 6);
+    let told = error.to_string();
+    assert!(told.contains("`error_categories[0].header` is not a name, allowed is"), "{told}");
+    assert!(told.len() < 2_000 && !told.contains("hunter2"), "{told}");
+}
