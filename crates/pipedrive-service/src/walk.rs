@@ -61,7 +61,7 @@ impl RowsWalk {
             list.held = response.extensions().get().cloned();
             let next = std::mem::replace(&mut list.next, tower_adaptive_page::Next::End);
             let (rows, keys) = (list.len(), if overlap > 0 { list.keys() } else { Vec::new() });
-            let known = by_offset.then_some(known_rows);
+            let known = (by_offset && known_rows > 0).then_some(known_rows);
             Ok(Parsed::new(list, next).rows(rows).keys(keys).total(known))
         };
         let how = Walk::new(make, read).from(position.clone()).prefetch(prefetch).page_size(limit);

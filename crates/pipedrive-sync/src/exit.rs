@@ -35,9 +35,15 @@ impl Code {
         Self::ALL.into_iter().find(|code| code.number() == number)
     }
 
-    /// Whether nothing else can be done before somebody or a new day has put it right: other walks end, too.
+    /// Whether nothing else can be done before somebody has put it right: other walks end at once, too.
     pub(crate) const fn ends_all(self) -> bool {
-        matches!(self, Self::Auth | Self::Budget | Self::Usage)
+        matches!(self, Self::Auth | Self::Usage)
+    }
+
+    /// Whether nothing more is to be begun now. That the day is spent each walk is told when it asks, and what was let
+    /// through is still read: else a day could bring nothing.
+    pub(crate) const fn begins_nothing(self) -> bool {
+        self.ends_all() || matches!(self, Self::Budget)
     }
 
     /// The number.

@@ -11,19 +11,10 @@ use jiff::{civil::Time, tz::TimeZone};
 use tokio::time::{Instant, advance};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_ratelimit_tokens::{
-    AnchoredClock, BoxError, Budget, BudgetId, Charge, Limiter, Settle, Ticket, TokenLimitLayer,
+    AnchoredClock, BoxError, Budget, Charge, Limiter, Settle, Ticket, TokenLimitLayer,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-fn day_of(limit: u64, change: impl FnOnce(Budget) -> Budget) -> (Limiter, BudgetId) {
-    let mut limits = Limiter::builder();
-    let day = change(Budget::calendar_day(limit, TimeZone::UTC, Time::midnight()));
-    let day = limits.budget("day", day);
-    let clock = AnchoredClock::new("2026-11-25T00:00:00Z".parse().unwrap());
-    let limiter = limits.wall_clock(clock).max_wait(200 * HOUR).build().unwrap();
-    (limiter, day)
-}
 
 async fn spend(limiter: &Limiter, charge: Charge) -> Ticket {
     let mut ticket = limiter.acquire(charge, None).await.unwrap();
@@ -52,7 +43,11 @@ async fn a_warning_is_given_once_for_each_share_that_is_passed() {
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _events = tracing::subscriber::set_default(subscriber);
-    let (limiter, day) = day_of(100, |day| day.warn_at(&[0.5, 0.8]));
+    let mut limits = Limiter::builder();
+    let day = Budget::calendar_day(100, TimeZone::UTC, Time::midnight()).warn_at(&[0.5, 0.8]);
+    let day = limits.budget("day", day);
+    let clock = AnchoredClock::new("2026-11-25T00:00:00Z".parse().unwrap());
+    let limiter = limits.wall_clock(clock).build().unwrap();
     let one = Charge::new().with(day, 1);
     let layer = TokenLimitLayer::new(limiter.clone(), one);
     let mut service = layer.layer(service_fn(|()| ready(Ok::<_, BoxError>(()))));

@@ -12,3 +12,4 @@ mod sim;
 mod support;
 mod terms;
 mod transport;
+mod walks;

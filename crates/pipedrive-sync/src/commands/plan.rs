@@ -63,7 +63,7 @@ struct Report {
 }
 
 /// What one walk would cost.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Line {
     walk: String,
     mode: &'static str,
@@ -153,13 +153,10 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
         walks: plan.walks.iter().map(line).chain(by_recents(&plan)).collect(),
         start_up: Line {
             walk: "start-up".to_owned(),
-            mode: "",
-            resumed: false,
-            sweep: false,
-            rows: None,
             requests: 1,
             tokens: START_UP_TOKENS,
             exact: true,
+            ..Line::default()
         },
         requests: 0,
         tokens: 0,
@@ -201,21 +198,18 @@ async fn ask(
 
 /// The look at what changed lately, and the lists that are not read as it tells all that they would.
 fn by_recents(plan: &Plan) -> impl Iterator<Item = Line> {
-    let none = |walk: &str, mode| Line {
-        walk: walk.to_owned(),
-        mode,
-        resumed: false,
-        sweep: false,
-        rows: None,
-        requests: 0,
-        tokens: 0,
-        exact: false,
-    };
-    let tokens = u64::from(recents::cost());
-    let look =
-        plan.recents.as_ref().map(|_| Line { requests: 1, tokens, ..none("recents", "changes") });
-    let told: Vec<_> =
-        plan.by_recents.iter().map(|walk| none(&walk.state.walk, "by recents")).collect();
+    let look = plan.recents.as_ref().map(|_| Line {
+        walk: "recents".to_owned(),
+        mode: "changes",
+        requests: 1,
+        tokens: u64::from(recents::cost()),
+        ..Line::default()
+    });
+    let told = plan.by_recents.iter().map(|walk| Line {
+        walk: walk.state.walk.clone(),
+        mode: "by recents",
+        ..Line::default()
+    });
     look.into_iter().chain(told)
 }
 

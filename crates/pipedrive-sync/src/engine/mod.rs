@@ -296,7 +296,7 @@ async fn deletions(
         // Not complete, until the look is.
         outcome.walks.insert(walk.state.walk.clone(), Tally::default());
     }
-    let over = outcome.failure.as_ref().is_some_and(|failure| failure.code.ends_all());
+    let over = outcome.failure.as_ref().is_some_and(|failure| failure.code.begins_nothing());
     if over || *job.stop.borrow() {
         return Ok(true);
     }

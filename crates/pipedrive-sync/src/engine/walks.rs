@@ -72,9 +72,8 @@ pub(super) async fn walk_all(
                 WalkEnd::Failed(error) => {
                     let failure = Failure::from(&error);
                     let category = error.class().name().to_owned();
-                    // Another page may still come; a token that is wrong may not. That the day is spent each walk
-                    // is told when it asks, and what was let through is still read: else a day could bring nothing.
-                    if failure.code.ends_all() && failure.code != Code::Budget {
+                    // Another page may still come; one for a token that is wrong may not.
+                    if failure.code.ends_all() {
                         halt.send_replace(true);
                     }
                     Some((failure, category))

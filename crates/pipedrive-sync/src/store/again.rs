@@ -75,6 +75,20 @@ macro_rules! repeated {
 }
 pub(super) use repeated;
 
+/// Repeats a transaction that leaves a mark, unless it was committed and only its answer was lost.
+macro_rules! marked {
+    ($store:ident, |$mark:ident| $work:expr) => {{
+        let ($mark, mut lost) = ($store.thread.next_mark(), $crate::store::again::Lost::default());
+        while let Err(error) = $crate::store::again::guarded!($store, $work) {
+            if $store.come_back_to(&mut lost, error, Some(&$mark)).await? {
+                break;
+            }
+        }
+        $store.thread.committed($mark);
+    }};
+}
+pub(super) use marked;
+
 impl Thread {
     /// The mark of a commit, unlike that of any other.
     pub(super) fn next_mark(&mut self) -> String {
@@ -150,7 +164,7 @@ impl Store {
     pub(super) async fn come_back_to(
         &mut self,
         lost: &mut Lost,
-        error: StoreError,
+        mut error: StoreError,
         mark: Option<&str>,
     ) -> Result<bool, StoreError> {
         let Place::Server(server) = self.database.0.clone() else { return Err(error) };
@@ -159,7 +173,6 @@ impl Store {
         }
         let now = Instant::now();
         let until = *lost.since.get_or_insert(now) + Duration::from_secs(server.reconnect_s.into());
-        let mut error = error;
         loop {
             lost.pause = (lost.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let pause = lost.pause.min(until.saturating_duration_since(Instant::now()));

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Database, Reader, Store, StoreError,
-    again::{self, Lost, guarded, repeated},
+    again::{self, marked, repeated},
     beside,
     link::{Fields, Link},
 };
@@ -37,13 +37,7 @@ impl Store {
         limit: Option<u64>,
     ) -> Result<(), StoreError> {
         // It leaves a mark, so that a server which has lost it is not taken for one that has it.
-        let (mark, mut lost) = (self.thread.next_mark(), Lost::default());
-        while let Err(error) = guarded!(self, self.write_lease(day, leased, limit, &mark)) {
-            if self.come_back_to(&mut lost, error, Some(&mark)).await? {
-                break;
-            }
-        }
-        self.thread.committed(mark);
+        marked!(self, |mark| self.write_lease(day, leased, limit, &mark));
         Ok(())
     }
 

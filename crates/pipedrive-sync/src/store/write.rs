@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     Mode, RejectWrite, Store, StoreError, WalkState,
-    again::{self, Lost, guarded, repeated},
+    again::{self, guarded, marked, repeated},
     gone,
     link::{Arg, Link},
     quarantine, seen, upsert,
@@ -125,7 +125,7 @@ impl Store {
         let now = wall::now_text();
         let args = [command.into(), (&now).into()];
         // The number tells a run from others, so this is not done again on another connection.
-        let run = self.conn.link().row(sql, &args, |row| row.int("id")).await?;
+        let run = guarded!(self, self.conn.link().row(sql, &args, |row| row.int("id")))?;
         self.thread.run = run;
         run.ok_or_else(|| StoreError::Content { what: "a run", detail: "it has no number".into() })
     }
@@ -227,14 +227,8 @@ impl Store {
         pages: &[PageWrite<'_>],
         settled: Option<&Settled>,
     ) -> Result<Vec<Written>, StoreError> {
-        let (mut all, mut lost) = (Vec::with_capacity(pages.len()), Lost::default());
-        let mark = self.thread.next_mark();
-        while let Err(error) = guarded!(self, self.write(pages, settled, &mark, &mut all)) {
-            if self.come_back_to(&mut lost, error, Some(&mark)).await? {
-                break;
-            }
-        }
-        self.thread.committed(mark);
+        let mut all = Vec::with_capacity(pages.len());
+        marked!(self, |mark| self.write(pages, settled, &mark, &mut all));
         if pages.iter().any(|page| page.state.entity.ends_with("_fields")) {
             self.follow_definitions().await;
         }

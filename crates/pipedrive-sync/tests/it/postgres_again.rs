@@ -12,7 +12,7 @@ use std::{
 
 use crate::cases::store::{page, row, walk};
 use crate::common::{self, Ended, World, config, kit::Kit, server::PostgresServer};
-use pipedrive_sync::store::{Mode, Reader, Settled, Store, StoreError, Written};
+use pipedrive_sync::store::{Id, Mode, Reader, Settled, Store, StoreError, Written};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -157,6 +157,21 @@ async fn whoever_has_written_meanwhile_is_not_written_over() {
     assert!(matches!(error, StoreError::Overtaken { .. }), "{error:?}");
     assert_eq!(place.texts("SELECT id FROM deals").await, ["1"]);
 
+    // A server that has not seen the last lease.
+    let place = kit.place();
+    let mut store = Store::open(&place.database).await.unwrap();
+    store.begin_run("sync").await.unwrap();
+    store.lease("2026-03-01", 100, Some(1000)).await.unwrap();
+    store.lease("2026-03-01", 600, Some(1000)).await.unwrap();
+    place
+        .sql(
+            "UPDATE budget SET leased = 100; UPDATE meta SET value = 'before' WHERE key = 'commit'",
+        )
+        .await;
+    place.sql(TERMINATE).await;
+    let error = store.lease("2026-03-01", 700, Some(1000)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Overtaken { .. }), "{error:?}");
+
     // A server that has not seen the last commit, as one that was behind and took over.
     let place = kit.place();
     let mut store = Store::open(&place.database).await.unwrap();
@@ -168,6 +183,33 @@ async fn whoever_has_written_meanwhile_is_not_written_over() {
     let error = store.commit(&[page(&state, &[row(2, "a")], Some("2"))], None).await.unwrap_err();
     assert!(matches!(error, StoreError::Overtaken { .. }), "{error:?}");
     assert_eq!(place.texts("SELECT id FROM deals").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_read_and_noted_at_the_start_and_the_end_survives_a_lost_session() {
+    let Some(kit) = Kit::schemas("lost sessions beside the pages") else { return };
+    let place = kit.place();
+    let mut store = Store::open(&place.database).await.unwrap();
+    let run = store.begin_run("sync").await.unwrap();
+    macro_rules! each {
+        ($($work:expr),+ $(,)?) => {$(
+            place.sql(TERMINATE).await;
+            $work.await.unwrap();
+        )+};
+    }
+    each!(
+        store.note_options(run, "{}"),
+        store.claim("7"),
+        store.known_limit(),
+        store.quarantined(),
+        store.forget_quarantined("deals", "1", Id::Number(1)),
+        store.circuits(),
+        store.swept(),
+        store.walks(),
+        store.note_limits("{}"),
+        store.counts(),
+        store.end_run(run, 0, "complete", "{}"),
+    );
 }
 
 /// Hands everything on, but for the answer to the next COMMIT once it is told so: then the line is cut.
