@@ -36,7 +36,7 @@ impl Account {
             }
             lines.sort();
         } else {
-            for row in self.fixed.of(entity).unwrap_or_default() {
+            for row in &*self.fixed.of(entity).unwrap_or_default() {
                 let text = row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned);
                 lines.put(&text, |out| value(row, out));
             }

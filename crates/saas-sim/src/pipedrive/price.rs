@@ -133,6 +133,9 @@ impl Account {
                 ControlFlow::Continue(())
             });
         }
+        for entity in [Entity::ActivityTypes, Entity::Filters] {
+            rows += self.fixed.changed_after(entity, since - 1).len() as u64;
+        }
         price.lists.insert("recents", ListPrice::new("/v1/recents", Some(500), rows));
         Price::new(price.lists)
     }
@@ -155,7 +158,7 @@ impl Account {
         let Some(table) = table_of(entity) else {
             return match FieldKind::by_entity(entity) {
                 Some(kind) => self.fields.of(kind).len() as u64,
-                None => self.fixed.of(entity).map_or(0, <[_]>::len) as u64,
+                None => self.fixed.of(entity).map_or(0, |rows| rows.len()) as u64,
             };
         };
         let after = since.map(|since| (since - 1, u64::MAX));

@@ -99,6 +99,54 @@ fn a_deleted_row_shows_as_the_settings_say() {
 }
 
 #[test]
+fn small_lists_tell_what_changed_and_what_was_deleted_and_nothing_else() {
+    let lists = [
+        (Entity::Users, "user", "/v1/users"),
+        (Entity::ActivityTypes, "activityType", "/v1/activityTypes"),
+        (Entity::Filters, "filter", "/v1/filters"),
+        (Entity::Pipelines, "pipeline", "/api/v2/pipelines"),
+        (Entity::Stages, "stage", "/api/v2/stages"),
+    ];
+    for (deleted, both) in
+        [(RecentsDeleted::Null, true), (RecentsDeleted::Row, true), (RecentsDeleted::Absent, false)]
+    {
+        let account = with(|options| options.recents.deleted = deleted);
+        for (entity, item, path) in lists {
+            let target = format!("{SINCE}&items={item}");
+            assert_eq!(get(&account, &target)["data"], json!([]));
+            account.update(entity, "2", &json!({ "name": "x" }), changed()).expect("there");
+            let later = changed() + SignedDuration::from_secs(1);
+            account.delete(entity, "1", later).expect("there");
+
+            let body = get(&account, &target);
+            let rows = body["data"].as_array().expect("a list");
+            let named: &[String] = &[format!("{item}2"), format!("{item}1")];
+            assert_eq!(names(rows), named[..1 + usize::from(both)]);
+            let row = |nth: usize| {
+                let data = &rows[nth]["data"];
+                if item == "user" && !data.is_null() { &data[0] } else { data }
+            };
+            assert_eq!(row(0)["name"], "x");
+            if both {
+                assert_eq!(row(1).is_null(), deleted == RecentsDeleted::Null);
+            }
+            let list = get(&account, path);
+            let list = list["data"].as_array().expect("a list");
+            let named = |id: u64| list.iter().find(|row| row["id"] == id);
+            assert_eq!(named(2).expect("there")["name"], "x");
+            // Who left the company stays on the list.
+            assert_eq!(named(1).is_some(), entity == Entity::Users, "{item}");
+        }
+    }
+    let account = with(|_| {});
+    for entity in [Entity::Currencies, Entity::Goals, Entity::DealFields] {
+        assert!(account.update(entity, "1", &json!({}), changed()).is_err());
+        assert!(account.delete(entity, "1", changed()).is_err());
+    }
+    assert!(account.update(Entity::Filters, "99", &json!({}), changed()).is_err());
+}
+
+#[test]
 fn the_second_of_since_is_shown_only_when_the_settings_say_so() {
     for inclusive in [false, true] {
         let account = with(|options| options.recents.inclusive = inclusive);

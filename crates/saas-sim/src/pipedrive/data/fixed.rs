@@ -1,16 +1,35 @@
-//! Small lists that no request changes: activity types, filters, currencies, goals.
+//! Small lists that no request changes: activity types, filters, currencies, goals. A test may change the first two.
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
 
 use super::base::{Base, hash, mix};
 use super::entity::{Entity, Table};
+use super::json::moment_text;
+use super::write::seconds;
 
 #[derive(Debug)]
 pub(crate) struct Fixed {
-    activity_types: Vec<Value>,
-    filters: Vec<Value>,
-    currencies: Vec<Value>,
-    goals: Vec<Value>,
+    activity_types: RwLock<Small>,
+    filters: RwLock<Small>,
+    currencies: RwLock<Small>,
+    goals: RwLock<Small>,
+}
+
+/// One of the lists.
+#[derive(Clone, Debug)]
+pub(crate) struct Small {
+    /// What it shows.
+    pub(crate) rows: Arc<[Value]>,
+    /// What was deleted from it.
+    pub(crate) deleted: Arc<[Value]>,
+}
+
+impl Small {
+    fn new(rows: impl Iterator<Item = Value>) -> RwLock<Self> {
+        RwLock::new(Self { rows: rows.collect(), deleted: Arc::default() })
+    }
 }
 
 const CURRENCIES: [(&str, &str, u8, &str); 12] = [
@@ -67,14 +86,64 @@ impl Fixed {
             })
         });
         Self {
-            activity_types: activity_types.collect(),
-            filters: filters.collect(),
-            currencies: currencies.collect(),
-            goals: goals.collect(),
+            activity_types: Small::new(activity_types),
+            filters: Small::new(filters),
+            currencies: Small::new(currencies),
+            goals: Small::new(goals),
         }
     }
 
-    pub(crate) fn of(&self, entity: Entity) -> Option<&[Value]> {
+    /// What a list shows.
+    pub(crate) fn of(&self, entity: Entity) -> Option<Arc<[Value]>> {
+        self.list(entity).map(|list| list.rows)
+    }
+
+    /// What a list shows, and what was deleted from it.
+    pub(crate) fn list(&self, entity: Entity) -> Option<Small> {
+        let list = self.held(entity)?.read().unwrap_or_else(PoisonError::into_inner);
+        Some(list.clone())
+    }
+
+    /// Changes a row; without changes, deletes it. False if there is none, or the list never changes.
+    pub(crate) fn change(&self, entity: Entity, id: &str, to: Option<&Value>, now: i64) -> bool {
+        if !matches!(entity, Entity::ActivityTypes | Entity::Filters) {
+            return false;
+        }
+        let Some(list) = self.held(entity) else { return false };
+        let mut list = list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = list.rows.to_vec();
+        let id = id.parse::<u64>().unwrap_or_default();
+        let Some(place) = rows.iter().position(|row| row["id"] == id) else { return false };
+        let mut row = rows[place].clone();
+        row["update_time"] = moment_text(now, b' ', "").into();
+        let Some(to) = to else {
+            rows.remove(place);
+            row["active_flag"] = false.into();
+            list.deleted = list.deleted.iter().cloned().chain([row]).collect();
+            list.rows = rows.into();
+            return true;
+        };
+        for (key, value) in to.as_object().into_iter().flatten() {
+            row[key.as_str()] = value.clone();
+        }
+        rows[place] = row;
+        list.rows = rows.into();
+        true
+    }
+
+    /// What has changed after a second: when, the row, and whether it was deleted.
+    pub(crate) fn changed_after(&self, entity: Entity, behind: i64) -> Vec<(i64, Value, bool)> {
+        let Some(Small { rows, deleted }) = self.list(entity) else { return Vec::new() };
+        let rows = rows.iter().map(|row| (row, false));
+        let all = rows.chain(deleted.iter().map(|row| (row, true)));
+        let changed = all.filter_map(|(row, gone)| {
+            let at = row["update_time"].as_str().and_then(seconds)?;
+            (at > behind).then(|| (at, row.clone(), gone))
+        });
+        changed.collect()
+    }
+
+    fn held(&self, entity: Entity) -> Option<&RwLock<Small>> {
         Some(match entity {
             Entity::ActivityTypes => &self.activity_types,
             Entity::Filters => &self.filters,

@@ -104,7 +104,8 @@ impl Account {
     }
 
     /// Sets properties of a row, in the names of its list shape. Anything goes: nothing is
-    /// checked. The update time becomes `now` unless it is among them.
+    /// checked. The update time becomes `now` unless it is among them. Activity types and filters can be
+    /// changed and deleted too, although no request does so.
     ///
     /// # Errors
     ///
@@ -116,7 +117,10 @@ impl Account {
         changes: &Value,
         now: Timestamp,
     ) -> Result<(), Unknown> {
-        let table = table_of(entity).ok_or(Unknown)?;
+        let Some(table) = table_of(entity) else {
+            let done = self.fixed.change(entity, id, Some(changes), now.as_second());
+            return done.then_some(()).ok_or(Unknown);
+        };
         let id = self.base.id_of(table, id).ok_or(Unknown)?;
         let changes = changes.as_object().cloned().unwrap_or_default();
         self.change(table, id, changes, now.as_second()).map(drop).ok_or(Unknown)
@@ -128,7 +132,10 @@ impl Account {
     ///
     /// [`Unknown`] if there is no such row, or it is deleted already.
     pub fn delete(&self, entity: Entity, id: &str, now: Timestamp) -> Result<(), Unknown> {
-        let table = table_of(entity).ok_or(Unknown)?;
+        let Some(table) = table_of(entity) else {
+            let done = self.fixed.change(entity, id, None, now.as_second());
+            return done.then_some(()).ok_or(Unknown);
+        };
         let id = self.base.id_of(table, id).ok_or(Unknown)?;
         if self.remove(table, id, now.as_second()) { Ok(()) } else { Err(Unknown) }
     }

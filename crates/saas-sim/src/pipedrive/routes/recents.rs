@@ -45,7 +45,7 @@ struct Changed<'a> {
 
 enum Row<'a> {
     In(Table, Found<'a>),
-    Fixed(&'a Value),
+    Fixed(Value),
 }
 
 impl Changed<'_> {
@@ -155,11 +155,16 @@ impl Ask<'_> {
 
     fn fixed_changes(&self, item: &'static str, kept: Kept, behind: i64) -> Vec<Changed<'_>> {
         let Kept::Fixed(entity) = kept else { return Vec::new() };
-        let rows = self.account.fixed.of(entity).unwrap_or_default();
-        let changed = rows.iter().filter_map(|row| {
-            let at = row["update_time"].as_str().and_then(seconds)?;
+        let deleted = self.account.options.recents.deleted;
+        let changed = self.account.fixed.changed_after(entity, behind);
+        let changed = changed.into_iter().filter_map(|(at, row, gone)| {
             let id = row["id"].as_u64()?;
-            (at > behind).then_some(Changed { at, item, id, row: Row::Fixed(row) })
+            let row = match deleted {
+                RecentsDeleted::Absent if gone => return None,
+                RecentsDeleted::Null if gone => Value::Null,
+                _ => row,
+            };
+            Some(Changed { at, item, id, row: Row::Fixed(row) })
         });
         changed.collect()
     }
