@@ -1,5 +1,7 @@
 //! `GET /v1/recents`: what changed lately, of several kinds together, deleted rows among it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
@@ -69,6 +71,10 @@ pub struct RecentsPage {
     pub whole: Vec<(Entity, Row)>,
     /// How many rows that were wanted whole cannot be used; their lists show what is wrong with them.
     pub unusable: usize,
+    /// The kinds of which there is any row, whatever it looks like.
+    pub shown: Vec<Entity>,
+    /// How many rows do not say of which of these kinds they are.
+    pub unknown: usize,
     /// How many rows the answer had.
     pub len: usize,
     /// When the last row of the page changed.
@@ -144,9 +150,15 @@ struct Pagination {
     more_items_in_collection: bool,
 }
 
+/// Of which kind a row is; the rest of it may be anything.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    item: Cow<'a, str>,
+}
+
 #[derive(Deserialize)]
 struct Item<'a> {
-    item: &'a str,
     id: RowId,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
@@ -169,9 +181,18 @@ fn read(body: &Bytes, wanted: &[Entity]) -> Result<RecentsPage, BoxError> {
     let raws = envelope.data.unwrap_or_default();
     let len = raws.len();
     let (mut whole, mut unusable) = (Vec::new(), 0);
+    let (mut shown, mut unknown) = (Vec::new(), 0);
     let rows = raws.into_iter().filter_map(|raw| {
+        let kind = serde_json::from_str::<Kind<'_>>(raw.get()).ok();
+        let kind = kind.and_then(|Kind { item }| ITEMS.into_iter().find(|(_, name)| *name == item));
+        let Some((entity, _)) = kind else {
+            unknown += 1;
+            return None;
+        };
+        if !shown.contains(&entity) {
+            shown.push(entity);
+        }
         let item: Item<'_> = serde_json::from_str(raw.get()).ok()?;
-        let (entity, _) = ITEMS.into_iter().find(|(_, name)| *name == item.item)?;
         // A user comes in a list; whoever left the company is no deleted row.
         let deleted = match item.data {
             None => true,
@@ -194,7 +215,8 @@ fn read(body: &Bytes, wanted: &[Entity]) -> Result<RecentsPage, BoxError> {
         civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
     });
     let more = pagination.more_items_in_collection;
-    Ok(RecentsPage { rows, whole, unusable, len, last, more, bytes: body.len() })
+    let bytes = body.len();
+    Ok(RecentsPage { rows, whole, unusable, shown, unknown, len, last, more, bytes })
 }
 
 #[cfg(test)]
@@ -227,7 +249,7 @@ mod tests {
                 row(Entity::Users, "5", false),
             ]
         );
-        assert_eq!((page.len, page.more), (7, true));
+        assert_eq!((page.len, page.more, page.unknown), (7, true, 2));
         assert_eq!(page.last, Some("2026-02-10T11:00:42Z".parse().unwrap()));
     }
 
@@ -254,6 +276,18 @@ mod tests {
         assert_eq!(row.update_time.as_deref(), Some("2026-02-10 11:00:42"));
         assert_eq!((page.rows.len(), page.unusable), (4, 1));
         assert!(read(&body, &[]).unwrap().whole.is_empty());
+    }
+
+    #[test]
+    fn a_kind_is_shown_by_a_row_that_says_nothing_else_and_what_is_of_no_kind_is_counted() {
+        let body = Bytes::from_static(
+            br#"{"success":true,"data":[{"item":"user","id":null,"data":[]},{"item":"user"},
+            {"item":"activity\u0054ype","id":{},"data":7},{"item":"filter","id":3,"data":null},
+            {"item":"activity_type","id":3},{"id":3,"data":{}},null]}"#,
+        );
+        let page = read(&body, &[]).unwrap();
+        assert_eq!(page.shown, [Entity::Users, Entity::ActivityTypes, Entity::Filters]);
+        assert_eq!((page.rows.len(), page.unknown, page.len), (1, 3, 7));
     }
 
     #[test]
