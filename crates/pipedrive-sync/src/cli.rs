@@ -27,8 +27,11 @@ pub const DATABASE_VARIABLE: &str = "PIPEDRIVE_DATABASE";
 pub const SCHEMA_VARIABLE: &str = "PIPEDRIVE_DATABASE_SCHEMA";
 /// The variable that says how often whole lists are read again.
 pub const SWEEP_VARIABLE: &str = "PIPEDRIVE_SYNC_SWEEP_EVERY";
+/// The variable that says of which kinds recents are believed when they show no change.
+pub const BY_RECENTS_VARIABLE: &str = "PIPEDRIVE_SYNC_BY_RECENTS";
 /// Variables of this program, which are no settings of its client.
-pub const OWN_VARIABLES: [&str; 3] = [DATABASE_VARIABLE, SCHEMA_VARIABLE, SWEEP_VARIABLE];
+pub const OWN_VARIABLES: [&str; 4] =
+    [DATABASE_VARIABLE, SCHEMA_VARIABLE, SWEEP_VARIABLE, BY_RECENTS_VARIABLE];
 /// The database unless another is named.
 pub const DEFAULT_DATABASE: &str = "pipedrive.sqlite";
 

@@ -264,6 +264,7 @@ fn busy(seed: u64) -> Churn {
     churn.seed = seed;
     churn.removals = 0.0;
     churn.entities.retain(|name| name != "leads");
+    churn.entities.extend(["users", "pipelines", "stages"].map(String::from));
     churn
 }
 

@@ -3,9 +3,12 @@
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
-use super::{Connection, DatabaseArg, Output, SWEEP_VARIABLE, age};
+use super::{BY_RECENTS_VARIABLE, Connection, DatabaseArg, Output, SWEEP_VARIABLE, age};
 use crate::{
-    engine::{SyncOptions, plan::Wanted},
+    engine::{
+        SyncOptions,
+        plan::{ByRecents, Wanted},
+    },
     progress::EventsTo,
 };
 
@@ -42,6 +45,10 @@ pub struct Sync {
     /// deleted silently; off for never. Passed over on a day that has no tokens for it.
     #[arg(long, env = SWEEP_VARIABLE, default_value = "7d", value_name = "AGE", value_parser = sweep)]
     pub sweep_every: Sweep,
+    /// Kinds whose lists are not read while `/v1/recents` shows no change of them: names, separated by commas, all or off. Of
+    /// users, activity_types, filters, pipelines, stages and files.
+    #[arg(long, env = BY_RECENTS_VARIABLE, default_value_t, value_name = "NAMES")]
+    pub by_recents: ByRecents,
     /// What happens, as JSON objects: jsonl for standard output, which then holds nothing else, or jsonl:FILE.
     #[arg(long, value_name = "jsonl[:FILE]")]
     pub events: Option<EventsTo>,
@@ -89,6 +96,7 @@ impl Sync {
             lease: self.lease,
             priority: self.priority,
             sweep_every: self.sweep_every.0,
+            by_recents: self.by_recents.clone(),
         }
     }
 }

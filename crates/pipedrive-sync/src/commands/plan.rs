@@ -16,7 +16,7 @@ use crate::{
     cli,
     engine::{
         START_UP_TOKENS, company,
-        plan::{Basis, Plan, WalkPlan},
+        plan::{Basis, Plan, WHOLE_BY_RECENTS, WalkPlan},
         take_up,
     },
     exit::{Code, Failure},
@@ -144,6 +144,7 @@ async fn plan(args: &cli::Sync) -> Result<Report, Failure> {
         force: settings.force,
         swept: &swept,
         sweep_every: settings.sweep_every,
+        by_recents: &settings.by_recents,
     });
     let mut report = Report {
         base_url: config.base_url.to_string(),
@@ -196,7 +197,8 @@ async fn ask(
     }
 }
 
-/// The look at what changed lately, and the lists that are not read as it tells all that they would.
+/// The look at what changed lately, and the lists that are not read as it tells all that they would, or that there is
+/// nothing to tell.
 fn by_recents(plan: &Plan) -> impl Iterator<Item = Line> {
     let look = plan.recents.as_ref().map(|_| Line {
         walk: "recents".to_owned(),
@@ -207,7 +209,7 @@ fn by_recents(plan: &Plan) -> impl Iterator<Item = Line> {
     });
     let told = plan.by_recents.iter().map(|walk| Line {
         walk: walk.state.walk.clone(),
-        mode: "by recents",
+        mode: if WHOLE_BY_RECENTS.contains(&walk.entity) { "by recents" } else { "if changed" },
         ..Line::default()
     });
     look.into_iter().chain(told)

@@ -1,5 +1,5 @@
 //! What was deleted, of the kinds whose lists do not show it: a walk over recents, after all others. It also shows what
-//! has changed of lists that cannot be asked for that, so that they need not be read.
+//! has changed of lists that cannot be asked for that, or whether anything has, so that they need not be read.
 //!
 //! After, because a page that was asked for before a row was deleted must not be written after the row was marked.
 
@@ -8,13 +8,13 @@ use pipedrive_service::{Client, Entity, Error, ErrorKind, recents::RecentsQuery}
 
 use super::{
     DayLease, Tally,
-    plan::{BY_RECENTS, WalkPlan},
-    writer,
+    plan::{BY_RECENTS, RECENTS, WalkPlan},
+    spared::Spared,
 };
 use crate::{
     exit::Failure,
     progress::{Event, Progress},
-    store::{Finish, Id, Mode, PageWrite, RowWrite, Store, WalkState, Written},
+    store::{Finish, Id, PageWrite, Store, WalkState, Written},
     wall,
 };
 
@@ -57,35 +57,34 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     pub(super) recents: Tally,
-    /// Of the lists that are not read, by their places.
-    pub(super) instead: Vec<Tally>,
-    /// Rows of these lists that cannot be used.
-    pub(super) unusable: usize,
+    /// The lists that are not read, or are to be read now.
+    pub(super) spared: Vec<Spared>,
 }
 
-/// Marks what was deleted, and writes what has changed of the lists that are not read. What went wrong with the API is the
-/// inner error.
+/// Marks what was deleted, and writes what has changed of the lists that are not read, or notes that they are to be. What
+/// went wrong with the API is the inner error.
 pub(super) async fn mark(
     client: &Client,
     store: &mut Store,
     lease: &mut DayLease,
     progress: &dyn Progress,
     mut state: WalkState,
-    instead_of: &[WalkPlan],
+    spared: Vec<WalkPlan>,
 ) -> Result<Result<Looked, Error>, Failure> {
-    let mut looked =
-        Looked { instead: vec![Tally::default(); instead_of.len()], ..Looked::default() };
+    let spared = spared.into_iter().map(|walk| Spared::new(walk, &state)).collect();
+    let mut looked = Looked { recents: Tally::default(), spared };
     let Some(mut place) = Place::of(&state) else { return Ok(Ok(looked)) };
-    // Nothing is removed at their end.
-    let changes = |walk: &WalkPlan| WalkState { mode: Mode::Incremental, ..walk.state.clone() };
-    let states: Vec<WalkState> = instead_of.iter().map(changes).collect();
-    let whole: Vec<Entity> = instead_of.iter().map(|walk| walk.entity).collect();
+    let of = |looked: &Looked, test: fn(&Spared) -> bool| -> Vec<Entity> {
+        looked.spared.iter().filter(|list| test(list)).map(Spared::entity).collect()
+    };
+    let whole = of(&looked, Spared::is_whole);
+    let kinds: Vec<_> = BY_RECENTS.into_iter().chain(of(&looked, |_| true)).collect();
     let resumed = state.position.is_some();
     let mut begun = resumed;
     progress.event(&Event::Started { walk: state.walk.clone(), rows: None, resumed, sweep: false });
     loop {
         let Place { since, start } = place;
-        let entities = BY_RECENTS.into_iter().chain(whole.iter().copied()).collect();
+        let entities = kinds.clone();
         let query = RecentsQuery { entities, since, start, limit: PAGE, whole: whole.clone() };
         let page = match lease.during(store, client.recents(&query)).await? {
             Ok(page) => page,
@@ -96,47 +95,55 @@ pub(super) async fn mark(
             store.begin_walks([&state]).await?;
             begun = true;
         }
-        let deleted = page.rows.iter().filter(|row| row.deleted);
+        for list in &mut looked.spared {
+            list.see(&page);
+        }
+        // Of other kinds only the list says what is gone.
+        let told = |kind| BY_RECENTS.contains(&kind) || whole.contains(&kind);
+        let deleted = page.rows.iter().filter(|row| row.deleted && told(row.entity));
         let gone: Vec<_> = deleted.flat_map(|row| tables(row.entity, Id::from(&row.id))).collect();
         let last = !page.more || page.len == 0;
         place = place.after(page.len, page.last);
         let position = (!last).then(|| place.text());
-        let finish = || last.then(|| Finish { high_water: Some(state.started_at.clone()) });
-        let rows = whole.iter().map(|entity| {
-            let of = page.whole.iter().filter(|(of, _)| of == entity);
-            of.map(|(_, row)| writer::row(row)).collect()
-        });
-        let rows: Vec<Vec<RowWrite<'_>>> = rows.collect();
-        let changed = states.iter().zip(&rows).map(|(state, rows)| PageWrite {
-            rows,
-            max_seen: state.max_seen.clone(),
-            finish: finish(),
-            ..PageWrite::of(state)
-        });
-        let mut writes: Vec<_> = changed.filter(|write| last || !write.rows.is_empty()).collect();
+        let finish = last.then(|| Finish { high_water: Some(state.started_at.clone()) });
+        let rows: Vec<_> = looked.spared.iter().map(|list| list.rows(&page)).collect();
+        let (mut places, mut writes) = (Vec::new(), Vec::new());
+        for (nth, (list, rows)) in looked.spared.iter().zip(&rows).enumerate() {
+            if let Some(write) = list.write(rows, finish.as_ref()) {
+                places.push(nth);
+                writes.push(PageWrite { position: write.position.or(position.clone()), ..write });
+            }
+        }
+        // From now on they are under way, whatever becomes of this run.
+        let to_read: Vec<&WalkState> = looked.to_read().map(|walk| &walk.state).collect();
         writes.push(PageWrite {
             gone: &gone,
             position: position.clone(),
-            finish: finish(),
+            begun: if last { &to_read } else { &[] },
+            finish,
             ..PageWrite::of(&state)
         });
         let settled = lease.settle();
-        let written = store.commit(&writes, settled.as_ref()).await?;
-        let of = writes.iter().map(|write| write.state.entity.clone()).collect::<Vec<_>>();
+        let mut written = store.commit(&writes, settled.as_ref()).await?;
         drop(writes);
-        looked.unusable += page.unusable;
-        for (entity, written) in of.iter().zip(&written) {
-            let place = whole.iter().position(|whole| whole.name() == entity);
-            let (tally, count, bytes) = match place {
-                Some(place) => (&mut looked.instead[place], rows[place].len(), 0),
-                None => (&mut looked.recents, page.len, page.bytes),
-            };
-            tell(progress, entity, tally, (count, bytes), *written, last);
+        let own = written.pop().unwrap_or_default();
+        for (nth, written) in places.into_iter().zip(written) {
+            let list = &mut looked.spared[nth];
+            let walk = list.plan.state.walk.clone();
+            tell(progress, &walk, &mut list.tally, (rows[nth].len(), 0), written, last);
         }
+        tell(progress, RECENTS, &mut looked.recents, (page.len, page.bytes), own, last);
         state.position = position;
         if last {
             return Ok(Ok(looked));
         }
+    }
+}
+
+impl Looked {
+    /// The lists that are to be read now.
+    pub(super) fn to_read(&self) -> impl Iterator<Item = &WalkPlan> {
+        self.spared.iter().filter(|list| list.to_read).map(|list| &list.plan)
     }
 }
 

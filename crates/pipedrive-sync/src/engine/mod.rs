@@ -10,6 +10,7 @@
 //!        database
 //! ```
 
+mod after;
 mod busy;
 mod circuits;
 mod deletions;
@@ -22,6 +23,7 @@ mod record;
 mod run;
 mod seen;
 mod settings;
+mod spared;
 mod walk;
 mod walks;
 mod writer;
@@ -52,7 +54,7 @@ use self::{
 use crate::{
     exit::{Code, Failure},
     progress::{Event, Progress},
-    store::{Counts, Store, WalkState},
+    store::{Counts, Store},
     wall,
 };
 
@@ -159,6 +161,7 @@ pub async fn sync(mut job: Job) -> Result<Outcome, Failure> {
         force: job.settings.force,
         swept: &swept,
         sweep_every: job.settings.sweep_every,
+        by_recents: &job.settings.by_recents,
     };
     let plan = Plan::new(&basis);
     // What was deleted silently can be found on another day, if this one has no tokens for it.
@@ -250,78 +253,16 @@ async fn under_lease(
     let new: Vec<_> = new.chain(&plan.recents_from).collect();
     job.store.begin_walks(new).await?;
     let recents = plan.recents.take();
-    let instead_of = std::mem::take(&mut plan.by_recents);
+    let spared = std::mem::take(&mut plan.by_recents);
     let result = walk_all(job, plan, lease, outcome, record).await;
     if let (Ok(()), Some(recents)) = (&result, recents) {
-        let told = deletions(job, recents, &instead_of, lease, outcome).await?;
-        if !told && !instead_of.is_empty() {
-            read_after_all(job, instead_of, lease, outcome, record).await?;
+        let lists = after::look(job, recents, spared, lease, outcome).await?;
+        if !lists.is_empty() {
+            after::read(job, lists, lease, outcome, record).await?;
         }
     }
     outcome.used.1 = lease.used();
     result
-}
-
-/// Reads the lists that were left to recents.
-async fn read_after_all(
-    job: &mut Job,
-    walks: Vec<plan::WalkPlan>,
-    lease: &mut DayLease,
-    outcome: &mut Outcome,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    job.store.begin_walks(walks.iter().map(|walk| &walk.state).collect::<Vec<_>>()).await?;
-    let before = std::mem::take(&mut outcome.walks);
-    let (failure, busy) = (outcome.failure.take(), outcome.busy);
-    let result = walk_all(job, Plan { walks, ..Plan::default() }, lease, outcome, record).await;
-    for (name, tally) in before {
-        outcome.walks.entry(name).or_insert(tally);
-    }
-    outcome.failure = failure.or(outcome.failure.take());
-    outcome.busy = busy;
-    result
-}
-
-/// Looks for deleted rows when all walks have ended, unless the budget or the user has ended them. False if recents do not
-/// tell what they were to tell.
-async fn deletions(
-    job: &mut Job,
-    recents: WalkState,
-    instead_of: &[plan::WalkPlan],
-    lease: &mut DayLease,
-    outcome: &mut Outcome,
-) -> Result<bool, Failure> {
-    let mut told = true;
-    for walk in instead_of {
-        // Not complete, until the look is.
-        outcome.walks.insert(walk.state.walk.clone(), Tally::default());
-    }
-    let over = outcome.failure.as_ref().is_some_and(|failure| failure.code.begins_nothing());
-    if over || *job.stop.borrow() {
-        return Ok(true);
-    }
-    let mut stop = job.stop.clone();
-    let marked = tokio::select! {
-        biased;
-        _ = stop.wait_for(|stop| *stop) => return Ok(true),
-        marked = deletions::mark(&job.client, &mut job.store, lease, &*job.progress, recents, instead_of) => marked?,
-    };
-    match marked {
-        Ok(looked) => {
-            outcome.walks.insert(plan::RECENTS.to_owned(), looked.recents);
-            for (walk, tally) in instead_of.iter().zip(looked.instead) {
-                outcome.walks.insert(walk.state.walk.clone(), tally);
-            }
-            told = looked.unusable == 0;
-        }
-        Err(error) if deletions::is_withheld(&error) => {
-            let line = format!("what was deleted is found only by reading whole lists: {error}");
-            job.progress.event(&Event::note(line));
-            told = false;
-        }
-        Err(error) => outcome.failure = outcome.failure.take().or_else(|| Some(error.into())),
-    }
-    Ok(told)
 }
 
 /// Why the first request failed. Every Pipedrive has its path, so a host that does not know it is another.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Settings,
-    plan::{Wanted, entities},
+    plan::{ByRecents, Wanted, entities},
 };
 use crate::exit::{Code, Failure};
 
@@ -49,6 +49,9 @@ pub struct SyncOptions {
     /// How old the last reading of a whole list may be before an incremental sync reads it whole again, to find what
     /// was deleted silently; if the day has the tokens for it. None: never. Default: 7 days.
     pub sweep_every: Option<SignedDuration>,
+    /// The kinds whose lists are not read while recents show no change of them: users, activity types, filters, pipelines,
+    /// stages, files. Default: all of these.
+    pub by_recents: ByRecents,
 }
 
 impl Default for SyncOptions {
@@ -64,6 +67,7 @@ impl Default for SyncOptions {
             lease: None,
             priority: 2,
             sweep_every: Some(SignedDuration::from_hours(7 * 24)),
+            by_recents: ByRecents::default(),
         }
     }
 }
@@ -93,6 +97,7 @@ impl SyncOptions {
             patience: patience.max(2 * config.rate_limiting.queue_timeout),
             force: self.force,
             sweep_every: self.sweep_every,
+            by_recents: self.by_recents.clone(),
             ..Settings::default()
         }
     }

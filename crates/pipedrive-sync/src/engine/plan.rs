@@ -1,8 +1,12 @@
 //! Which walks a sync makes, from where, and what that costs. Pure.
 
 mod basis;
+mod by_recents;
 
-pub use self::basis::Basis;
+pub use self::{
+    basis::Basis,
+    by_recents::{ByRecents, WHETHER_BY_RECENTS, WHOLE_BY_RECENTS},
+};
 
 use std::str::FromStr as _;
 
@@ -28,9 +32,6 @@ pub const BY_RECENTS: [Entity; 6] = [
     Entity::Products,
     Entity::Notes,
 ];
-
-/// Kinds whose lists cannot be asked for what has changed, and whose rows recents show whole.
-pub const WHOLE_BY_RECENTS: [Entity; 1] = [Entity::Files];
 
 /// Deleted rows are shown for 30 days; what was complete before that is read in full.
 pub(super) const DELETED_SHOWN_FOR: SignedDuration = SignedDuration::from_hours(29 * 24);
@@ -81,7 +82,8 @@ pub struct Plan {
     pub walks: Vec<WalkPlan>,
     /// After them, the look for deleted rows of the kinds whose lists do not show them.
     pub recents: Option<WalkState>,
-    /// Lists that are not read, as that look shows what has changed of them; to be read if it is not given.
+    /// Lists that are not read, as that look shows what has changed of them, or whether anything has; to be read after it if
+    /// something has, or if it is not given.
     pub by_recents: Vec<WalkPlan>,
     /// Where the first such look will begin, to be written down before the first row is read.
     pub recents_from: Option<WalkState>,
@@ -114,6 +116,9 @@ impl Plan {
             }
             let mut main = basis.walk(entity, false);
             if basis.told_by_recents(entity) && !main.resumed {
+                if basis.just_looked(entity) {
+                    continue;
+                }
                 main.sweep = basis.is_due(entity);
                 if !main.sweep {
                     plan.by_recents.push(main);
@@ -134,17 +139,21 @@ impl Plan {
                 && in_recents(walk.entity)
                 && walk.entity != Entity::Deals
         };
-        if basis.limit.is_none() && plan.walks.iter().any(wanted) {
+        // For lists alone, only where these would cost more.
+        let look = u64::from(recents::cost());
+        let dearer = plan.by_recents.iter().map(|walk| walk.tokens).sum::<u64>() > look;
+        if basis.limit.is_none() && (dearer || plan.walks.iter().any(wanted)) {
             plan.recents = basis.recents(&plan.by_recents);
-            plan.tokens += plan.recents.as_ref().map_or(0, |_| u64::from(recents::cost()));
-        } else if basis.state(RECENTS).is_none()
-            && plan.walks.iter().any(|walk| in_recents(walk.entity))
-        {
-            plan.recents_from = Some(basis.look(basis.now));
         }
-        if plan.recents.is_none() {
-            // Only for them a look would be no cheaper.
+        if plan.recents.is_some() {
+            plan.tokens += look;
+            plan.exact &= plan.by_recents.is_empty();
+        } else {
             std::mem::take(&mut plan.by_recents).into_iter().for_each(|walk| plan.add(walk));
+            let any = plan.walks.iter().any(|walk| in_recents(walk.entity));
+            if any && basis.state(RECENTS).is_none() {
+                plan.recents_from = Some(basis.look(basis.now));
+            }
         }
         plan
     }
@@ -182,7 +191,8 @@ impl Plan {
         }
         let new = self.walks.iter_mut().filter(|walk| !walk.resumed).map(|walk| &mut walk.state);
         let recents = self.recents.as_mut().filter(|state| state.position.is_none());
-        for state in new.chain(recents) {
+        let spared = self.by_recents.iter_mut().map(|walk| &mut walk.state);
+        for state in new.chain(spared).chain(recents) {
             if wall::parse(&state.started_at).is_some_and(|started| server < started) {
                 state.started_at = wall::text(server);
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use pipedrive_service::Priority;
 
+use super::plan::ByRecents;
+
 /// How a sync goes about its work. Every field has a default.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -36,6 +38,8 @@ pub struct Settings {
     /// How old the last reading of a whole list may be; see [`SyncOptions::sweep_every`](super::SyncOptions::sweep_every).
     /// Default: 7 days.
     pub sweep_every: Option<SignedDuration>,
+    /// The kinds whose lists are not read while recents show no change of them. Default: all that can be named.
+    pub by_recents: ByRecents,
     /// The largest page, for the plan. Default: 500.
     pub page: u32,
     /// How urgent the requests are. Default: [`Priority::LOW`], so that calls for which somebody waits go first.
@@ -58,6 +62,7 @@ impl Default for Settings {
             across_days: false,
             force: false,
             sweep_every: Some(SignedDuration::from_hours(7 * 24)),
+            by_recents: ByRecents::default(),
             page: 500,
             priority: Priority::LOW,
         }

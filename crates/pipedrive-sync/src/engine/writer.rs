@@ -134,6 +134,7 @@ impl Writer<'_> {
                 finish: delivery
                     .last
                     .then(|| Finish { high_water: high_water(state, state.max_seen.as_deref()) }),
+                begun: &[],
             });
         }
         let settled = self.lease.settle();

@@ -1,6 +1,10 @@
 //! Where a walk stands.
 
-use super::{StoreError, link::Fields};
+use super::{
+    StoreError,
+    link::{Arg, Fields, Link},
+    seen,
+};
 
 /// Whether a walk reads everything or what has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -103,4 +107,27 @@ impl WalkState {
             run: row.int("run")?,
         })
     }
+}
+
+/// Notes that a walk begins, in place of what was known of the one before.
+pub(super) async fn begin(mut link: Link<'_>, state: &WalkState) -> Result<(), StoreError> {
+    let sql =
+        "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
+         VALUES ($1, $2, $3, NULL, $4, $5, $6, $7)
+         ON CONFLICT (walk) DO UPDATE SET mode = $3, position = NULL, since = $4, started_at = $5,
+           max_seen = NULL, high_water = $6, pages = 0, rows = 0, done_at = NULL, run = $7";
+    let args = [
+        Arg::from(&state.walk),
+        (&state.entity).into(),
+        state.mode.name().into(),
+        (&state.since).into(),
+        (&state.started_at).into(),
+        (&state.high_water).into(),
+        state.run.into(),
+    ];
+    link.execute(sql, &args).await?;
+    if state.mode == Mode::Full {
+        seen::forget(link, &state.entity).await?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use super::{
     again::{self, guarded, marked, repeated},
     gone,
     link::{Arg, Link},
-    quarantine, seen, upsert,
+    quarantine, seen, state, upsert,
 };
 use crate::wall;
 
@@ -71,6 +71,8 @@ pub struct PageWrite<'a> {
     pub page_size: Option<u32>,
     /// Set when this was the last page.
     pub finish: Option<Finish>,
+    /// Walks of others that begin with it, as [`Store::begin_walks`] notes them.
+    pub begun: &'a [&'a WalkState],
 }
 
 impl<'a> PageWrite<'a> {
@@ -88,6 +90,7 @@ impl<'a> PageWrite<'a> {
             max_seen: None,
             page_size: None,
             finish: None,
+            begun: &[],
         }
     }
 }
@@ -192,23 +195,7 @@ impl Store {
     async fn begin_all(&mut self, walks: &[&WalkState]) -> Result<(), StoreError> {
         let mut tx = self.conn.begin().await?;
         for state in walks {
-            let sql = "INSERT INTO sync_state (walk, entity, mode, position, since, started_at, high_water, run)
-                 VALUES ($1, $2, $3, NULL, $4, $5, $6, $7)
-                 ON CONFLICT (walk) DO UPDATE SET mode = $3, position = NULL, since = $4, started_at = $5,
-                   max_seen = NULL, high_water = $6, pages = 0, rows = 0, done_at = NULL, run = $7";
-            let args = [
-                Arg::from(&state.walk),
-                (&state.entity).into(),
-                state.mode.name().into(),
-                (&state.since).into(),
-                (&state.started_at).into(),
-                (&state.high_water).into(),
-                state.run.into(),
-            ];
-            tx.link().execute(sql, &args).await?;
-            if state.mode == Mode::Full {
-                seen::forget(tx.link(), &state.entity).await?;
-            }
+            state::begin(tx.link(), state).await?;
         }
         tx.commit().await
     }
@@ -254,6 +241,9 @@ impl Store {
             quarantine::note(tx.link(), page).await?;
             let gone = gone::mark(tx.link(), page).await?;
             let removed = gone + advance(tx.link(), page).await?;
+            for state in page.begun {
+                state::begin(tx.link(), state).await?;
+            }
             all.push(Written { unchanged, removed });
         }
         if let Some(settled) = settled {

@@ -2,6 +2,7 @@
 
 mod bad_database;
 mod bad_input;
+mod by_recents;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod circuits;

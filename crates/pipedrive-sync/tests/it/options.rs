@@ -9,10 +9,8 @@ use crate::common::{World, client, config};
 use futures_util::TryStreamExt as _;
 use pipedrive_service::Entity;
 use pipedrive_sync::{progress::Event, store::Reader};
-use saas_sim::pipedrive::{Churn, RecentsTooOld, SimConfig};
+use saas_sim::pipedrive::{Churn, SimConfig};
 use serde_json::{Value, json};
-
-const FILES: saas_sim::pipedrive::Entity = saas_sim::pipedrive::Entity::Files;
 
 async fn first(world: &World, entity: Entity) -> pipedrive_service::RowId {
     let page = client(world).list(entity, pipedrive_service::ListQuery::new()).await.unwrap();
@@ -67,21 +65,6 @@ async fn a_list_by_offsets_that_was_read_before_is_read_several_pages_at_once() 
     assert_eq!(asked, [(pages, false), (pages, true)], "as many requests, and none in vain");
     let differ = world.differences().await;
     assert!(!differ.iter().any(|line| line.starts_with("notes")), "{differ:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_names_the_look_at_recents_and_the_lists_that_it_spares() {
-    let world = World::new(config(60)).await;
-    let entities = ["--entity", "files,persons"];
-    let copied = world.run("sync", &[&["--quiet"][..], &entities].concat()).await;
-    assert_eq!(copied.code, Some(0), "{copied:?}");
-    let plan = object(&world.run("sync", &[&["--plan", "--json"][..], &entities].concat()).await);
-    let walks: Vec<_> =
-        plan["walks"].as_array().unwrap().iter().map(|walk| &walk["walk"]).collect();
-    assert_eq!(walks, ["persons", "recents", "files"], "{plan}");
-    let spent = world.sim.truth().day.used;
-    assert_eq!(world.run("sync", &[&["--quiet"][..], &entities].concat()).await.code, Some(0));
-    assert_eq!(plan["tokens"], json!(world.sim.truth().day.used - spent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,63 +209,6 @@ async fn deleted_rows_of_other_kinds_are_found_by_recents_for_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_changed_came_and_went_are_told_by_recents_and_their_list_is_not_read() {
-    let world = World::new(config(300)).await;
-    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
-    let change = || {
-        // Of leads nobody says that they were deleted.
-        let entities = ["deals", "persons", "notes", "files"].map(String::from).to_vec();
-        let (updates, creates, deletes) = (60.0, 30.0, 30.0);
-        let churn = Churn { updates, creates, deletes, even: true, entities, ..Churn::none() };
-        world.sim.change_now(churn).unwrap();
-    };
-    let list = |from: usize| {
-        let log = world.sim.truth().log;
-        log[from..].iter().filter(|entry| entry.target.starts_with("/api/v1/files?")).count()
-    };
-    // Twice: where the first look ended is where the second begins. Small pages take it several requests.
-    for args in [&["--json"][..], &["--json", "--max-batch-size", "20"]] {
-        change();
-        let (before, files) = (world.sim.truth().log.len(), world.sim.digest(FILES).rows);
-        let ended = world.run("sync", args).await;
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert_eq!(list(before), 0);
-        assert_eq!(world.differences().await, Vec::<String>::new());
-        let walk = &object(&ended)["walks"]["files"];
-        let rows = walk["rows"].as_u64().unwrap();
-        assert!(walk["done"] == json!(true) && rows > 0 && rows < files / 2, "{walk}");
-    }
-    let counts = Reader::open(&world.database()).await.unwrap().counts().await.unwrap();
-    assert!(counts["files"].1 > 0, "deleted ones are kept, and marked: {counts:?}");
-
-    // What is asked for alone is read, and so is what was read whole too long ago, or is to be read whole.
-    for args in [&["--entity", "files"][..], &["--sweep-every", "0h"], &["--full"]] {
-        change();
-        let before = world.sim.truth().log.len();
-        assert_eq!(world.run("sync", args).await.code, Some(0));
-        assert!(list(before) > 0, "{args:?}");
-        let mut differ = world.differences().await;
-        differ.retain(|line| line.starts_with("files"));
-        assert_eq!(differ, Vec::<String>::new(), "{args:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn where_recents_are_not_given_the_list_of_files_is_read_after_all() {
-    let mut refused = config(60);
-    (refused.recents.reach_s, refused.recents.too_old) = (0, RecentsTooOld::Refuse);
-    let world = World::new(refused).await;
-    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
-    world.sim.change_now(Churn { updates: 60.0, even: true, ..Churn::none() }).unwrap();
-    let ended = world.run("sync", &["--json"]).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let report = object(&ended);
-    assert_eq!(report["walks"]["files"]["done"], json!(true), "{report}");
-    assert!(report["walks"].get("recents").is_none(), "{report}");
-    assert_eq!(world.differences().await, Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_goes_without_a_trace_is_found_by_a_sweep_and_nothing_else_goes_with_it() {
     let world = World::new(config(120)).await;
     assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
@@ -298,7 +224,8 @@ async fn what_goes_without_a_trace_is_found_by_a_sweep_and_nothing_else_goes_wit
     let plan = object(&world.run("sync", &["--sweep-every", "0h", "--plan", "--json"]).await);
     let sweeps =
         plan["walks"].as_array().unwrap().iter().filter(|walk| walk["sweep"] == json!(true));
-    assert_eq!(sweeps.count(), 9, "{plan}");
+    // Fourteen lists that else would be asked for changes, or left to recents.
+    assert_eq!(sweeps.count(), 14, "{plan}");
     let busy = Churn {
         creates: 1.0,
         shifts: 1.0,

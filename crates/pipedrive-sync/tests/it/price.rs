@@ -49,17 +49,20 @@ async fn a_full_sync_and_one_of_the_changes_cost_hardly_more_than_the_least() {
     world.sim.change_now(Churn { updates: 500.0, ..Churn::default() }).unwrap();
     let least = world.sim.account().price_since(since);
     let by_recents = world.sim.account().price_since_by_recents(since).tokens;
+    assert!(by_recents < least.tokens, "{by_recents}");
     let before = world.sim.truth().log.len();
     let spent = sync(&world).await;
-    let ratio = spent as f64 / least.tokens as f64;
+    // The stricter of the two: what lists do not tell is told by recents, deleted rows too.
+    let ratio = spent as f64 / by_recents as f64;
     println!(
-        "1 % changed: {spent} tokens, at least {} by the lists, {ratio:.3}, and {by_recents} with recents",
+        "1 % changed: {spent} tokens, at least {by_recents} with recents, {ratio:.3}, and {} by the lists alone",
         least.tokens
     );
     let log: Vec<_> = world.sim.truth().log[before..]
         .iter()
         .map(|entry| format!("{} {}", entry.tokens, entry.target))
         .collect();
-    // Recents tell what has changed of the files, which their list does not.
-    assert!(ratio <= 0.5, "{ratio:.3}\n{}\n{}", bill(&world, &least), log.join("\n"));
+    let report = || format!("{ratio:.3}\n{}\n{}", bill(&world, &least), log.join("\n"));
+    assert!(ratio <= 1.2, "{}", report());
+    assert!(spent as f64 <= 0.5 * least.tokens as f64, "{}", report());
 }

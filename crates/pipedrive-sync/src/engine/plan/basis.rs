@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pipedrive_service::Entity;
 
 use super::{
-    DELETED_SHOWN_FOR, RECENTS, WHOLE_BY_RECENTS, WalkPlan, Wanted, deleted_name, in_recents,
+    ByRecents, DELETED_SHOWN_FOR, RECENTS, WalkPlan, Wanted, deleted_name, in_recents,
     recents_since, requests,
 };
 use crate::{
@@ -45,6 +45,8 @@ pub struct Basis<'a> {
     pub swept: &'a BTreeMap<String, String>,
     /// How long ago that may be before an incremental walk becomes a full one; none for ever.
     pub sweep_every: Option<SignedDuration>,
+    /// The kinds whose lists are not read while recents show no change of them.
+    pub by_recents: &'a ByRecents,
 }
 
 impl Basis<'_> {
@@ -137,7 +139,9 @@ impl Basis<'_> {
     fn look_for_deleted(&self) -> Option<WalkState> {
         let known = self.state(RECENTS);
         if let Some(state) = known.filter(|state| state.done_at.is_none() && !self.force) {
-            return Some(state.clone());
+            let begun =
+                WalkState { started_at: wall::text(self.now), run: self.run, ..state.clone() };
+            return Some(if state.position.is_some() { state.clone() } else { begun });
         }
         let begun =
             Entity::ALL.into_iter().filter(|entity| in_recents(*entity)).filter_map(|entity| {
@@ -169,16 +173,24 @@ impl Basis<'_> {
         looked.max(wall::parse(&state.started_at))
     }
 
-    /// Whether recents show all that has changed of a list which is complete.
+    /// Whether the look of a run that was cut short, and is finished first, has told of the list what there was to tell.
+    pub(super) fn just_looked(&self, entity: Entity) -> bool {
+        let look = self.state(RECENTS).filter(|_| self.just_done(RECENTS));
+        let began = look.and_then(|look| wall::parse(&look.started_at));
+        began.is_some_and(|began| self.known_until(entity) >= Some(began))
+    }
+
+    /// Whether recents show all that has changed of a list which is complete, or whether anything has.
     pub(super) fn told_by_recents(&self, entity: Entity) -> bool {
         // By our clock; by the server's it is looked at again when that is known.
         let done = self.state(entity.name()).and_then(|state| state.done_at.as_deref());
         let done = done.and_then(wall::parse);
-        let recent = done.is_some_and(|at| self.now.duration_since(at) < DELETED_SHOWN_FOR);
+        let recent = done.is_some_and(|at| self.now.duration_since(at) < DELETED_SHOWN_FOR)
+            && self.known_until(entity).is_some();
         // A look that is under way may have passed them by.
         let under_way = self.state(RECENTS).is_some_and(|look| look.position.is_some());
         let asked_for = self.wanted != Wanted::Full && !self.force && self.limit.is_none();
-        WHOLE_BY_RECENTS.contains(&entity) && recent && asked_for && !under_way
+        self.by_recents.contains(entity) && recent && asked_for && !under_way
     }
 
     /// Whether the whole list was read last so long ago that it is to be read again. Where incremental walks are asked for

@@ -1,9 +1,11 @@
 //! What is planned from what is known.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::*;
 use crate::store::Counts;
+
+mod by_recents;
 
 fn basis<'a>(entities: &'a [Entity], known: &'a [WalkState], counts: &'a Counts) -> Basis<'a> {
     Basis {
@@ -21,10 +23,12 @@ fn basis<'a>(entities: &'a [Entity], known: &'a [WalkState], counts: &'a Counts)
         force: false,
         swept: &NEVER,
         sweep_every: None,
+        by_recents: &ALL,
     }
 }
 
 static NEVER: BTreeMap<String, String> = BTreeMap::new();
+static ALL: LazyLock<ByRecents> = LazyLock::new(ByRecents::default);
 
 fn state(entity: Entity, mode: Mode, done: Option<&str>) -> WalkState {
     WalkState {
@@ -107,8 +111,8 @@ fn a_list_that_was_read_whole_long_ago_is_read_whole_again_and_its_price_is_plan
     basis.sweep_every = Some(SignedDuration::from_hours(7 * 24));
     basis.swept = &old;
     let plan = Plan::new(&basis);
-    // Stages are read whole each time.
-    assert_eq!((plan.walks[0].state.mode, plan.sweeps()), (Mode::Full, 1));
+    // Stages are read whole each time that they are read; else recents would tell of them.
+    assert_eq!((plan.walks[0].state.mode, plan.sweeps()), (Mode::Full, 2));
     assert_eq!((plan.tokens, plan.exact), (2 + 3 * 10 + 2 * 5, true));
     assert!(plan.walks[0].state.high_water.is_some(), "what is known is not forgotten");
     for (swept, every, wanted) in [
@@ -240,52 +244,4 @@ fn names_of_entities_are_understood_together_and_every_wrong_one_is_named() {
     );
     let wrong = entities(&["dael,deals".into(), "foo".into()]).unwrap_err();
     assert!(wrong.contains("dael") && wrong.contains("foo"));
-}
-
-#[test]
-fn files_are_left_to_recents_while_these_reach_back_to_where_the_list_was_read() {
-    let all = [Entity::Notes, Entity::Files];
-    let done = Some("2026-03-09T00:00:00Z");
-    let known = [state(Entity::Notes, Mode::Full, done), state(Entity::Files, Mode::Full, done)];
-    let counts = Counts::from([("files", (1500, 0)), ("notes", (10, 0))]);
-    let basis = basis(&all, &known, &counts);
-    let names = |walks: &[WalkPlan]| {
-        walks.iter().map(|walk| walk.state.walk.clone()).collect::<Vec<_>>().join(",")
-    };
-    let plan = Plan::new(&basis);
-    assert_eq!((names(&plan.walks), names(&plan.by_recents)), ("notes".into(), "files".into()));
-    assert_eq!(plan.tokens, 2 + 20 + 20, "notes and recents");
-    // From where the whole list was begun, or from where the last look was.
-    assert_eq!(plan.recents.unwrap().since.unwrap(), "2026-02-28T23:58:59Z");
-    let mut looked = known.clone();
-    looked[1].high_water = Some("2026-03-05T00:00:00Z".into());
-    looked[0].started_at = "2026-03-08T00:00:00Z".into();
-    let plan = Plan::new(&Basis { known: &looked, ..basis });
-    assert_eq!(plan.recents.unwrap().since.unwrap(), "2026-03-04T23:58:59Z");
-
-    // The server says that what was read lies further back than recents reach.
-    let mut plan = Plan::new(&basis);
-    let server = Some("2026-04-20T00:00:00Z".parse().unwrap());
-    plan.by_the_servers_clock(basis.now, server, basis.overlap);
-    assert_eq!(
-        (names(&plan.walks), names(&plan.by_recents)),
-        ("notes,files".into(), String::new())
-    );
-
-    // A look that is under way may have passed them by; and whatever is asked for by name.
-    let look =
-        WalkState { position: Some("2026-03-01T00:00:00Z+0".into()), ..basis.look(basis.now) };
-    let under_way = [known[0].clone(), known[1].clone(), look];
-    let alone = [Entity::Files];
-    for other in [
-        Basis { known: &under_way, ..basis },
-        Basis { wanted: Wanted::Full, ..basis },
-        Basis { force: true, ..basis },
-        Basis { limit: Some(5), ..basis },
-        Basis { entities: &alone, ..basis },
-        Basis { known: &known[1..], ..basis },
-    ] {
-        let plan = Plan::new(&other);
-        assert!(names(&plan.walks).contains("files") && plan.by_recents.is_empty(), "{other:?}");
-    }
 }
