@@ -9,7 +9,7 @@ use super::{
 use crate::{exit::Failure, progress::Event, store::WalkState};
 
 /// Looks for deleted rows, and for changes of the lists that were spared, unless the budget or the user has ended the sync.
-/// Gives the lists that are to be read now.
+/// Gives the lists that are to be read now; that they are is written down.
 pub(super) async fn look(
     job: &mut Job,
     recents: WalkState,
@@ -51,6 +51,7 @@ pub(super) async fn look(
     if deletions::is_withheld(&error) {
         let line = format!("what was deleted is found only by reading whole lists: {error}");
         job.progress.event(&Event::note(line));
+        job.store.begin_walks(spared.iter().map(|walk| &walk.state).collect::<Vec<_>>()).await?;
         return Ok(spared);
     }
     outcome.failure = outcome.failure.take().or_else(|| Some(error.into()));
@@ -65,7 +66,6 @@ pub(super) async fn read(
     outcome: &mut Outcome,
     record: &mut Record,
 ) -> Result<(), Failure> {
-    job.store.begin_walks(walks.iter().map(|walk| &walk.state).collect::<Vec<_>>()).await?;
     let before = std::mem::take(&mut outcome.walks);
     let (failure, busy) = (outcome.failure.take(), outcome.busy);
     let result = walk_all(job, Plan { walks, ..Plan::default() }, lease, outcome, record).await;

@@ -62,11 +62,14 @@ pub async fn a_page_is_there_with_its_cursor_or_neither_is(kit: &Kit) {
     // Row 4 cannot be written: rows 3 and 4, the cursor and what was spent must all stay behind.
     place.fail("INSERT", "deals", "NEW.id = 4").await;
     let settled = Settled { day: "2026-03-01".into(), used: 77, leased: Some(99), limit: 1000 };
-    let failed = store
-        .commit(&[page(&state, &[row(3, "a"), row(4, "a")], Some("\"p2\""))], Some(&settled))
-        .await;
+    // So must a walk that begins with the page.
+    let users = walk("users", Mode::Full, run);
+    let rows = [row(3, "a"), row(4, "a")];
+    let write = PageWrite { begun: &[&users], ..page(&state, &rows, Some("\"p2\"")) };
+    let failed = store.commit(&[write], Some(&settled)).await;
     assert!(failed.unwrap_err().to_string().contains("boom"));
     let walks = store.walks().await.unwrap();
+    assert_eq!(walks.len(), 1);
     assert_eq!(walks[0].position.as_deref(), Some("\"p1\""));
     assert_eq!((walks[0].pages, walks[0].rows), (1, 2));
     assert_eq!(store.counts().await.unwrap()["deals"], (2, 0));
@@ -75,6 +78,9 @@ pub async fn a_page_is_there_with_its_cursor_or_neither_is(kit: &Kit) {
 
     // And the other way round: the cursor cannot be written, so the rows must not be there either.
     place.fail_no_more("deals").await;
+    let write = PageWrite { begun: &[&users], ..page(&state, &[], Some("\"p1\"")) };
+    store.commit(&[write], None).await.unwrap();
+    assert!(store.walks().await.unwrap().contains(&users));
     place.fail("UPDATE", "sync_state", "true").await;
     store.commit(&[page(&state, &[row(3, "a")], Some("\"p2\""))], None).await.unwrap_err();
     assert_eq!(store.counts().await.unwrap()["deals"], (2, 0));

@@ -91,7 +91,15 @@ async fn of_small_lists_the_ones_that_recents_show_are_read_once_and_the_others_
         assert_eq!(world.differences().await, Vec::<String>::new());
 
         world.sim.account().delete(entity, "1", world.sim.now()).unwrap();
-        assert_eq!(reads(&world, &[]).await, [entity]);
+        let events = world.dir.path().join("events");
+        let told = format!("jsonl:{}", events.display());
+        assert_eq!(reads(&world, &["--events", &told]).await, [entity]);
+        let done = std::fs::read_to_string(events).unwrap();
+        let done = done.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let done = done.filter(|event| {
+            event["walk"] == common::ours(entity).name() && event["done"] == json!(true)
+        });
+        assert_eq!(done.count(), 1, "not done before it is read");
         assert_eq!(world.differences().await, Vec::<String>::new());
         let counts = Reader::open(&world.database()).await.unwrap().counts().await.unwrap();
         let (_, marked) = counts[common::ours(entity).name()];
@@ -138,11 +146,14 @@ async fn a_list_that_is_to_be_read_is_read_although_the_run_ends_before() {
         let world = World::new(config(30)).await;
         assert_eq!(reads(&world, &[]).await.len(), 5);
         change(&world, Theirs::Stages, "2");
+        world.sim.account().delete(Theirs::Stages, "1", world.sim.now()).unwrap();
         let path = Some("/api/v2/stages".to_owned());
         ended_while_it_waits_for(&world, Rule { path, ..Rule::default() }, signal).await;
         assert!(walk(&world, "recents").await.done_at.is_some());
         assert!(walk(&world, "stages").await.done_at.is_none(), "{signal}");
         assert!(walk(&world, "users").await.done_at.is_some());
+        let counts = Reader::open(&world.database()).await.unwrap().counts().await.unwrap();
+        assert_eq!(counts["stages"].1, 0, "recents mark no row of theirs");
 
         // What comes meanwhile is for the run after the next: this one is finished first, and looks at nothing twice.
         change(&world, Theirs::Filters, "2");
