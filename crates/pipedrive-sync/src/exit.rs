@@ -96,6 +96,7 @@ impl From<StoreError> for Failure {
                 Code::Unavailable
             }
             StoreError::Sql(_)
+            | StoreError::Moved { .. }
             | StoreError::Full(_)
             | StoreError::Busy(_)
             | StoreError::Damaged(_)

@@ -46,10 +46,16 @@ impl Foreign {
         self.peaks[0] = self.peaks[0].max(self.held);
     }
 
-    /// How many more units of others are to be expected in this window.
-    pub(crate) fn expected(&self) -> u64 {
+    /// In the window now.
+    pub(crate) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// How many more units of others are to be expected in a window that holds so many of
+    /// theirs.
+    pub(crate) fn expected(&self, held: u64) -> u64 {
         let peak = self.peaks.iter().copied().max().unwrap_or(0);
-        if peak == 0 { 0 } else { (peak + peak / 16 + 1).saturating_sub(self.held) }
+        if peak == 0 { 0 } else { (peak + peak / 16 + 1).saturating_sub(held) }
     }
 
     /// Of what stops counting at `tick`, how much is others'.
@@ -69,6 +75,6 @@ impl Foreign {
 
     /// Whether forgetting it would lose nothing.
     pub(crate) fn at_rest(&self) -> bool {
-        self.held == 0 && self.expected() == 0
+        self.held == 0 && self.expected(0) == 0
     }
 }

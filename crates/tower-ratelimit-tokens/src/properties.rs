@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     Budget, BudgetId, Charge, Limiter, Observation, Observations, Settle,
-    budget::Slot,
+    budget::{Fit, Sight, Slot},
     moment::{Nanos, nanos},
     rolling::Rolling,
     tally::Tally,
@@ -143,6 +143,35 @@ proptest! {
             rolling.unreserve(n);
         }
         prop_assert_eq!(rolling.seen(MS), 0);
+    }
+
+    /// Nobody sleeps past the moment at which there is room beside what others have spent and
+    /// are expected to.
+    #[test]
+    fn room_beside_others_is_told_no_later_than_it_is_there(
+        spent in prop::collection::vec((0..90 * MS, 1..4_u64, 0..25_u64), 1..40), limit in 4..20_u64, wanted in 1..20_u64,
+        sparse: bool,
+    ) {
+        let mut rolling = Rolling::new(limit, WINDOW, None, false, WINDOW / 64, sparse);
+        let mut now = 0;
+        for (wait, ours, others) in spent {
+            now += wait;
+            if rolling.room(now, ours) {
+                rolling.spend(now, ours);
+            }
+            let counted = (rolling.seen(now) + others).min(limit);
+            rolling.level(now, None, counted);
+        }
+        let wanted = wanted.min(limit);
+        let fit = rolling.when(now, wanted, 0, Sight::Likely);
+        let step = nanos(WINDOW / 64).next_power_of_two() / 2;
+        let mut moments = (0..).map(|ticks| if ticks == 0 { now } else { ((now / step) + ticks) * step });
+        let first = moments.find(|&at| rolling.room(at, wanted)).expect("nothing is spent for ever");
+        match fit {
+            Fit::Now => prop_assert_eq!(first, now),
+            Fit::At(at) => prop_assert!(now < at && at <= first, "told {at}, there at {first}, now {now}"),
+            other => prop_assert!(false, "{other:?}"),
+        }
     }
 
     /// Against a server that counts exactly, in any order: never below the truth

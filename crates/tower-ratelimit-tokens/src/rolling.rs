@@ -126,11 +126,11 @@ impl Rolling {
         tick
     }
 
-    /// What is to be kept free for others besides what they have spent.
-    fn expected(&self) -> u64 {
+    /// What is to be kept free for others besides so many units that they hold.
+    fn expected_beside(&self, held: u64) -> u64 {
         // Whatever others do, a slot is left for us.
         let most = self.limit.saturating_sub(1);
-        self.others.as_ref().map_or(0, |others| others.expected().min(most))
+        self.others.as_ref().map_or(0, |others| others.expected(held).min(most))
     }
 
     pub(crate) fn occupied(&self) -> u64 {
@@ -156,7 +156,8 @@ impl Rolling {
     /// A call that alone is larger than what others leave is not refused for ever.
     #[cold]
     fn room_beside_others(&self, n: u64) -> bool {
-        let expected = self.expected().min(self.limit.saturating_sub(n));
+        let held = self.others.as_deref().map_or(0, Foreign::held);
+        let expected = self.expected_beside(held).min(self.limit.saturating_sub(n));
         self.occupied() + n + expected <= self.limit
     }
 
@@ -287,18 +288,24 @@ impl Rolling {
     /// When `rest` more units fit, as things stand; `None` if that depends on
     /// requests that are not sent yet.
     fn free_at(&self, now: Nanos, rest: u64) -> Option<Nanos> {
-        let expected = self.expected().min(self.limit.saturating_sub(rest));
-        let mut missing = (self.occupied() + rest + expected).saturating_sub(self.limit);
-        if missing == 0 {
+        let others = self.others.as_deref();
+        let mut held = others.map_or(0, Foreign::held);
+        let mut occupied = self.occupied();
+        let fits = |occupied: u64, held: u64| {
+            occupied + rest + self.expected_beside(held).min(self.limit - rest) <= self.limit
+        };
+        if fits(occupied, held) {
             return Some(now);
         }
-        let others = self.others.as_ref().filter(|_| expected > 0);
         // What is expected of others may be less once a window has passed.
-        let turn = others.map(|others| others.next_turn(self.window).max(now + 1));
+        let turn = others.filter(|others| others.expected(held) > 0);
+        let turn = turn.map(|others| others.next_turn(self.window).max(now + 1));
         for (tick, n) in self.ring.after(self.passed) {
-            // Others' units that go make room for others' units that come.
-            missing = missing.saturating_sub(n - others.map_or(0, |others| others.at(tick)).min(n));
-            if missing == 0 {
+            // Others' units that go make room for others' units that come, but for what
+            // is left to us whatever they do.
+            occupied -= n;
+            held -= others.map_or(0, |others| others.at(tick)).min(n);
+            if fits(occupied, held) {
                 let at = (tick << self.shift).max(now);
                 return Some(turn.map_or(at, |turn| at.min(turn)));
             }

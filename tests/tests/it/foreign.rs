@@ -111,11 +111,15 @@ fn after(list: &[Instant], from: Instant) -> impl Iterator<Item = &Instant> {
     list.iter().filter(move |at| **at >= from)
 }
 
-/// Asserts that the drift that we report is what the others spent, within a tenth.
-fn drift_is_right(world: &World, others: &[Instant]) {
-    let (seen, spent) = (world.budget("burst").foreign as f64, others.len() as f64);
+/// Asserts that the drift that we report is what the others spent until our last answer, within a tenth.
+fn drift_is_right(world: &World, outcome: &Outcome, others: &[Instant]) {
+    let last = outcome.ours.iter().max().expect("some of ours succeeded");
+    let spent = others.iter().filter(|at| *at <= last).count() as f64;
+    let seen = world.budget("burst").foreign as f64;
     say(format_args!("others spent {spent}, we saw {seen}"));
-    assert!((0.9..=1.1).contains(&(seen / spent)), "{seen} of {spent}");
+    // A slot is held until its tick is over, and hides what comes in its place until then.
+    let rounding = 2.0;
+    assert!((seen - spent).abs() <= (spent * 0.1).max(rounding), "{seen} of {spent}");
 }
 
 async fn evenly(faults: Faults) {
@@ -131,7 +135,7 @@ async fn evenly(faults: Faults) {
     say(format_args!("{early} refused at first, then {refused}; {:.3} of the rest", rate / rest));
     assert_eq!(refused, 0, "refused after two windows");
     assert!(rate / rest >= 0.85, "only {:.3} of the rest was used", rate / rest);
-    drift_is_right(&world, &others.await.expect("no panic"));
+    drift_is_right(&world, &outcome, &others.await.expect("no panic"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,10 +150,9 @@ async fn the_same_with_latency_on_both_sides() {
     evenly(latency).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn bursts_of_others_refuse_few_and_never_two_in_one_cool_down() {
+async fn bursts(seed: u64) {
     let world = account(Faults::none());
-    let mut random = fastrand::Rng::with_seed(seed("FOREIGN_SEED", 7));
+    let mut random = fastrand::Rng::with_seed(seed);
     // Five to sixty at once, at any time, two in five of the limit in the long run.
     let others = others(&world, move || {
         let burst = random.usize(5..=60);
@@ -170,5 +173,16 @@ async fn bursts_of_others_refuse_few_and_never_two_in_one_cool_down() {
         let sent = ours.iter().find(|entry| cool_down.contains(&entry.arrived_us));
         assert!(sent.is_none(), "{first:?}\n{sent:?}");
     }
-    drift_is_right(&world, &others.await.expect("no panic"));
+    drift_is_right(&world, &outcome, &others.await.expect("no panic"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bursts_of_others_refuse_few_and_never_two_in_one_cool_down() {
+    bursts(seed("FOREIGN_SEED", 7)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bursts_of_others_that_fill_whole_windows_are_all_seen() {
+    // They leave room for a single request of ours per window, which has to be sent as soon as it is there.
+    bursts(135).await;
 }

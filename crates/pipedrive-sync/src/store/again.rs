@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     Store, StoreError,
     database::Place,
+    file::InPlace,
     link::{Conn, Link},
     postgres,
 };
@@ -48,13 +49,13 @@ pub(super) struct Lost {
     pause: Duration,
 }
 
-/// Work that is given up if its server stands still while all is to end.
+/// Work that is given up if its server stands still while all is to end, and was for nothing if its file is gone.
 macro_rules! guarded {
     ($store:ident, $work:expr) => {{
         let stands_still = $store.thread.stands_still();
         tokio::select! {
             biased;
-            done = async { $work.await } => done,
+            done = async { $work.await } => $store.in_place(done),
             () = stands_still => Err($store.given_up()),
         }
     }};
@@ -142,6 +143,13 @@ impl Store {
         if let Place::Server(_) = self.database.0 {
             self.thread.stop = Some(stop);
         }
+    }
+
+    /// What was done, unless the file is not where it was.
+    pub(super) fn in_place<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let done = done?;
+        self.place.as_ref().map_or(Ok(()), InPlace::check)?;
+        Ok(done)
     }
 
     /// The server stands still: it is asked nothing more.

@@ -110,6 +110,16 @@ pub enum StoreError {
         /// The database.
         database: Database,
     },
+    /// The file was deleted, moved or replaced while it was written.
+    #[error(
+        "the database {database} was deleted, moved or replaced while it was open ({what}); nothing more is written: put it back, or run the same command again, which begins with what is there"
+    )]
+    Moved {
+        /// The file.
+        database: Database,
+        /// What is there now.
+        what: String,
+    },
     /// The disk is full. What was not committed is undone.
     #[error(
         "there is no room for the database; what was committed stays, make room and go on: {0}"

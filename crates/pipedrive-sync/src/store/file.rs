@@ -122,6 +122,45 @@ impl RunLock {
     }
 }
 
+/// The file that is open, and its name.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    file: SqliteFile,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl InPlace {
+    pub(super) fn of(file: &SqliteFile) -> Result<Self, StoreError> {
+        let path = file.real();
+        let identity = identity(&path).map_err(file.unusable("opened"))?;
+        Ok(Self { file: file.clone(), path, identity })
+    }
+
+    /// Whether its name is still its name: what is written into a file without one is lost when it is closed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let what = match identity(&self.path) {
+            Ok(identity) if identity == self.identity => return Ok(()),
+            Ok(_) => "another file has its name".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(StoreError::Moved { database: self.file.database(), what })
+    }
+}
+
+/// The same for all names of one file, and for no two files at once.
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|of| (of.dev(), of.ino()))
+}
+
+/// Only whether there is one.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|_| (0, 0))
+}
+
 /// A new database under another name, until [`Draft::publish`] puts it in its place.
 pub(crate) struct Draft<'a> {
     database: &'a SqliteFile,
@@ -146,10 +185,19 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn publish(self) -> Result<(), StoreError> {
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&self.path, self.database.real()))
-            .map_err(self.database.unusable("created"))
+        let publish = || {
+            File::open(&self.path)?.sync_all()?;
+            // Left by a file that was deleted, whose pages SQLite would write into this one. It removes them itself
+            // where it makes a file.
+            for log in ["-wal", "-shm", "-journal"] {
+                match std::fs::remove_file(self.database.beside(log)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            std::fs::rename(&self.path, self.database.real())
+        };
+        publish().map_err(self.database.unusable("created"))
     }
 }
 

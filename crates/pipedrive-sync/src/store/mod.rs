@@ -46,7 +46,12 @@ pub use self::{
     write::{Finish, Id, PageWrite, RowWrite, Settled, Written},
 };
 
-use self::{again::Thread, database::Place, file::RunLock, link::Conn};
+use self::{
+    again::Thread,
+    database::Place,
+    file::{InPlace, RunLock},
+    link::Conn,
+};
 
 /// What is there under a name before it is touched.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub struct Store {
     database: Database,
     /// PostgreSQL ties its lock to the connection.
     _lock: Option<RunLock>,
+    /// A file only.
+    place: Option<InPlace>,
     thread: Thread,
 }
 
@@ -78,17 +85,17 @@ impl Store {
     /// [`StoreError::Unreachable`] or [`StoreError::Refused`] if a server cannot be reached or does not let us in. A
     /// database that is refused is not touched, and a new one is there whole or not at all.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        let (conn, lock) = match &database.0 {
+        let (conn, _lock, place) = match &database.0 {
             Place::File(file) => {
-                let (conn, lock) = sqlite::open(file).await?;
-                (Conn::Sqlite(Box::new(conn)), Some(lock))
+                let (conn, lock, place) = sqlite::open(file).await?;
+                (Conn::Sqlite(Box::new(conn)), Some(lock), Some(place))
             }
             Place::Server(server) => {
-                (Conn::Postgres(Box::new(postgres::open(server, database).await?)), None)
+                (Conn::Postgres(Box::new(postgres::open(server, database).await?)), None, None)
             }
         };
         let thread = Thread::default();
-        let mut store = Self { conn, database: database.clone(), _lock: lock, thread };
+        let mut store = Self { conn, database: database.clone(), _lock, place, thread };
         store.follow_definitions().await;
         Ok(store)
     }

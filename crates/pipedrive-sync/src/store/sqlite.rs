@@ -9,13 +9,15 @@ use sqlx::{
 
 use super::{
     Access, Found, StoreError,
-    file::{self, Draft, RunLock, SqliteFile},
+    file::{self, Draft, InPlace, RunLock, SqliteFile},
     link::Kind,
     schema,
 };
 
 /// Takes the lock, and makes the file or brings it up to date.
-pub(super) async fn open(file: &SqliteFile) -> Result<(SqliteConnection, RunLock), StoreError> {
+pub(super) async fn open(
+    file: &SqliteFile,
+) -> Result<(SqliteConnection, RunLock, InPlace), StoreError> {
     file::look(file)?;
     let lock = RunLock::take(file)?;
     // Again, now that nobody else can be making it.
@@ -32,7 +34,8 @@ pub(super) async fn open(file: &SqliteFile) -> Result<(SqliteConnection, RunLock
         .connect()
         .await?;
     migrate(&mut conn, version).await?;
-    Ok((conn, lock))
+    let place = InPlace::of(file)?;
+    Ok((conn, lock, place))
 }
 
 /// Opens a file that is there, beside whoever writes it.

@@ -58,6 +58,59 @@ async fn a_disk_that_fills_up_ends_the_sync_and_the_next_one_goes_on() {
     counts_agree(&world).await;
 }
 
+/// What is written into a file that has no name any more is gone when the program ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_deleted_or_replaced_under_a_sync_is_not_taken_for_written() {
+    let replace: [fn(&std::path::Path); 2] = [
+        |file| std::fs::remove_file(file).unwrap(),
+        |file| {
+            let copy = file.with_extension("copy");
+            std::fs::copy(file, &copy).unwrap();
+            std::fs::rename(copy, file).unwrap();
+        },
+    ];
+    for (replace, what) in replace.into_iter().zip(["No such file", "another file has its name"]) {
+        // Some twenty requests in two seconds: it will not be done before the file is gone.
+        let config = SimConfig { burst: None, ..config(400) };
+        let world = World::new(config).await;
+        let mut program = world.pipedrive("sync");
+        program.args(["--quiet", "--max-batch-size", "10"]);
+        let sync = tokio::spawn(common::ended(program));
+        let begun = async {
+            while world.sim.truth().requests < 15 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), begun).await.unwrap();
+        replace(&world.path());
+        let ended = sync.await.unwrap();
+        one_line(&ended, 1, what);
+        assert!(ended.err.contains("deleted, moved or replaced"), "{ended:?}");
+        assert!(world.sim.truth().requests < 200, "it asked on for nothing");
+    }
+}
+
+/// SQLite's log of a file that was deleted after a kill holds pages of it; they are not the new file's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_that_a_deleted_file_has_left_does_not_reach_the_new_one() {
+    let world = World::new(config(20)).await;
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    let log = world.path().with_extension("sqlite-wal");
+    let mut conn = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
+    conn.execute("CREATE TABLE left_behind (x)").await.unwrap();
+    // As a kill leaves it: closing would write the log into the file.
+    let left = std::fs::read(&log).unwrap();
+    assert!(!left.is_empty());
+    conn.close().await.unwrap();
+    std::fs::remove_file(world.path()).unwrap();
+    std::fs::write(&log, left).unwrap();
+    assert_eq!(world.run("sync", &["--quiet"]).await.code, Some(0));
+    assert_eq!(world.differences().await, Vec::<String>::new());
+    let mut conn = SqliteConnectOptions::new().filename(world.path()).connect().await.unwrap();
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'left_behind'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await.unwrap(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_room_ends_the_sync_and_the_next_one_goes_on() {
     let Some(server) = PostgresServer::start("a full disk of PostgreSQL") else { return };

@@ -1,6 +1,7 @@
 //! What both databases share: one transaction type, and the statements on it.
 
 mod claim;
+mod file;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;

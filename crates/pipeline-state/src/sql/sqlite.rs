@@ -1,4 +1,4 @@
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{Backend, Result, schema, tx::Tx};
+use super::{Backend, Result, file::File, schema, tx::Tx};
 use crate::{SCHEMA_VERSION, StateError};
 
 /// How long one process waits for another's transaction.
@@ -24,6 +24,11 @@ const BUSY: Duration = Duration::from_secs(5);
 ///
 /// Clones share one connection that writes, so what they write is one after the other, and two that
 /// read; processes wait for each other up to five seconds and then get [`StateError::Busy`].
+///
+/// # A file that goes away
+///
+/// Whoever opens the file anew would not see what is written into one that was deleted, moved or replaced meanwhile, so
+/// that is [`StateError::Unreachable`] until it is where it was.
 #[derive(Clone)]
 pub struct SqliteStore {
     pool: SqlitePool,
@@ -31,6 +36,8 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// Whether the connection's settings are ours to change.
     is_ours: bool,
+    /// `None` in memory.
+    file: Option<Arc<File>>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -82,7 +89,12 @@ impl SqliteStore {
         if check(version(&pool).await?)? < SCHEMA_VERSION {
             migrate(&pool).await?;
         }
-        Ok(Self { readers: pool.clone(), pool, is_ours: false })
+        let file = File::of(&pool).await.map(Arc::new);
+        Ok(Self { readers: pool.clone(), pool, is_ours: false, file })
+    }
+
+    fn in_place(&self) -> Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 
     /// Closes the file. What was written is safe without this, too.
@@ -181,6 +193,7 @@ async fn migrate(pool: &SqlitePool) -> Result<()> {
 
 impl Backend for SqliteStore {
     async fn begin(&self) -> Result<Tx> {
+        self.in_place()?;
         // Read and then written: a deferred transaction could not wait its turn.
         let begin = match self.is_ours {
             true => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
@@ -190,6 +203,7 @@ impl Backend for SqliteStore {
     }
 
     async fn begin_lightly(&self) -> Result<Tx> {
+        self.in_place()?;
         let begin = match self.is_ours {
             true => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
             false => "BEGIN IMMEDIATE",
@@ -198,6 +212,7 @@ impl Backend for SqliteStore {
     }
 
     async fn look(&self) -> Result<Tx> {
+        self.in_place()?;
         Ok(Tx::Sqlite(begin(&self.readers, "BEGIN").await?))
     }
 

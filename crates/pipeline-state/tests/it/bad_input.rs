@@ -71,6 +71,29 @@ async fn a_full_disk_is_told_and_the_batch_is_not_there() {
     assert_eq!(pipeline.update(&[items[0].completed()]).await.unwrap().applied, 1);
 }
 
+#[tokio::test]
+async fn what_has_no_name_any_more_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("state.db"), folder.path().join("aside.db"));
+    let store = SqliteStore::open(&path).await.unwrap();
+    let tracker = StateTracker::new(store, PipelineConfig::default());
+    let pipeline = tracker.initialize("nightly", &PHASES).await.unwrap();
+    pipeline.add("search", &["a", "b"]).await.unwrap();
+    std::fs::rename(&path, &aside).unwrap();
+    let told = |done: Result<_, StateError>, what: &str| {
+        let error = done.unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(matches!(error, StateError::Unreachable(_)) && source.contains(what), "{error:?}");
+    };
+    told(pipeline.claim("search", 1).await.map(drop), "deleted, moved or replaced");
+    told(pipeline.progress().await.map(drop), "deleted, moved or replaced");
+    std::fs::copy(&aside, &path).unwrap();
+    told(pipeline.claim("search", 1).await.map(drop), "another file has its name");
+    // Where it was, it goes on.
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(pipeline.claim("search", 9).await.unwrap().items.len(), 2);
+}
+
 /// One connection to a file of its own, and one to what is in memory.
 async fn one_of_each(folder: &tempfile::TempDir) -> [SqlitePool; 2] {
     let file = SqliteConnectOptions::new().filename(folder.path().join("ended.db"));
